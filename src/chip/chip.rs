@@ -1,0 +1,585 @@
+//! The trusted chip: what a checked chip file means, with every unit resolved. Its only constructor is `chip::check`.
+//!
+//! The parts' fields are public to read; a [`Chip`] hands them out by shared reference only, so what was checked stays checked.
+
+use crate::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Requantizer};
+use crate::units::{Bytes, BytesPerCycle, Cycles, Hertz};
+use serde::Serialize;
+
+/// A chip that can be built: every field checked against every other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Chip {
+    pub(super) name: String,
+    pub(super) source: String,
+    pub(super) technology: Technology,
+    pub(super) clock: Hertz,
+    pub(super) cores: u32,
+    pub(super) array: Array,
+    pub(super) formats: Vec<Format>,
+    pub(super) scratchpads: Vec<Scratchpad>,
+    pub(super) accumulator: Accumulator,
+    pub(super) vector: VectorUnit,
+    pub(super) dma: Dma,
+    pub(super) dram: Dram,
+    pub(super) energy: EnergySource,
+    pub(super) area: AreaSource,
+    pub(super) resolved: String,
+}
+
+impl Chip {
+    /// The chip's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the chip's figures come from.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The process that the chip is made in.
+    pub fn technology(&self) -> &Technology {
+        &self.technology
+    }
+
+    /// The core clock.
+    pub fn clock(&self) -> Hertz {
+        self.clock
+    }
+
+    /// How many cores: each an array with its memories and units.
+    pub fn cores(&self) -> u32 {
+        self.cores
+    }
+
+    /// The systolic array.
+    pub fn array(&self) -> &Array {
+        &self.array
+    }
+
+    /// The format pairs that a PE multiplies; the first is the default.
+    pub fn formats(&self) -> &[Format] {
+        &self.formats
+    }
+
+    /// The format pair for these weights and activations.
+    pub fn format(&self, weight: Dtype, activation: Dtype) -> Option<&Format> {
+        self.formats.iter().find(|format| format.weight == weight && format.activation == activation)
+    }
+
+    /// The scratchpads.
+    pub fn scratchpads(&self) -> &[Scratchpad] {
+        &self.scratchpads
+    }
+
+    /// The index of the scratchpad that holds weights, and of the one that holds activations (the same where it is shared).
+    pub fn scratchpad_roles(&self) -> ScratchpadRoles {
+        let holding = |role: ScratchpadRole| {
+            self.scratchpads
+                .iter()
+                .position(|pad| pad.role == role || pad.role == ScratchpadRole::Shared)
+                .expect("bug: a chip without a scratchpad for an operand should have been refused by chip::check")
+        };
+        ScratchpadRoles { weight: holding(ScratchpadRole::Weight), activation: holding(ScratchpadRole::Input) }
+    }
+
+    /// The accumulator.
+    pub fn accumulator(&self) -> &Accumulator {
+        &self.accumulator
+    }
+
+    /// The vector unit.
+    pub fn vector(&self) -> &VectorUnit {
+        &self.vector
+    }
+
+    /// The DMA engines.
+    pub fn dma(&self) -> &Dma {
+        &self.dma
+    }
+
+    /// The external memory.
+    pub fn dram(&self) -> &Dram {
+        &self.dram
+    }
+
+    /// Where the energy of each action comes from; `energy::table` resolves it.
+    pub fn energy(&self) -> &EnergySource {
+        &self.energy
+    }
+
+    /// Where the area of each part comes from; `energy::area` resolves it.
+    pub fn area(&self) -> &AreaSource {
+        &self.area
+    }
+
+    /// The whole chip as a RON file with every variant, preset and `--set` applied. Loading it gives this chip again.
+    pub fn resolved(&self) -> &str {
+        &self.resolved
+    }
+
+    /// The arithmetic of `format` on this chip.
+    pub fn arithmetic(&self, format: &Format) -> Arithmetic {
+        Arithmetic {
+            accumulate: AccumulateRule {
+                bits: format.accumulator_bits,
+                overflow: format.overflow,
+                chunk: u64::from(self.array.rows) * u64::from(format.lanes),
+            },
+            requantize: self.vector.requantize,
+        }
+    }
+
+    /// Multiply-accumulates in one cycle at most, in `format`.
+    pub fn peak_macs_per_cycle(&self, format: &Format) -> u64 {
+        u64::from(self.cores) * u64::from(self.array.rows) * u64::from(self.array.cols) * u64::from(format.lanes)
+    }
+
+    /// Bytes of all scratchpads and accumulators of all cores.
+    pub fn on_chip_bytes(&self) -> Bytes {
+        let pads: Bytes = self.scratchpads.iter().map(|pad| pad.capacity).sum();
+        (pads + self.accumulator.capacity) * u64::from(self.cores)
+    }
+}
+
+/// The process that a chip is made in.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Technology {
+    /// Feature size in nanometres.
+    pub node_nm: u32,
+    /// Supply in volts.
+    pub supply_v: f64,
+    /// The SRAM cells' transistors.
+    pub sram_cell: SramCell,
+}
+
+/// The kind of transistor that SRAM cells are made of, as CACTI names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub enum SramCell {
+    /// Low standby power: leaks next to nothing.
+    LSTP,
+    /// Low operating power.
+    LOP,
+    /// High performance: leaks most.
+    HP,
+}
+
+/// The systolic array.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// PEs in a column.
+    pub rows: u32,
+    /// PEs in a row.
+    pub cols: u32,
+    /// What the array can do, the first being the default.
+    pub dataflows: Vec<Dataflow>,
+    /// Whether a PE with a zero operand keeps still (changes energy, never cycles).
+    pub zero_gating: bool,
+    /// The sparsity that the array profits from.
+    pub sparsity: Sparsity,
+}
+
+/// A dataflow (what stays in the PE) with its timing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dataflow {
+    /// Weights stay; activations and sums move.
+    WeightStationary(StationaryTiming),
+    /// Activations stay; weights and sums move.
+    InputStationary(StationaryTiming),
+    /// Sums stay; activations and weights move.
+    OutputStationary(OutputTiming),
+}
+
+/// Timing of a weight- or input-stationary array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StationaryTiming {
+    /// Cycles from a PE to the next below.
+    pub row_hop: u32,
+    /// Cycles from a PE to the next on its right.
+    pub col_hop: u32,
+    /// Input, PE-input and output registers, in all.
+    pub pipeline_registers: u32,
+    /// Cycles to shift a stationary tile in.
+    pub load: Span,
+    /// 1, or 2: the next tile loads while this one streams.
+    pub stationary_buffers: u32,
+    /// The most vectors that one pass streams.
+    pub max_pass_vectors: MaxPassVectors,
+    /// A pass never takes fewer cycles.
+    pub min_pass_cycles: u32,
+    /// Whether the next pass enters while this one drains.
+    pub overlap: Overlap,
+    /// The size that load and tail go by.
+    pub extent: Extent,
+}
+
+/// Timing of an output-stationary array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputTiming {
+    /// Cycles from a PE to the next below.
+    pub row_hop: u32,
+    /// Cycles from a PE to the next on its right.
+    pub col_hop: u32,
+    /// Input, PE-input and output registers, in all.
+    pub pipeline_registers: u32,
+    /// A pass never takes fewer cycles.
+    pub min_pass_cycles: u32,
+    /// Whether the next pass enters while this one drains.
+    pub overlap: Overlap,
+    /// Cycles to drain the sums; `None` where they need none.
+    pub drain: Option<Span>,
+    /// Cycles to load a bias first.
+    pub psum_preload: Span,
+    /// Whether K is rounded up.
+    pub reduction_padding: ReductionPadding,
+    /// The size that drain, padding and tail go by.
+    pub extent: Extent,
+}
+
+/// A number of cycles that may follow the array's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// As many cycles as the array has rows.
+    Rows,
+    /// As many cycles as the array has columns.
+    Cols,
+    /// This many cycles.
+    Cycles(u32),
+}
+
+impl Span {
+    /// The span in cycles, for an extent of `rows` x `cols`.
+    pub const fn resolve(self, rows: u32, cols: u32) -> u32 {
+        match self {
+            Self::Rows => rows,
+            Self::Cols => cols,
+            Self::Cycles(cycles) => cycles,
+        }
+    }
+}
+
+/// The most vectors that one pass streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum MaxPassVectors {
+    /// As many as there are.
+    Unlimited,
+    /// As many as the array has rows.
+    Rows,
+}
+
+/// Whether passes overlap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Overlap {
+    /// The next pass enters in the cycle after the last output.
+    Serial,
+    /// The next pass enters while this one drains.
+    Pipelined,
+}
+
+/// The size that load, drain, padding and tail go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Extent {
+    /// The array's.
+    Physical,
+    /// The rows and columns that a pass fills.
+    Used,
+}
+
+/// Whether K is rounded up to a multiple of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum ReductionPadding {
+    /// K as it is.
+    Exact,
+    /// K rounded up.
+    MultipleOfRows,
+}
+
+/// The sparsity that an array profits from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Sparsity {
+    /// None.
+    Dense,
+    /// At most `n` of each `m` weights along K are not zero.
+    NM {
+        /// Weights kept.
+        n: u32,
+        /// Of this many.
+        m: u32,
+    },
+    /// All-zero weight tiles are neither moved nor computed.
+    TileSkip,
+}
+
+/// A pair of formats that a PE multiplies.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Format {
+    /// The weights' format.
+    pub weight: Dtype,
+    /// The activations' format.
+    pub activation: Dtype,
+    /// Elements of K packed in one PE.
+    pub lanes: u32,
+    /// Bits of an accumulator, 1 to 64.
+    pub accumulator_bits: u32,
+    /// What the accumulator does with a sum that it cannot hold.
+    pub overflow: Overflow,
+    /// What a PE costs in this format.
+    pub pe: PeCost,
+}
+
+/// What a scratchpad holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub enum ScratchpadRole {
+    /// Activations, read and written.
+    Input,
+    /// Weights and biases.
+    Weight,
+    /// Both.
+    Shared,
+}
+
+/// Which scratchpad, by index, holds what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScratchpadRoles {
+    /// The scratchpad of weights and biases.
+    pub weight: usize,
+    /// The scratchpad of activations.
+    pub activation: usize,
+}
+
+/// An on-chip memory of operands. Row i, a port wide, lies in bank i mod banks; a bank serves one row a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Scratchpad {
+    /// What it holds.
+    pub role: ScratchpadRole,
+    /// Its size, a whole number of rows in each bank.
+    pub capacity: Bytes,
+    /// Banks.
+    pub banks: u32,
+    /// Bytes of a row, which a port moves in a cycle.
+    pub port_bytes: u32,
+    /// Cycles from an address to its row, paid once where the address queue was empty.
+    pub latency: Cycles,
+}
+
+/// The on-chip memory of sums, with an adder at its port. Row i, a port wide, lies in bank i mod banks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Accumulator {
+    /// Its size, a whole number of rows in each bank.
+    pub capacity: Bytes,
+    /// Banks.
+    pub banks: u32,
+    /// Bytes of a row, which a port moves in a cycle.
+    pub port_bytes: u32,
+    /// Cycles from an update's read to its write; a row with a pending write cannot be read.
+    pub latency: Cycles,
+}
+
+/// The vector unit: bias, requantization and activation, and what else works element by element.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VectorUnit {
+    /// Elements a cycle.
+    pub lanes: u32,
+    /// Cycles before the first element of a command.
+    pub start_cycles: u32,
+    /// Cycles that each group of `lanes` elements takes, by operation.
+    pub cycles: VectorCycles,
+    /// How sums become outputs.
+    pub requantize: Requantizer,
+    /// Where depthwise convolutions run.
+    pub depthwise: Depthwise,
+    /// What happens to an operation that no unit can do.
+    pub unsupported: Unsupported,
+}
+
+/// Cycles that each group of `lanes` elements takes, by operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorCycles {
+    /// Presetting the accumulator with the bias.
+    pub bias: u32,
+    /// Requantization, its activation included.
+    pub requantize: u32,
+}
+
+/// Where depthwise convolutions run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub enum Depthwise {
+    /// On the array, one GEMM a group.
+    Array,
+    /// On the vector unit.
+    Vector,
+}
+
+/// What happens to an operation that no unit can do.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, serde::Deserialize)]
+pub enum Unsupported {
+    /// The network is refused.
+    Refuse,
+    /// The host does it, at this many core cycles an element, which count in the totals.
+    Host {
+        /// Core cycles an element.
+        cycles_per_element: f64,
+    },
+}
+
+/// The DMA engines between DRAM and the on-chip memories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Dma {
+    /// Engines, each with a queue of its own; the first loads, the last stores (the same where there is one).
+    pub engines: u32,
+    /// Bytes that one engine moves in a cycle.
+    pub bytes_per_cycle: BytesPerCycle,
+    /// Commands that one engine keeps in flight.
+    pub outstanding: u32,
+}
+
+/// The external memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Dram {
+    /// A pipe: `latency + ceil(bytes / bytes_per_cycle)` core cycles, latencies overlapping.
+    Ideal {
+        /// Bytes that the bus moves in a core cycle, both directions together.
+        bytes_per_cycle: BytesPerCycle,
+        /// Core cycles before a transfer's first byte.
+        latency: Cycles,
+    },
+}
+
+impl Dram {
+    /// Bytes that the bus moves in a core cycle at most.
+    pub fn bytes_per_cycle(&self) -> BytesPerCycle {
+        match self {
+            Self::Ideal { bytes_per_cycle, .. } => *bytes_per_cycle,
+        }
+    }
+}
+
+/// How well a figure is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+pub enum Fidelity {
+    /// Stands in the source as it is.
+    Published,
+    /// Computed from published figures by a stated rule.
+    Derived,
+    /// Assumed.
+    Assumed,
+}
+
+/// The energy and area tables that are shipped, each made of sourced figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ShippedTable {
+    /// `Table("45nm")`: arithmetic after Horowitz (ISSCC 2014), memories after CACTI, scaled to the chip's node where it is another.
+    Nm45,
+}
+
+/// Where a chip's energies come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EnergySource {
+    /// A shipped table.
+    Table(ShippedTable),
+    /// The chip file's own list, complete.
+    Listed(Vec<EnergyEntry>),
+}
+
+/// Where a chip's areas come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AreaSource {
+    /// A shipped table.
+    Table(ShippedTable),
+    /// The chip file's own list, complete.
+    Listed(Vec<AreaEntry>),
+}
+
+/// What one PE costs in a format.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum PeCost {
+    /// What the shipped table gives for the pair of formats, marked Assumed where it has no figure for it.
+    Table,
+    /// Stated in the chip file.
+    Stated {
+        /// Energy of one multiply-accumulate (of one lane) in picojoules.
+        picojoules: f64,
+        /// Area of one PE with all its lanes in square micrometres.
+        square_micrometres: f64,
+        /// How well the figures are known.
+        fidelity: Fidelity,
+        /// Where they come from.
+        source: String,
+    },
+}
+
+/// An action that has an energy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Action {
+    /// A multiply-accumulate of `weight` by `activation`.
+    Mac {
+        /// The weights' format.
+        weight: Dtype,
+        /// The activations' format.
+        activation: Dtype,
+    },
+    /// A multiply-accumulate that zero gating kept still.
+    GatedMac,
+    /// A bit written into a PE's register.
+    RegisterBit,
+    /// A zero point subtracted at the array's edge.
+    ZeroPointSubtract,
+    /// A row read from the scratchpad with this index.
+    ScratchpadRead(usize),
+    /// A row written to the scratchpad with this index.
+    ScratchpadWrite(usize),
+    /// A row read from the accumulator.
+    AccumulatorRead,
+    /// A row written to the accumulator.
+    AccumulatorWrite,
+    /// A byte on DRAM's bus, read.
+    DramReadByte,
+    /// A byte on DRAM's bus, written.
+    DramWriteByte,
+    /// One element of a vector operation.
+    VectorOperation,
+    /// A PE clocked for a cycle, whatever it does.
+    PeClock,
+    /// A microsecond of leakage of the on-chip memories: its cost is in pJ a microsecond.
+    LeakageMicrosecond,
+}
+
+/// What an action costs, and how that is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EnergyEntry {
+    /// The action.
+    pub action: Action,
+    /// Its energy in picojoules.
+    pub picojoules: f64,
+    /// How well the figure is known.
+    pub fidelity: Fidelity,
+    /// Where the figure comes from.
+    pub source: String,
+}
+
+/// A part that has an area.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Part {
+    /// All PEs: multipliers, adders and registers.
+    Array,
+    /// The scratchpad with this index.
+    Scratchpad(usize),
+    /// The accumulator.
+    Accumulator,
+    /// The vector unit.
+    VectorUnit,
+}
+
+/// What a part takes, on all cores together, and how that is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AreaEntry {
+    /// The part.
+    pub part: Part,
+    /// Its area in square millimetres.
+    pub square_millimetres: f64,
+    /// How well the figure is known.
+    pub fidelity: Fidelity,
+    /// Where the figure comes from.
+    pub source: String,
+}

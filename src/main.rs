@@ -1,0 +1,3 @@
+//! The `systole` command.
+
+fn main() {}

@@ -1,0 +1,12 @@
+//! Networks: the graph, its operations, and how both come out of a model file. The same on every chip.
+//!
+//! Not here: quantization (`compress`), execution (`reference`), anything of a chip.
+
+mod error;
+mod graph;
+mod op;
+mod shape;
+
+pub use error::NetworkError;
+pub use graph::{Layer, LayerId, Network, NetworkBuilder, Value, fuse_activations};
+pub use op::{Activation, Bias, Dense, Op, Weight};

@@ -1,0 +1,13 @@
+//! Numbers as hardware holds them: formats, quantization, accumulation and requantization. Plain functions on plain values.
+//!
+//! Not here: networks, time, or which chip does what (`chip` yields an [`Arithmetic`], `reference` and `sim` consume it).
+
+mod accumulate;
+mod dtype;
+mod quantization;
+mod requantize;
+
+pub use accumulate::{AccumulateRule, Overflow};
+pub use dtype::Dtype;
+pub use quantization::Quantization;
+pub use requantize::{Arithmetic, FixedPointMultiplier, LayerClass, OutputStage, Requantizer, Rounding};

@@ -1,0 +1,148 @@
+//! From a sum to the next layer's integers: `q = clamp(round(acc * s_x*s_w/s_y) + zero_point)`, in the two ways that hardware does it.
+
+use super::{AccumulateRule, Quantization};
+use serde::{Deserialize, Serialize};
+
+/// How a fixed-point multiplier rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rounding {
+    /// gemmlowp's saturating rounding doubling high multiply, then a rounding shift (half away from zero): rounds twice.
+    Double,
+    /// `(acc * multiplier + 2^(s-1)) >> s`: rounds once, half up.
+    Single,
+}
+
+/// How the chip turns accumulators into the next layer's integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Requantizer {
+    /// As ONNX's `QLinear*` operators: the scale is `f32(f32(s_x*s_w)/s_y)`, the product is f32, half to even.
+    Float,
+    /// As TFLite's and gemmlowp's kernels: a 31-bit multiplier and a shift.
+    FixedPoint {
+        /// Rounding after a convolution.
+        convolution: Rounding,
+        /// Rounding after a dense layer.
+        dense: Rounding,
+    },
+}
+
+/// All that a chip's arithmetic and its integer reference must agree on. Plain data: the chip yields it, both consume it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Arithmetic {
+    /// How products become sums.
+    pub accumulate: AccumulateRule,
+    /// How sums become outputs.
+    pub requantize: Requantizer,
+}
+
+/// A positive real multiplier as `mantissa * 2^(shift - 31)`, the mantissa of 31 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct FixedPointMultiplier {
+    mantissa: i64,
+    shift: i32,
+}
+
+impl FixedPointMultiplier {
+    /// The nearest multiplier to `real`, as TFLite's `QuantizeMultiplier` finds it. `real` is positive and finite.
+    pub fn new(real: f64) -> Self {
+        let (fraction, mut shift) = libm::frexp(real);
+        #[expect(clippy::cast_possible_truncation, reason = "a fraction below 1 times 2^31 is below 2^31, or 2^31 after rounding")]
+        let mut mantissa = libm::round(fraction * f64::from(1_u32 << 31)) as i64;
+        if mantissa == 1 << 31 {
+            mantissa /= 2;
+            shift += 1;
+        }
+        if shift < -31 { Self { mantissa: 0, shift: 0 } } else { Self { mantissa, shift: shift.min(30) } }
+    }
+
+    /// `acc` times the multiplier, rounded as `rounding` says.
+    pub fn multiply(self, acc: i64, rounding: Rounding) -> i64 {
+        let (acc, mantissa) = (i128::from(acc), i128::from(self.mantissa));
+        let rounded = match rounding {
+            Rounding::Single => {
+                let right = 31 - self.shift;
+                if right == 0 { acc * mantissa } else { (acc * mantissa + (1 << (right - 1))) >> right }
+            }
+            Rounding::Double => {
+                let product = (acc << self.shift.max(0)) * mantissa;
+                let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
+                let high = (product + nudge) / (1 << 31);
+                let right = (-self.shift).max(0);
+                let mask = (1_i128 << right) - 1;
+                let threshold = (mask >> 1) + i128::from(high < 0);
+                (high >> right) + i128::from((high & mask) > threshold)
+            }
+        };
+        i64::try_from(rounded.clamp(i128::from(i64::MIN), i128::from(i64::MAX))).expect("bug: clamped to i64 just before")
+    }
+}
+
+/// Multipliers of each output channel, in the form that the requantizer wants.
+#[derive(Debug, Clone, PartialEq)]
+enum Multipliers {
+    Float(Vec<f32>),
+    FixedPoint(Vec<FixedPointMultiplier>, Rounding),
+}
+
+/// The last step of a layer, ready to apply: multipliers a channel, the output's zero point, and the clamp that a fused activation narrows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutputStage {
+    multipliers: Multipliers,
+    zero_point: i32,
+    min: i32,
+    max: i32,
+}
+
+/// Which of a [`Requantizer`]'s roundings a layer takes, and whether its result is rectified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerClass {
+    /// A dense layer.
+    Dense,
+    /// A convolution.
+    Convolution,
+}
+
+impl OutputStage {
+    /// The output stage of a layer with input scale `input_scale`, weight scales a channel `weight_scales` (one for all channels, or one
+    /// each), and output quantization `output`; `rectified` clamps at the zero point from below (a fused `ReLU`).
+    pub fn new(
+        requantizer: Requantizer,
+        class: LayerClass,
+        input_scale: f32,
+        weight_scales: &[f32],
+        output: &Quantization,
+        rectified: bool,
+    ) -> Self {
+        let multipliers = match requantizer {
+            Requantizer::Float => Multipliers::Float(weight_scales.iter().map(|w| input_scale * w / output.scale).collect()),
+            Requantizer::FixedPoint { convolution, dense } => Multipliers::FixedPoint(
+                weight_scales
+                    .iter()
+                    .map(|w| FixedPointMultiplier::new(f64::from(input_scale) * f64::from(*w) / f64::from(output.scale)))
+                    .collect(),
+                match class {
+                    LayerClass::Dense => dense,
+                    LayerClass::Convolution => convolution,
+                },
+            ),
+        };
+        let min = if rectified { output.zero_point.max(output.dtype.min()) } else { output.dtype.min() };
+        Self { multipliers, zero_point: output.zero_point, min, max: output.dtype.max() }
+    }
+
+    /// The output integer of `channel` for the sum `acc`.
+    pub fn apply(&self, channel: usize, acc: i64) -> i32 {
+        let scaled = match &self.multipliers {
+            Multipliers::Float(scales) => {
+                let scale = if scales.len() == 1 { scales[0] } else { scales[channel] };
+                libm::rintf(acc as f32 * scale) as i64
+            }
+            Multipliers::FixedPoint(multipliers, rounding) => {
+                let multiplier = if multipliers.len() == 1 { multipliers[0] } else { multipliers[channel] };
+                multiplier.multiply(acc, *rounding)
+            }
+        };
+        let shifted = scaled.saturating_add(i64::from(self.zero_point)).clamp(i64::from(self.min), i64::from(self.max));
+        i32::try_from(shifted).expect("bug: clamped to a number format of at most 16 bits just before")
+    }
+}
