@@ -3,11 +3,11 @@
 //!
 //! Not here: what an action costs (`energy`), and how a count is printed (`report`).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
 /// Why a unit that has a command could not advance in a cycle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StallReason {
     /// Waits for weights that are not in the scratchpad yet.
@@ -139,7 +139,7 @@ impl AddAssign for CycleCounts {
 }
 
 /// The four kinds of data that move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operand {
     /// Activations that a layer reads.

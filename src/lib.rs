@@ -2,6 +2,9 @@
 
 pub mod chip;
 pub mod counts;
+pub mod mapping;
 pub mod network;
 pub mod numerics;
+pub mod program;
+pub mod sim;
 pub mod units;

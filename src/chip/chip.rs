@@ -453,6 +453,13 @@ impl Dram {
             Self::Ideal { bytes_per_cycle, .. } => *bytes_per_cycle,
         }
     }
+
+    /// Core cycles before a transfer's first byte.
+    pub fn latency(&self) -> Cycles {
+        match self {
+            Self::Ideal { latency, .. } => *latency,
+        }
+    }
 }
 
 /// How well a figure is known.

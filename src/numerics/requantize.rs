@@ -36,7 +36,7 @@ pub struct Arithmetic {
 }
 
 /// A positive real multiplier as `mantissa * 2^(shift - 31)`, the mantissa of 31 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedPointMultiplier {
     mantissa: i64,
     shift: i32,
@@ -78,14 +78,14 @@ impl FixedPointMultiplier {
 }
 
 /// Multipliers of each output channel, in the form that the requantizer wants.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Multipliers {
     Float(Vec<f32>),
     FixedPoint(Vec<FixedPointMultiplier>, Rounding),
 }
 
 /// The last step of a layer, ready to apply: multipliers a channel, the output's zero point, and the clamp that a fused activation narrows.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutputStage {
     multipliers: Multipliers,
     zero_point: i32,
@@ -130,12 +130,22 @@ impl OutputStage {
         Self { multipliers, zero_point: output.zero_point, min, max: output.dtype.max() }
     }
 
+    /// How many channels it was made for; 1 where all share one multiplier.
+    pub fn channels(&self) -> usize {
+        match &self.multipliers {
+            Multipliers::Float(scales) => scales.len(),
+            Multipliers::FixedPoint(multipliers, _) => multipliers.len(),
+        }
+    }
+
     /// The output integer of `channel` for the sum `acc`.
     pub fn apply(&self, channel: usize, acc: i64) -> i32 {
         let scaled = match &self.multipliers {
             Multipliers::Float(scales) => {
                 let scale = if scales.len() == 1 { scales[0] } else { scales[channel] };
-                libm::rintf(acc as f32 * scale) as i64
+                #[expect(clippy::cast_possible_truncation, reason = "a cast from float to integer saturates, as the clamp below would")]
+                let rounded = libm::rintf(acc as f32 * scale) as i64;
+                rounded
             }
             Multipliers::FixedPoint(multipliers, rounding) => {
                 let multiplier = if multipliers.len() == 1 { multipliers[0] } else { multipliers[channel] };
@@ -144,5 +154,44 @@ impl OutputStage {
         };
         let shifted = scaled.saturating_add(i64::from(self.zero_point)).clamp(i64::from(self.min), i64::from(self.max));
         i32::try_from(shifted).expect("bug: clamped to a number format of at most 16 bits just before")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numerics::Dtype;
+
+    #[test]
+    fn a_fixed_point_multiplier_is_within_a_step_of_the_real_product() {
+        for real in [0.000_03, 0.003, 0.25, 0.5, 0.999_999_999_9, 1.0, 1.7, 300.0] {
+            let multiplier = FixedPointMultiplier::new(real);
+            for acc in [-1_000_000_i64, -12_345, -1, 0, 1, 7, 12_345, 1_000_000] {
+                let exact = acc as f64 * real;
+                for rounding in [Rounding::Single, Rounding::Double] {
+                    let got = multiplier.multiply(acc, rounding) as f64;
+                    assert!((got - exact).abs() <= 0.5 + exact.abs() * 1e-9 + 0.5, "{acc} * {real} ({rounding:?}) = {got}, exact {exact}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn double_rounding_differs_from_single_where_gemmlowp_says_so() {
+        // mantissa 2^30 (0.5), shift 0: acc 1 -> 0.5; single rounds half up to 1, the doubling high multiply rounds 0.5 to 1 as well.
+        // With shift -1 the value is 0.25: high multiply gives 1 (0.5 rounded), and the shift of 1 by one rounds half away: 1. Single gives 0.
+        let quarter = FixedPointMultiplier::new(0.25);
+        assert_eq!((quarter.multiply(1, Rounding::Single), quarter.multiply(1, Rounding::Double)), (0, 1));
+        assert_eq!((quarter.multiply(-2, Rounding::Single), quarter.multiply(-2, Rounding::Double)), (0, -1));
+    }
+
+    #[test]
+    fn float_requantization_rounds_half_to_even_and_a_fused_relu_clamps_at_the_zero_point() {
+        let output = Quantization { dtype: Dtype::Int8, scale: 1.0, zero_point: -3 };
+        let stage = OutputStage::new(Requantizer::Float, LayerClass::Dense, 0.5, &[1.0, 2.0], &output, false);
+        assert_eq!((stage.apply(0, 1), stage.apply(0, 3), stage.apply(1, 5)), (-3, -1, 2));
+        assert_eq!((stage.apply(0, 1 << 40), stage.apply(0, -(1 << 40))), (127, -128));
+        let rectified = OutputStage::new(Requantizer::Float, LayerClass::Dense, 0.5, &[1.0, 2.0], &output, true);
+        assert_eq!((rectified.apply(0, -100), rectified.apply(0, 100)), (-3, 47));
     }
 }

@@ -1,0 +1,139 @@
+//! The closed forms: cycles that a mapping takes at least, whatever the order of events, and the share of the array that it fills.
+//!
+//! A stage ends no sooner than the array's passes up to it allow, nor than the bytes up to it can cross DRAM's bus, nor than the vector
+//! unit can do its elements. Each of the three is summed over the stages up to this one; the greatest bounds the end of the stage, and
+//! the difference to the stage before is the stage's row. So the rows sum to the bound of the whole program.
+
+use super::{Mapping, OutputBuffer, Stage, WeightBuffer};
+use crate::chip::{Chip, Dataflow, Extent, Overlap, StationaryTiming};
+use crate::mapping::InputBuffer;
+use crate::units::{Bytes, Cycles};
+
+/// What bounds one stage.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StageBound {
+    /// Cycles that the stage adds to the program at least.
+    pub cycles: Cycles,
+    /// Passes of the array.
+    pub passes: u64,
+    /// The mean share of PEs that a pass fills.
+    pub mapping_efficiency: f64,
+}
+
+/// The passes of a stage, by how many cycles they take and what they fill.
+struct Passes {
+    count: u64,
+    /// PEs filled, summed over passes.
+    filled: u64,
+    /// Cycles from the first vector of the first pass to the first vector that could follow the last, with loads behind it.
+    cycles: u64,
+    /// What the last pass of the stage takes less when no load follows it.
+    last_slack: u64,
+    /// Cycles from the end of the last pass to its last output.
+    tail: u64,
+}
+
+/// Bounds of every stage of a mapping, cumulative as the module's page says.
+pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Vec<StageBound> {
+    let array = chip.array();
+    let Dataflow::WeightStationary(timing) = array.dataflows[0] else {
+        unreachable!("bug: a dataflow other than weight stationary should have been refused by chip::check");
+    };
+    let pe_count = u64::from(array.rows) * u64::from(array.cols);
+    let load = u64::from(timing.load.resolve(array.rows, array.cols));
+    let bus = chip.dram().bytes_per_cycle();
+    let engine = chip.dma().bytes_per_cycle;
+    let latency = chip.dram().latency().get();
+    // A serial pass counts its own load; pipelined ones overlap all but the first.
+    let mut array_cycles = if timing.overlap == Overlap::Pipelined && timing.stationary_buffers == 2 { load } else { 0 };
+    let (mut bus_bytes, mut load_bytes, mut vector_cycles, mut reached) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut bounds = Vec::new();
+    for stage in mapping.stages() {
+        let passes = passes(stage, timing, array.rows, array.cols);
+        let (fetched, stored) = traffic(stage, mapping);
+        bus_bytes += fetched + stored;
+        load_bytes += fetched;
+        vector_cycles += vector_work(stage, chip);
+        let array_end = array_cycles + passes.cycles - passes.last_slack + passes.tail;
+        array_cycles += passes.cycles;
+        let dram_end = latency + bus.cycles_for(Bytes::new(bus_bytes)).get().max(engine.cycles_for(Bytes::new(load_bytes)).get());
+        let end = array_end.max(dram_end).max(vector_cycles).max(reached);
+        bounds.push(StageBound {
+            cycles: Cycles::new(end - reached),
+            passes: passes.count,
+            mapping_efficiency: passes.filled as f64 / (passes.count * pe_count) as f64,
+        });
+        reached = end;
+    }
+    bounds
+}
+
+/// Sizes of the pieces that `size` is cut into, with how many there are of each: full ones, then a rest.
+pub(crate) fn pieces(size: u64, tile: u64) -> impl Iterator<Item = (u64, u64)> {
+    let rest = size % tile;
+    [(size / tile, tile), (u64::from(rest > 0), rest)].into_iter().filter(|(count, _)| *count > 0)
+}
+
+fn passes(stage: &Stage, timing: StationaryTiming, rows: u32, cols: u32) -> Passes {
+    let problem = &stage.problem;
+    let min = u64::from(timing.min_pass_cycles);
+    let mut sum = Passes { count: 0, filled: 0, cycles: 0, last_slack: 0, tail: 0 };
+    for (blocks, block) in pieces(problem.vectors(), stage.vector_tile()) {
+        for (col_tiles, used_cols) in pieces(problem.channels(), u64::from(cols)) {
+            for (row_tiles, used_rows) in pieces(problem.reduction(), u64::from(rows)) {
+                let tiles = blocks * col_tiles * row_tiles;
+                let (extent_rows, extent_cols) = match timing.extent {
+                    Extent::Physical => (rows, cols),
+                    Extent::Used => (narrow(used_rows), narrow(used_cols)),
+                };
+                let load = u64::from(timing.load.resolve(extent_rows, extent_cols));
+                let tail = u64::from(timing.row_hop) * u64::from(extent_rows - 1)
+                    + u64::from(timing.col_hop) * u64::from(extent_cols - 1)
+                    + u64::from(timing.pipeline_registers);
+                let lengths: Vec<(u64, u64)> = pieces(block, stage.pass_vectors()).collect();
+                let per_tile: u64 = lengths.iter().map(|(count, vectors)| count * (*vectors).max(min)).sum();
+                let count: u64 = lengths.iter().map(|(count, _)| count).sum();
+                let last = lengths.last().map_or(0, |(_, vectors)| *vectors).max(min);
+                let cycles = match (timing.overlap, timing.stationary_buffers) {
+                    (Overlap::Serial, _) => load + per_tile + count * tail,
+                    (Overlap::Pipelined, 1) => load + per_tile + tail,
+                    (Overlap::Pipelined, _) => per_tile - last + last.max(load),
+                };
+                sum.count += tiles * count;
+                sum.filled += tiles * count * used_rows * used_cols;
+                sum.cycles += tiles * cycles;
+                let pipelined = timing.overlap == Overlap::Pipelined && timing.stationary_buffers == 2;
+                (sum.last_slack, sum.tail) = if pipelined { (last.max(load) - last, tail) } else { (0, 0) };
+            }
+        }
+    }
+    sum
+}
+
+fn narrow(used: u64) -> u32 {
+    u32::try_from(used).expect("bug: a pass fills no more rows or columns than the array has")
+}
+
+/// Bytes that a stage fetches from and stores to DRAM.
+fn traffic(stage: &Stage, mapping: &Mapping) -> (u64, u64) {
+    let problem = &stage.problem;
+    let blocks = problem.vectors().div_ceil(stage.vector_tile());
+    let weights = if stage.weights == WeightBuffer::Fetched { blocks * problem.weight_bytes() } else { 0 };
+    let biases = blocks * problem.channels() * mapping.buffers().accumulator_element_bytes;
+    let input = if matches!(stage.input, InputBuffer::Fetched { .. }) { problem.vectors() * problem.reduction() } else { 0 };
+    let output = if matches!(stage.output, OutputBuffer::Stored { .. }) { problem.vectors() * problem.channels() } else { 0 };
+    (weights + biases + input, output)
+}
+
+/// Cycles of the vector unit.
+fn vector_work(stage: &Stage, chip: &Chip) -> u64 {
+    let unit = chip.vector();
+    let (lanes, each) = (u64::from(unit.lanes), u64::from(unit.cycles.requantize));
+    let mut cycles = 0;
+    for (blocks, block) in pieces(stage.problem.vectors(), stage.vector_tile()) {
+        for (tiles, cols) in pieces(stage.problem.channels(), u64::from(chip.array().cols)) {
+            cycles += blocks * tiles * (u64::from(unit.start_cycles) + block * cols.div_ceil(lanes) * each);
+        }
+    }
+    cycles
+}

@@ -1,0 +1,70 @@
+//! Why a network cannot be mapped onto a chip.
+
+use thiserror::Error;
+
+/// A fault in fitting a network to a chip.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum MappingError {
+    /// A memory is too small for the smallest tile.
+    #[error(
+        "one tile does not fit {memory}\n  layer \"{layer}\" needs at least {needed} bytes of it ({why}); the chip has {capacity} bytes\n  help: raise the capacity of {field} to {needed} bytes or more"
+    )]
+    TooSmall {
+        /// The memory, in words.
+        memory: String,
+        /// The chip file's field.
+        field: String,
+        /// The layer.
+        layer: String,
+        /// Bytes that the smallest tile takes.
+        needed: u64,
+        /// What for.
+        why: String,
+        /// Bytes that there are.
+        capacity: u64,
+    },
+    /// No unit of the chip can do this operation.
+    #[error("not supported yet: layer \"{layer}\" ({op}) {problem}\n  help: {help}")]
+    NotSupported {
+        /// The layer.
+        layer: String,
+        /// Its operation.
+        op: &'static str,
+        /// What about it.
+        problem: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// The network has no array operation.
+    #[error("network \"{network}\" has no layer that the array computes\n  help: a network needs at least one dense layer (Gemm, or MatMul with constant weights)")]
+    NothingToMap {
+        /// The network.
+        network: String,
+    },
+    /// The chip does not multiply these formats.
+    #[error("layer \"{layer}\" multiplies {weight} weights by {activation} activations, and the chip multiplies {has}\n  help: quantize to a pair that the chip has (--quant), or add the pair to the chip's formats")]
+    NoFormat {
+        /// The layer.
+        layer: String,
+        /// The weights' format.
+        weight: String,
+        /// The activations' format.
+        activation: String,
+        /// The pairs that the chip has.
+        has: String,
+    },
+    /// The network is not quantized.
+    #[error("layer \"{layer}\" is not quantized, and the chip multiplies integers only\n  help: quantize the network first (--quant w8a8)")]
+    NotQuantized {
+        /// The layer.
+        layer: String,
+    },
+    /// The batch is empty or far too large.
+    #[error("a batch of {batch} samples cannot be mapped; it must be 1 to {limit}")]
+    Batch {
+        /// Samples.
+        batch: u64,
+        /// The most.
+        limit: u64,
+    },
+}

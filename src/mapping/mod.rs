@@ -1,0 +1,36 @@
+//! Mappings: how a network's work is cut into stages, and each stage into tiles that fit a chip's buffers.
+//!
+//! Not here: commands (`program`), time (`sim`) and values. A mapping's lower bound is a closed form that shares nothing with what it
+//! bounds.
+
+mod bounds;
+mod error;
+mod fit;
+mod lower;
+mod nest;
+mod problem;
+
+pub(crate) use bounds::pieces;
+pub use bounds::{StageBound, lower_bounds};
+pub use error::MappingError;
+pub use fit::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, map};
+pub use lower::{Lowered, lower};
+pub use nest::{Loop, LoopNest, Spread};
+pub use problem::{Dim, Problem};
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a program starts with its weights in DRAM or on the chip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightStart {
+    /// All weights are in DRAM.
+    Cold,
+    /// The weights that fit are on the chip already; biases are fetched all the same.
+    Resident,
+}
+
+/// `ceil(a / b)` pieces, and the greatest common stride: `size` rounded up to whole ports.
+pub(crate) const fn round_up(size: u64, to: u64) -> u64 {
+    size.div_ceil(to) * to
+}

@@ -1,0 +1,366 @@
+//! The commands, and the queues that hold them.
+
+use super::Address;
+use crate::counts::{Operand, StallReason};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The kinds of unit that take commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum UnitKind {
+    /// The systolic array: `preload`, `compute`.
+    Array,
+    /// The vector unit: `requantize`.
+    Vector,
+    /// A DMA engine: `mvin`, `mvout`.
+    Dma,
+}
+
+/// One unit of one core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UnitId {
+    /// The core.
+    pub core: u32,
+    /// What it does.
+    pub kind: UnitKind,
+    /// Which of its kind in the core.
+    pub index: u32,
+}
+
+impl fmt::Display for UnitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            UnitKind::Array => "array",
+            UnitKind::Vector => "vector",
+            UnitKind::Dma => "dma",
+        };
+        write!(f, "{kind}{}", self.index)?;
+        if self.core > 0 { write!(f, " of core {}", self.core) } else { Ok(()) }
+    }
+}
+
+/// A memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Place {
+    /// The external memory.
+    Dram,
+    /// A core's scratchpad, by index.
+    Scratchpad(u32, u32),
+    /// A core's accumulator.
+    Accumulator(u32),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dram => f.write_str("dram"),
+            Self::Scratchpad(core, index) => write!(f, "scratchpad{index} of core {core}"),
+            Self::Accumulator(core) => write!(f, "accumulator of core {core}"),
+        }
+    }
+}
+
+/// What a command belongs to. Opaque to the machine, which only keeps accounts by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Tag {
+    /// The stage, an index into the program's list.
+    pub stage: u32,
+    /// The sample of the batch, where a command belongs to one; else 0.
+    pub sample: u32,
+}
+
+/// A counting semaphore, by index into the program's list. One unit posts it, one unit waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Semaphore(pub u32);
+
+/// What a semaphore is, and what a unit that waits for it is said to wait for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SemaphoreDecl {
+    /// Its name, for messages.
+    pub name: String,
+    /// Tokens at the start.
+    pub tokens: u32,
+    /// The account of a cycle spent waiting for it.
+    pub reason: StallReason,
+}
+
+/// One wait or post of a command. It takes one token (a wait, before the command starts) or gives one (a post, when it ends).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sync {
+    /// The semaphore.
+    pub semaphore: Semaphore,
+    /// Only where the counters of this many innermost `repeat` blocks are all at their first (a wait) or last (a post) iteration; 0 is
+    /// always.
+    pub innermost: u32,
+}
+
+/// A command: what it belongs to, what it waits for, what it does, what it posts when it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// What it belongs to.
+    pub tag: Tag,
+    /// What it waits for.
+    pub wait: Vec<Sync>,
+    /// What it does.
+    pub operation: Operation,
+    /// What it posts.
+    pub post: Vec<Sync>,
+}
+
+/// What a command does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
+    /// DRAM to an on-chip memory.
+    Mvin(Transfer),
+    /// An on-chip memory to DRAM.
+    Mvout(Transfer),
+    /// A stationary tile into the array.
+    Preload(Preload),
+    /// One pass of the array.
+    Compute(Compute),
+    /// Finished sums to the next layer's integers, on the vector unit.
+    Requantize(Requantize),
+    /// Nothing: waits and posts alone.
+    Fence,
+}
+
+/// A strided transfer between DRAM and an on-chip memory: `rows` rows of `row_bytes`. Rows that lie at one DRAM address
+/// (`dram_stride` 0) are fetched once and written to each of their places.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    /// What moves.
+    pub operand: Operand,
+    /// The first row's address in DRAM.
+    pub dram: Address,
+    /// Bytes from a row to the next in DRAM.
+    pub dram_stride: u64,
+    /// The on-chip memory.
+    pub place: Place,
+    /// The first row's address there.
+    pub local: Address,
+    /// Bytes from a row to the next there.
+    pub local_stride: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of a row.
+    pub row_bytes: u64,
+}
+
+impl Transfer {
+    /// Bytes that cross DRAM's bus.
+    pub fn dram_bytes(&self) -> u64 {
+        if self.dram_stride == 0 { self.row_bytes } else { self.rows * self.row_bytes }
+    }
+}
+
+/// Shifts a stationary tile in, a row of the tile a row of the array; the array's other rows and columns hold zero.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preload {
+    /// The scratchpad that holds the tile.
+    pub place: Place,
+    /// The address of row 0.
+    pub address: Address,
+    /// Bytes from a row to the next.
+    pub stride: u64,
+    /// Rows of the array that it fills.
+    pub rows: u32,
+    /// Columns of the array that it fills.
+    pub cols: u32,
+}
+
+/// One pass: `vectors` vectors stream through the tile that was preloaded last, and the sums go into the accumulator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Compute {
+    /// The scratchpad that the vectors come from.
+    pub place: Place,
+    /// The first vector's address; its elements lie side by side.
+    pub stream: Address,
+    /// Bytes from a vector to the next.
+    pub stream_stride: u64,
+    /// Vectors.
+    pub vectors: u32,
+    /// Elements of a vector: rows of the array that it fills.
+    pub rows: u32,
+    /// Columns whose sums are kept.
+    pub cols: u32,
+    /// Subtracted from each element at the array's edge.
+    pub zero_point: i32,
+    /// The address of the first vector's sums in the accumulator.
+    pub result: Address,
+    /// Bytes from a vector's sums to the next's.
+    pub result_stride: u64,
+}
+
+/// Turns `rows` rows of `cols` finished sums into integers in a scratchpad.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requantize {
+    /// The first row of sums in the accumulator.
+    pub sums: Address,
+    /// Bytes from a row of sums to the next.
+    pub sums_stride: u64,
+    /// The scratchpad that takes the results.
+    pub place: Place,
+    /// The first row of results there.
+    pub result: Address,
+    /// Bytes from a row of results to the next.
+    pub result_stride: u64,
+    /// Rows.
+    pub rows: u32,
+    /// Elements of a row.
+    pub cols: u32,
+    /// The output stage, an index into the program's list.
+    pub stage: u32,
+    /// The channel of the first column, as an "address" that follows the loops.
+    pub channel: Address,
+}
+
+/// Rows and columns of an array, or of what fills it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fill {
+    /// Rows.
+    pub rows: u32,
+    /// Columns.
+    pub cols: u32,
+}
+
+/// A block that runs `trips` times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repeat {
+    /// How many times.
+    pub trips: u64,
+    /// What.
+    pub body: Vec<Item>,
+}
+
+/// A command, or a block of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Item {
+    /// A block.
+    Repeat(Repeat),
+    /// A command.
+    Do(Command),
+}
+
+/// One unit's commands, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitQueue {
+    /// The unit.
+    pub unit: UnitId,
+    /// Its commands.
+    pub items: Vec<Item>,
+}
+
+impl Command {
+    /// The parts of memory that the command touches in the iteration that `counters` tells, reads before writes.
+    pub(crate) fn regions(&self, accumulator_element_bytes: u64) -> [Option<RegionOf<'_>>; 2] {
+        let sums = |cols: u32| u64::from(cols) * accumulator_element_bytes;
+        match &self.operation {
+            Operation::Mvin(t) => [Some(t.dram_region(Access::Read)), Some(t.local_region(Access::Write))],
+            Operation::Mvout(t) => [Some(t.local_region(Access::Read)), Some(t.dram_region(Access::Write))],
+            Operation::Preload(p) => {
+                let read = RegionOf {
+                    place: p.place,
+                    address: &p.address,
+                    stride: p.stride,
+                    rows: u64::from(p.rows),
+                    row_bytes: u64::from(p.cols),
+                    access: Access::Read,
+                };
+                [Some(read), None]
+            }
+            Operation::Compute(c) => {
+                let stream = RegionOf {
+                    place: c.place,
+                    address: &c.stream,
+                    stride: c.stream_stride,
+                    rows: u64::from(c.vectors),
+                    row_bytes: u64::from(c.rows),
+                    access: Access::Read,
+                };
+                let result = RegionOf {
+                    place: c.place.accumulator_beside(),
+                    address: &c.result,
+                    stride: c.result_stride,
+                    rows: u64::from(c.vectors),
+                    row_bytes: sums(c.cols),
+                    access: Access::Update,
+                };
+                [Some(stream), Some(result)]
+            }
+            Operation::Requantize(r) => {
+                let read = RegionOf {
+                    place: r.place.accumulator_beside(),
+                    address: &r.sums,
+                    stride: r.sums_stride,
+                    rows: u64::from(r.rows),
+                    row_bytes: sums(r.cols),
+                    access: Access::Read,
+                };
+                let write = RegionOf {
+                    place: r.place,
+                    address: &r.result,
+                    stride: r.result_stride,
+                    rows: u64::from(r.rows),
+                    row_bytes: u64::from(r.cols),
+                    access: Access::Write,
+                };
+                [Some(read), Some(write)]
+            }
+            Operation::Fence => [None, None],
+        }
+    }
+}
+
+impl Transfer {
+    fn dram_region(&self, access: Access) -> RegionOf<'_> {
+        let rows = if self.dram_stride == 0 { 1 } else { self.rows };
+        RegionOf { place: Place::Dram, address: &self.dram, stride: self.dram_stride, rows, row_bytes: self.row_bytes, access }
+    }
+
+    fn local_region(&self, access: Access) -> RegionOf<'_> {
+        RegionOf { place: self.place, address: &self.local, stride: self.local_stride, rows: self.rows, row_bytes: self.row_bytes, access }
+    }
+}
+
+impl Place {
+    /// The accumulator of the core that this memory belongs to.
+    pub(crate) fn accumulator_beside(self) -> Self {
+        match self {
+            Self::Dram => Self::Accumulator(0),
+            Self::Scratchpad(core, _) | Self::Accumulator(core) => Self::Accumulator(core),
+        }
+    }
+}
+
+/// Whether a region is read, written, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Read.
+    Read,
+    /// Written.
+    Write,
+    /// Read, added to and written back by one unit in one go.
+    Update,
+}
+
+/// Rows of a memory that a command touches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RegionOf<'c> {
+    pub(crate) place: Place,
+    pub(crate) address: &'c Address,
+    pub(crate) stride: u64,
+    pub(crate) rows: u64,
+    pub(crate) row_bytes: u64,
+    pub(crate) access: Access,
+}

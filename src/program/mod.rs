@@ -1,0 +1,129 @@
+//! Programs: commands in `repeat` blocks with affine addresses, one in-order queue a unit, semaphores between them.
+//!
+//! A [`Program`] can only be made through the verifier, so whoever holds one holds a program that reads what was written, overwrites
+//! nothing that is still to be read, stays inside its memories, and ends. Not here: networks (`emit` lowers a mapping) and time (`sim`).
+
+mod address;
+mod command;
+mod cursor;
+mod emit;
+mod error;
+mod text;
+mod verify;
+
+pub use address::Address;
+pub use command::{
+    Command, Compute, Fill, Item, Operation, Place, Preload, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind,
+    UnitQueue,
+};
+pub use cursor::Cursor;
+pub use emit::emit;
+pub use error::ProgramError;
+
+use crate::numerics::OutputStage;
+use serde::{Deserialize, Serialize};
+
+/// The most posts that one command may have.
+pub(crate) const MAX_POSTS: usize = 4;
+
+/// Bytes that lie in a memory before the first cycle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// The memory.
+    pub place: Place,
+    /// The first byte's address.
+    pub address: u64,
+    /// The bytes.
+    #[serde(with = "text::hex")]
+    pub bytes: Vec<u8>,
+}
+
+/// Where the host puts inputs and takes outputs: dense rows in DRAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRegion {
+    /// The first byte's address in DRAM.
+    pub address: u64,
+    /// Bytes of the whole batch.
+    pub bytes: u64,
+}
+
+/// The sizes that a program's addresses must stay inside of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemorySizes {
+    /// Bytes of DRAM that the program uses.
+    pub dram: u64,
+    /// Bytes of each scratchpad.
+    pub scratchpads: Vec<u64>,
+    /// Bytes of the accumulator.
+    pub accumulator: u64,
+}
+
+/// All that a program is made of, before it is verified.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProgramParts {
+    /// The units' queues, each unit once.
+    pub queues: Vec<UnitQueue>,
+    /// The semaphores that commands name by index.
+    pub semaphores: Vec<SemaphoreDecl>,
+    /// The output stages that `requantize` commands name by index.
+    pub output_stages: Vec<OutputStage>,
+    /// Names of the stages that tags name by index.
+    pub stages: Vec<String>,
+    /// What lies in the memories at the start.
+    pub images: Vec<Image>,
+    /// Where the host puts the batch.
+    pub input: HostRegion,
+    /// Where the host finds the results.
+    pub output: HostRegion,
+    /// The memories' sizes.
+    pub memories: MemorySizes,
+    /// Bytes of one accumulator element.
+    pub accumulator_element_bytes: u64,
+    /// The array that the program was made for.
+    pub array: Fill,
+}
+
+/// A verified program: one batch's work for every unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Program {
+    parts: ProgramParts,
+    commands_per_stage: Vec<u64>,
+}
+
+impl Program {
+    /// Verifies `parts`.
+    ///
+    /// # Errors
+    /// An address outside its memory, a read of what was never written, an overwrite of what is still to be read, a wait that nothing
+    /// ends, or an index that names nothing.
+    pub fn new(parts: ProgramParts) -> Result<Self, ProgramError> {
+        let commands_per_stage = verify::verify(&parts)?;
+        Ok(Self { parts, commands_per_stage })
+    }
+
+    /// The program's parts, to read.
+    pub fn parts(&self) -> &ProgramParts {
+        &self.parts
+    }
+
+    /// How many commands carry each stage's tag.
+    pub fn commands_per_stage(&self) -> &[u64] {
+        &self.commands_per_stage
+    }
+
+    /// The text form, which [`Program::from_text`] reads back.
+    ///
+    /// # Errors
+    /// If a value cannot be written as RON, which no program has.
+    pub fn to_text(&self) -> Result<String, ProgramError> {
+        text::print(&self.parts)
+    }
+
+    /// Reads the text form and verifies it.
+    ///
+    /// # Errors
+    /// A syntax error with its line and column, or whatever [`Program::new`] refuses.
+    pub fn from_text(text: &str) -> Result<Self, ProgramError> {
+        Self::new(text::parse(text)?)
+    }
+}

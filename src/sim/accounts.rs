@@ -1,0 +1,149 @@
+//! The accounts: actions, bytes and cycles, by stage and by unit.
+
+use crate::counts::{ActionCounts, CycleCounts, TrafficBytes};
+use crate::program::{Place, Tag, UnitId};
+use crate::units::{Cycles, Tick};
+
+/// What a run of one program yields.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Cycles from the first to the last command's end, both included.
+    pub total_cycles: Cycles,
+    /// The bytes of the output region of DRAM.
+    pub output: Vec<u8>,
+    /// Every stage's account, in the order of the program's list.
+    pub stages: Vec<StageRun>,
+    /// Every unit's cycles, which sum to the total.
+    pub units: Vec<UnitRun>,
+}
+
+/// One stage's account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageRun {
+    /// From the end of the stage before to the end of this one: windows partition the run.
+    pub window: Cycles,
+    /// The cycle in which its first command started.
+    pub first_tick: Tick,
+    /// The cycle in which its last command ended.
+    pub last_tick: Tick,
+    /// The array's cycles inside the window.
+    pub array: CycleCounts,
+    /// What its commands did.
+    pub actions: ActionCounts,
+    /// What its commands moved.
+    pub traffic: TrafficBytes,
+}
+
+/// One unit's account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitRun {
+    /// The unit.
+    pub unit: UnitId,
+    /// Its cycles.
+    pub cycles: CycleCounts,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StageAccount {
+    actions: ActionCounts,
+    traffic: TrafficBytes,
+    first: u64,
+    last: u64,
+    open_commands: u64,
+    /// The array's cycles up to the end of the stage.
+    array_at_end: CycleCounts,
+}
+
+/// The accounts of a run, by stage.
+#[derive(Debug)]
+pub(super) struct Accounts {
+    stages: Vec<StageAccount>,
+    /// Whether a stage ended in this cycle.
+    ended: bool,
+}
+
+impl Accounts {
+    pub(super) fn new(commands_per_stage: &[u64]) -> Self {
+        let open = |commands: &u64| StageAccount {
+            actions: ActionCounts::default(),
+            traffic: TrafficBytes::default(),
+            first: u64::MAX,
+            last: 0,
+            open_commands: *commands,
+            array_at_end: CycleCounts::default(),
+        };
+        Self { stages: commands_per_stage.iter().map(open).collect(), ended: false }
+    }
+
+    /// The actions of a command's stage, to add to.
+    pub(super) fn actions(&mut self, tag: Tag) -> &mut ActionCounts {
+        &mut self.stages[tag.stage as usize].actions
+    }
+
+    /// The traffic of a command's stage, to add to.
+    pub(super) fn traffic(&mut self, tag: Tag) -> &mut TrafficBytes {
+        &mut self.stages[tag.stage as usize].traffic
+    }
+
+    /// Counts rows read from a scratchpad.
+    pub(super) fn scratchpad_read(&mut self, tag: Tag, place: Place, rows: u64) {
+        if let Place::Scratchpad(..) = place {
+            self.actions(tag).scratchpad_reads += rows;
+        }
+    }
+
+    /// Counts rows written to a scratchpad.
+    pub(super) fn scratchpad_write(&mut self, tag: Tag, place: Place, rows: u64) {
+        if let Place::Scratchpad(..) = place {
+            self.actions(tag).scratchpad_writes += rows;
+        }
+    }
+
+    pub(super) fn issue(&mut self, tag: Tag, cycle: u64) {
+        let stage = &mut self.stages[tag.stage as usize];
+        stage.first = stage.first.min(cycle);
+    }
+
+    pub(super) fn retire(&mut self, tag: Tag, cycle: u64) {
+        let stage = &mut self.stages[tag.stage as usize];
+        stage.last = stage.last.max(cycle);
+        stage.open_commands -= 1;
+        self.ended |= stage.open_commands == 0;
+    }
+
+    /// Closes the windows of stages that ended in this cycle, after every unit's account of it is made.
+    pub(super) fn end_cycle(&mut self, cycle: u64, array: &CycleCounts) {
+        if self.ended {
+            self.ended = false;
+            for stage in &mut self.stages {
+                if stage.open_commands == 0 && stage.last == cycle {
+                    stage.array_at_end = *array;
+                }
+            }
+        }
+    }
+
+    /// The stages' accounts with their windows.
+    pub(super) fn finish(&self) -> Vec<StageRun> {
+        let mut reached = 0;
+        let mut array_reached = CycleCounts::default();
+        let mut runs = Vec::with_capacity(self.stages.len());
+        for stage in &self.stages {
+            let end = stage.last + 1;
+            let (window, array) =
+                if end > reached { (end - reached, stage.array_at_end.since(&array_reached)) } else { (0, CycleCounts::default()) };
+            if end > reached {
+                (reached, array_reached) = (end, stage.array_at_end);
+            }
+            runs.push(StageRun {
+                window: Cycles::new(window),
+                first_tick: Tick::new(stage.first),
+                last_tick: Tick::new(stage.last),
+                array,
+                actions: stage.actions,
+                traffic: stage.traffic,
+            });
+        }
+        runs
+    }
+}

@@ -1,0 +1,497 @@
+//! The systolic array as a unit: which pass enters when, what it reads and where its sums go. Weight stationary.
+//!
+//! The array has a clock of its own that stops in a stall: a vector, a row of a tile or a sum that cannot have its port in this cycle
+//! freezes every register and the skew with them. At most one `preload` and one `compute` start a cycle, in program order; addresses run
+//! ahead of the data, so that a memory's latency is paid only where nothing was under way to hide it.
+
+mod mesh;
+
+use super::memory::{load_sum, store_sum};
+use super::queue::{Did, Ending, Queue, Shared};
+use crate::chip::{Chip, Dataflow, Extent, Overlap, StationaryTiming};
+use crate::counts::{CycleCounts, StallReason};
+use crate::numerics::AccumulateRule;
+use crate::program::{Compute, Operation, Place, Preload};
+use mesh::{Mesh, Shape};
+use std::collections::VecDeque;
+
+/// Bits of an activation register: eight and a sign, since the edge has subtracted the zero point.
+const ACTIVATION_REGISTER_BITS: u64 = 9;
+/// Bits of a weight register.
+const WEIGHT_REGISTER_BITS: u64 = 8;
+
+/// A tile that is to be shifted in, or is being.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    ending: Ending,
+    place: Place,
+    address: u64,
+    stride: u64,
+    rows: u32,
+    cols: u32,
+    /// The cycle from which its first row may enter.
+    fetched: u64,
+    /// Its number; a pass names the tile that it needs by it.
+    tile: u64,
+    /// Passes that stand before it in the program.
+    passes_before: u64,
+    /// Cycles that it takes.
+    span: u64,
+    /// Its first cycle, on the array's clock.
+    start: u64,
+}
+
+/// A pass that is to stream, does, or drains.
+#[derive(Debug, Clone, Copy)]
+struct Pass {
+    ending: Ending,
+    place: Place,
+    stream: u64,
+    stream_stride: u64,
+    result: u64,
+    result_stride: u64,
+    vectors: u64,
+    rows: u32,
+    cols: u32,
+    zero_point: f32,
+    fetched: u64,
+    tile: u64,
+    /// Cycles from its first vector to the first of the next pass, at least.
+    length: u64,
+    /// Cycles from a vector's entry to its last sum.
+    tail: u64,
+    start: u64,
+    /// Whether it is the first that streams past its tile.
+    swaps: bool,
+}
+
+/// A row of a memory that the array must have before its clock moves on.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    place: Place,
+    row: u64,
+    update: bool,
+}
+
+/// The array.
+pub(super) struct Array<'p> {
+    queue: Queue<'p>,
+    pub(super) cycles: CycleCounts,
+    shape: Shape,
+    timing: StationaryTiming,
+    rule: AccumulateRule,
+    element_bytes: u64,
+    psum_bits: u64,
+    /// Latency of each scratchpad.
+    latency: Vec<u64>,
+    mesh: Mesh,
+    /// The array's own cycle.
+    now: u64,
+    next_load: Option<Load>,
+    load: Option<Load>,
+    next_pass: Option<Pass>,
+    /// Passes that have started and not given their last sum, in order.
+    passes: VecDeque<Pass>,
+    /// When the next pass may enter.
+    free_from: u64,
+    tiles_issued: u64,
+    tiles_loaded: u64,
+    passes_issued: u64,
+    passes_started: u64,
+    passes_done: u64,
+    last_tile: u64,
+    /// Whether the claims of the array's cycle are made.
+    open: bool,
+    claims: Vec<Claim>,
+}
+
+impl<'p> Array<'p> {
+    pub(super) fn new(queue: Queue<'p>, chip: &Chip, rule: AccumulateRule, element_bytes: u64) -> Self {
+        let array = chip.array();
+        let Dataflow::WeightStationary(timing) = array.dataflows[0] else {
+            unreachable!("bug: a dataflow other than weight stationary should have been refused by chip::check");
+        };
+        let shape = Shape {
+            rows: array.rows as usize,
+            cols: array.cols as usize,
+            row_hop: timing.row_hop as usize,
+            col_hop: timing.col_hop as usize,
+            registers: timing.pipeline_registers as usize,
+        };
+        let least = match timing.extent {
+            Extent::Physical => timing.load.resolve(array.rows, array.cols).max(timing.min_pass_cycles),
+            Extent::Used => timing.min_pass_cycles,
+        };
+        Self {
+            queue,
+            cycles: CycleCounts::default(),
+            shape,
+            timing,
+            rule,
+            element_bytes,
+            psum_bits: u64::from(rule.bits),
+            latency: chip.scratchpads().iter().map(|pad| pad.latency.get()).collect(),
+            mesh: Mesh::new(shape, least as usize),
+            now: 0,
+            next_load: None,
+            load: None,
+            next_pass: None,
+            passes: VecDeque::with_capacity(shape.rows + shape.cols + 4),
+            free_from: 0,
+            tiles_issued: 0,
+            tiles_loaded: 0,
+            passes_issued: 0,
+            passes_started: 0,
+            passes_done: 0,
+            last_tile: 0,
+            open: false,
+            claims: Vec::with_capacity(64),
+        }
+    }
+
+    /// Whether every command has ended.
+    pub(super) fn done(&self) -> bool {
+        self.queue.head().is_none() && self.quiet() && self.next_load.is_none() && self.next_pass.is_none()
+    }
+
+    /// The semaphore that the next command waits for.
+    pub(super) fn queue(&self) -> &Queue<'p> {
+        &self.queue
+    }
+
+    /// Nothing moves in the array.
+    fn quiet(&self) -> bool {
+        self.load.is_none() && self.passes.is_empty()
+    }
+
+    /// One cycle of the machine.
+    pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
+        let blocked = self.issue(shared, cycle);
+        if !self.open {
+            self.start(cycle);
+            if self.quiet() {
+                return self.account_quiet(blocked);
+            }
+            self.claim(shared);
+            self.open = true;
+        }
+        if let Some(reason) = self.stall(shared, cycle) {
+            self.cycles.stall(reason, 1);
+            return Did::Moved;
+        }
+        self.advance(shared, cycle);
+        self.cycles.busy += 1;
+        Did::Moved
+    }
+
+    /// The account of a cycle in which nothing moves in the array.
+    fn account_quiet(&mut self, blocked: Option<StallReason>) -> Did {
+        if self.next_load.is_some() || self.next_pass.is_some() {
+            // With the array empty, a command that has started and not entered can only wait for its first row.
+            self.cycles.stall(StallReason::MemoryLatency, 1);
+            return Did::Moved;
+        }
+        if let Some(reason) = blocked {
+            self.cycles.stall(reason, 1);
+            return Did::Waits;
+        }
+        if self.queue.head().is_some() {
+            // A fence started and ended in this cycle.
+            self.cycles.busy += 1;
+            return Did::Moved;
+        }
+        self.cycles.idle += 1;
+        Did::Nothing
+    }
+
+    /// Starts commands whose waits are met, at most one of a kind; tells what the next one waits for.
+    fn issue(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
+        let (mut loads, mut passes) = (0, 0);
+        while let Some(command) = self.queue.head() {
+            let room = match &command.operation {
+                Operation::Preload(_) => loads == 0 && self.next_load.is_none(),
+                Operation::Compute(_) => passes == 0 && self.next_pass.is_none(),
+                _ => loads == 0 && passes == 0,
+            };
+            if !room {
+                return None;
+            }
+            if let Some(reason) = self.queue.blocked(shared) {
+                return Some(reason);
+            }
+            match &command.operation {
+                Operation::Preload(preload) => {
+                    let address = preload.address.resolve(self.queue.counters());
+                    let ending = self.queue.start(shared, command, cycle);
+                    self.issue_load(preload, address, ending, cycle);
+                    loads += 1;
+                }
+                Operation::Compute(compute) => {
+                    let counters = self.queue.counters();
+                    let addresses = (compute.stream.resolve(counters), compute.result.resolve(counters));
+                    let ending = self.queue.start(shared, command, cycle);
+                    self.issue_pass(compute, addresses, ending, cycle);
+                    passes += 1;
+                }
+                _ => {
+                    let ending = self.queue.start(shared, command, cycle);
+                    ending.end(shared, cycle);
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    fn latency_of(&self, place: Place) -> u64 {
+        match place {
+            Place::Scratchpad(_, index) => self.latency[index as usize],
+            Place::Accumulator(_) | Place::Dram => 0,
+        }
+    }
+
+    fn issue_load(&mut self, preload: &Preload, address: u64, ending: Ending, cycle: u64) {
+        self.tiles_issued += 1;
+        let (rows, cols) = self.extent(preload.rows, preload.cols);
+        self.next_load = Some(Load {
+            ending,
+            place: preload.place,
+            address,
+            stride: preload.stride,
+            rows: preload.rows,
+            cols: preload.cols,
+            fetched: cycle + self.latency_of(preload.place),
+            tile: self.tiles_issued,
+            passes_before: self.passes_issued,
+            span: u64::from(self.timing.load.resolve(rows, cols)),
+            start: 0,
+        });
+    }
+
+    fn issue_pass(&mut self, compute: &Compute, (stream, result): (u64, u64), ending: Ending, cycle: u64) {
+        self.passes_issued += 1;
+        let (rows, cols) = self.extent(compute.rows, compute.cols);
+        let swaps = self.last_tile != self.tiles_issued;
+        self.last_tile = self.tiles_issued;
+        self.next_pass = Some(Pass {
+            ending,
+            place: compute.place,
+            stream,
+            stream_stride: compute.stream_stride,
+            result,
+            result_stride: compute.result_stride,
+            vectors: u64::from(compute.vectors),
+            rows: compute.rows,
+            cols: compute.cols,
+            zero_point: compute.zero_point as f32,
+            fetched: cycle + self.latency_of(compute.place),
+            tile: self.tiles_issued,
+            length: u64::from(compute.vectors.max(self.timing.min_pass_cycles)),
+            tail: self.shape.tail(rows as usize, cols as usize),
+            start: 0,
+            swaps,
+        });
+    }
+
+    /// The size that load and tail go by.
+    fn extent(&self, rows: u32, cols: u32) -> (u32, u32) {
+        match self.timing.extent {
+            Extent::Used => (rows, cols),
+            Extent::Physical => (narrow(self.shape.rows), narrow(self.shape.cols)),
+        }
+    }
+
+    /// Lets the next pass and the next tile enter in the array's cycle, where they may.
+    fn start(&mut self, cycle: u64) {
+        let drained = self.passes.is_empty();
+        if let Some(pass) = self.next_pass {
+            let free = match self.timing.overlap {
+                Overlap::Serial => drained,
+                Overlap::Pipelined => self.now >= self.free_from,
+            };
+            if free && pass.fetched <= cycle && pass.tile <= self.tiles_loaded {
+                self.next_pass = None;
+                self.passes_started += 1;
+                self.free_from = self.now + pass.length;
+                if pass.swaps {
+                    self.mesh.swap(pass.tile, self.now);
+                }
+                self.passes.push_back(Pass { start: self.now, ..pass });
+            }
+        }
+        if let Some(load) = self.next_load
+            && self.load.is_none()
+        {
+            let pipelined = self.timing.overlap == Overlap::Pipelined && self.timing.stationary_buffers == 2;
+            let passed = if pipelined { self.passes_started } else { self.passes_done };
+            if passed >= load.passes_before && load.fetched <= cycle {
+                self.next_load = None;
+                self.mesh.open_tile(load.tile);
+                self.load = Some(Load { start: self.now, ..load });
+            }
+        }
+    }
+
+    /// The pass that gives a vector in the array's cycle, and which.
+    fn entering(&self) -> Option<(Pass, u64)> {
+        let pass = self.passes.back()?;
+        let vector = self.now - pass.start;
+        (vector < pass.vectors).then_some((*pass, vector))
+    }
+
+    /// The vector whose last sum comes out in the array's cycle. Passes come out in order, so it is the oldest one's.
+    fn leaving(&self) -> Option<(Pass, u64)> {
+        let pass = self.passes.front()?;
+        let vector = (self.now - pass.start).checked_sub(pass.tail)?;
+        (vector < pass.vectors).then_some((*pass, vector))
+    }
+
+    /// The rows of the tile that enter in the array's cycle: the lowest of each entry port's first, as a shift chain takes them.
+    fn loading(&self) -> impl Iterator<Item = u64> + use<> {
+        let (offset, span, rows) = match &self.load {
+            Some(load) => (load.span - 1 - (self.now - load.start), load.span, u64::from(load.rows)),
+            None => (0, 1, 0),
+        };
+        (0..).map(move |port| offset + port * span).take_while(move |row| *row < rows)
+    }
+
+    /// Lists the memory rows that the array's cycle needs.
+    fn claim(&mut self, shared: &mut Shared<'_>) {
+        let mut claims = std::mem::take(&mut self.claims);
+        if let Some((pass, vector)) = self.entering() {
+            push_rows(&mut claims, shared, pass.place, pass.stream + vector * pass.stream_stride, u64::from(pass.rows), false);
+        }
+        if let Some(load) = self.load {
+            for row in self.loading() {
+                push_rows(&mut claims, shared, load.place, load.address + row * load.stride, u64::from(load.cols), false);
+            }
+        }
+        if let Some((pass, vector)) = self.leaving() {
+            let address = pass.result + vector * pass.result_stride;
+            push_rows(&mut claims, shared, pass.place.accumulator_beside(), address, u64::from(pass.cols) * self.element_bytes, true);
+        }
+        self.claims = claims;
+    }
+
+    /// Takes the ports that are to be had; tells why if any is not.
+    fn stall(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
+        let mut reason = None;
+        self.claims.retain(|claim| {
+            let memory = shared.sram(claim.place);
+            let taken = if claim.update { memory.take_update(claim.row, cycle) } else { memory.take(claim.row, cycle) };
+            match taken {
+                Ok(()) => false,
+                Err(why) => {
+                    reason.get_or_insert(why);
+                    true
+                }
+            }
+        });
+        reason
+    }
+
+    /// One cycle of the array's clock: data enters, every PE works, sums leave.
+    fn advance(&mut self, shared: &mut Shared<'_>, cycle: u64) {
+        self.open = false;
+        self.mesh.enter();
+        if let Some((pass, vector)) = self.entering() {
+            self.enter_vector(shared, &pass, vector);
+        }
+        for row in self.loading() {
+            self.load_row(shared, row);
+        }
+        self.mesh.step(self.now);
+        if let Some((pass, vector)) = self.leaving() {
+            self.accumulate(shared, &pass, vector);
+        }
+        if let Some(load) = self.load
+            && self.now + 1 == load.start + load.span
+        {
+            self.tiles_loaded = load.tile;
+            self.load = None;
+            load.ending.end(shared, cycle);
+        }
+        // A pass that is shorter than the least still holds its place until that is over.
+        while let Some(pass) = self.passes.front()
+            && self.now + 1 >= pass.start + pass.length + pass.tail
+        {
+            pass.ending.end(shared, cycle);
+            self.passes_done += 1;
+            self.passes.pop_front();
+        }
+        self.now += 1;
+    }
+
+    fn enter_vector(&mut self, shared: &mut Shared<'_>, pass: &Pass, vector: u64) {
+        let rows = u64::from(pass.rows);
+        let memory = shared.sram(pass.place);
+        let address = pass.stream + vector * pass.stream_stride;
+        let bytes = memory.read(address, rows);
+        for (row, byte) in bytes.iter().enumerate() {
+            self.mesh.element(row, f32::from(i8::from_le_bytes([*byte])) - pass.zero_point);
+        }
+        let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + rows - 1));
+        let tag = pass.ending.tag;
+        let (size, cols) = (self.shape.rows as u64 * self.shape.cols as u64, self.shape.cols as u64);
+        let actions = shared.accounts.actions(tag);
+        actions.macs += rows * u64::from(pass.cols);
+        actions.zero_point_subtracts += rows;
+        actions.register_bits += rows * cols * self.shape.col_hop as u64 * ACTIVATION_REGISTER_BITS;
+        actions.register_bits += size * self.shape.row_hop as u64 * self.psum_bits;
+        shared.accounts.scratchpad_read(tag, pass.place, port_rows);
+        shared.accounts.traffic(tag).scratchpad.input.read += rows;
+    }
+
+    fn load_row(&mut self, shared: &mut Shared<'_>, row: u64) {
+        let Some(load) = self.load else { return };
+        let cols = u64::from(load.cols);
+        let address = load.address + row * load.stride;
+        let memory = shared.sram(load.place);
+        let bytes = memory.read(address, cols);
+        let index = usize::try_from(row).expect("bug: a tile has no more rows than the array");
+        for (weight, byte) in self.mesh.tile_row(load.tile, index).iter_mut().zip(bytes) {
+            *weight = f32::from(i8::from_le_bytes([*byte]));
+        }
+        let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + cols - 1));
+        let tag = load.ending.tag;
+        shared.accounts.actions(tag).register_bits += (row + 1) * cols * self.shape.row_hop as u64 * WEIGHT_REGISTER_BITS;
+        shared.accounts.scratchpad_read(tag, load.place, port_rows);
+        shared.accounts.traffic(tag).scratchpad.weight.read += cols;
+    }
+
+    fn accumulate(&mut self, shared: &mut Shared<'_>, pass: &Pass, vector: u64) {
+        let (cols, width) = (pass.cols as usize, self.element_bytes);
+        let address = pass.result + vector * pass.result_stride;
+        let bytes = u64::from(pass.cols) * width;
+        let memory = &mut shared.accumulator;
+        let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + bytes - 1));
+        let entered = pass.start + vector;
+        for (col, held) in (0..cols).zip(memory.write(address, bytes).chunks_exact_mut(super::memory::size(width))) {
+            #[expect(clippy::cast_possible_truncation, reason = "a sum inside a pass is whole and below 2^24")]
+            let addend = self.mesh.sum(entered, col) as i64;
+            store_sum(held, self.rule.update(load_sum(held), addend));
+        }
+        let actions = shared.accounts.actions(pass.ending.tag);
+        actions.accumulator_reads += port_rows;
+        actions.accumulator_writes += port_rows;
+        let psum = &mut shared.accounts.traffic(pass.ending.tag).accumulator.psum;
+        psum.read += bytes;
+        psum.write += bytes;
+    }
+}
+
+fn narrow(size: usize) -> u32 {
+    u32::try_from(size).expect("bug: an array has at most 512 rows and columns")
+}
+
+/// How many rows lie from one to another, both included.
+pub(super) fn rows_touched(first: u64, last: u64) -> u64 {
+    last - first + 1
+}
+
+fn push_rows(claims: &mut Vec<Claim>, shared: &mut Shared<'_>, place: Place, address: u64, bytes: u64, update: bool) {
+    let memory = shared.sram(place);
+    for row in memory.row_of(address)..=memory.row_of(address + bytes - 1) {
+        claims.push(Claim { place, row, update });
+    }
+}

@@ -1,0 +1,30 @@
+//! Why a machine cannot run a program.
+
+use thiserror::Error;
+
+/// A fault in running a program.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum SimError {
+    /// The program was made for another chip.
+    #[error("the program was made for another chip: {problem}")]
+    OtherChip {
+        /// What differs.
+        problem: String,
+    },
+    /// The input does not have the size that the program reads.
+    #[error("the program reads an input of {wanted} bytes and was given {given}")]
+    InputSize {
+        /// Bytes that the program reads.
+        wanted: u64,
+        /// Bytes that there are.
+        given: u64,
+    },
+    /// Nobody can go on.
+    #[error("deadlock in cycle {cycle}: {waits}")]
+    Deadlock {
+        /// The cycle.
+        cycle: u64,
+        /// Who waits for what.
+        waits: String,
+    },
+}

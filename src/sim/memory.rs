@@ -1,0 +1,109 @@
+//! On-chip memories: bytes in banks, each of which serves one row a cycle.
+
+use crate::counts::StallReason;
+
+/// A banked memory. Row i, a port wide, lies in bank i mod banks.
+#[derive(Debug, Clone)]
+pub(super) struct Sram {
+    bytes: Vec<u8>,
+    port: u64,
+    banks: u64,
+    /// The cycle in which each bank last served a row.
+    served: Vec<u64>,
+    /// The cycle from which each row may be read again; empty where writes are never pending.
+    ready: Vec<u64>,
+    /// Cycles from an update's read to its write.
+    update_latency: u64,
+    conflict: StallReason,
+}
+
+impl Sram {
+    /// A memory whose writes are done in the cycle in which they are made.
+    pub(super) fn new(capacity: u64, port: u32, banks: u32, conflict: StallReason) -> Self {
+        Self {
+            bytes: vec![0; size(capacity)],
+            port: u64::from(port),
+            banks: u64::from(banks),
+            served: vec![u64::MAX; banks as usize],
+            ready: Vec::new(),
+            update_latency: 0,
+            conflict,
+        }
+    }
+
+    /// A memory whose updates are pending for `latency` cycles.
+    pub(super) fn with_pending_writes(mut self, latency: u64) -> Self {
+        self.ready = vec![0; size((self.bytes.len() as u64).div_ceil(self.port))];
+        self.update_latency = latency.max(1);
+        self
+    }
+
+    /// As new: nothing pending, every byte zero.
+    pub(super) fn reset(&mut self) {
+        self.bytes.fill(0);
+        self.served.fill(u64::MAX);
+        self.ready.fill(0);
+    }
+
+    /// The row that holds a byte.
+    pub(super) fn row_of(&self, address: u64) -> u64 {
+        address / self.port
+    }
+
+    /// Bytes of a row.
+    pub(super) fn port(&self) -> u64 {
+        self.port
+    }
+
+    /// Takes the port of `row`'s bank for this cycle, to read or write it.
+    pub(super) fn take(&mut self, row: u64, cycle: u64) -> Result<(), StallReason> {
+        if let Some(ready) = self.ready.get(size(row))
+            && *ready > cycle
+        {
+            return Err(StallReason::AccumulatorHazard);
+        }
+        let bank = size(row % self.banks);
+        if self.served[bank] == cycle {
+            return Err(self.conflict);
+        }
+        self.served[bank] = cycle;
+        Ok(())
+    }
+
+    /// Takes the port of `row`'s bank for this cycle, to read, add and write back; the write stays pending for the memory's latency.
+    pub(super) fn take_update(&mut self, row: u64, cycle: u64) -> Result<(), StallReason> {
+        self.take(row, cycle)?;
+        if let Some(ready) = self.ready.get_mut(size(row)) {
+            *ready = cycle + self.update_latency;
+        }
+        Ok(())
+    }
+
+    /// The bytes at an address.
+    pub(super) fn read(&self, address: u64, bytes: u64) -> &[u8] {
+        &self.bytes[size(address)..size(address + bytes)]
+    }
+
+    /// The bytes at an address, to write.
+    pub(super) fn write(&mut self, address: u64, bytes: u64) -> &mut [u8] {
+        &mut self.bytes[size(address)..size(address + bytes)]
+    }
+}
+
+/// A checked address or size as an index.
+pub(super) fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("bug: a verified program's addresses fit in memory")
+}
+
+/// A sum as the accumulator holds it: little-endian two's complement.
+pub(super) fn load_sum(bytes: &[u8]) -> i64 {
+    let mut wide = if bytes[bytes.len() - 1] >= 0x80 { [0xff; 8] } else { [0; 8] };
+    wide[..bytes.len()].copy_from_slice(bytes);
+    i64::from_le_bytes(wide)
+}
+
+/// Writes a sum as the accumulator holds it.
+pub(super) fn store_sum(bytes: &mut [u8], sum: i64) {
+    let width = bytes.len();
+    bytes.copy_from_slice(&sum.to_le_bytes()[..width]);
+}

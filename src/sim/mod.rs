@@ -1,0 +1,18 @@
+//! The machine: runs a verified program on a chip, cycle by cycle, with the real bytes in every memory.
+//!
+//! It executes commands and knows neither networks nor mappings. A cycle is: the array, then the vector unit, then the DMA engines, each
+//! of which may start a command, uses the memories' ports and may end a command; a token that is posted in a cycle is seen in the next.
+//! The order of the units matters for a bank that two want in one cycle (the array goes first) and for nothing else.
+
+mod accounts;
+mod array;
+mod dma;
+mod error;
+mod machine;
+mod memory;
+mod queue;
+mod vector;
+
+pub use accounts::{Run, StageRun, UnitRun};
+pub use error::SimError;
+pub use machine::{Engine, Machine};

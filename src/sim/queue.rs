@@ -1,0 +1,138 @@
+//! What every unit's front end shares: its queue, the semaphores, and the posts of commands in flight.
+
+use super::accounts::Accounts;
+use super::memory::Sram;
+use crate::counts::StallReason;
+use crate::program::{Command, Cursor, Place, ProgramParts, Tag};
+
+/// The most posts of one command; the verifier refuses more.
+pub(super) const MAX_POSTS: usize = crate::program::MAX_POSTS;
+
+/// What the units share in a cycle.
+pub(super) struct Shared<'p> {
+    pub(super) program: &'p ProgramParts,
+    pub(super) scratchpads: Vec<Sram>,
+    pub(super) accumulator: Sram,
+    pub(super) dram: Vec<u8>,
+    pub(super) tokens: Tokens,
+    pub(super) accounts: Accounts,
+}
+
+impl Shared<'_> {
+    /// The on-chip memory of a place.
+    pub(super) fn sram(&mut self, place: Place) -> &mut Sram {
+        match place {
+            Place::Scratchpad(_, index) => &mut self.scratchpads[index as usize],
+            Place::Accumulator(_) => &mut self.accumulator,
+            Place::Dram => unreachable!("bug: the verifier lets only transfers name DRAM"),
+        }
+    }
+}
+
+/// The semaphores' tokens. A token that is posted in a cycle is seen in the next.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    seen: Vec<u32>,
+    posted: Vec<u32>,
+}
+
+impl Tokens {
+    pub(super) fn new(program: &ProgramParts) -> Self {
+        Self { seen: program.semaphores.iter().map(|decl| decl.tokens).collect(), posted: Vec::with_capacity(64) }
+    }
+
+    /// Lets this cycle's tokens be seen in the next; tells whether there were any.
+    pub(super) fn end_cycle(&mut self) -> bool {
+        let any = !self.posted.is_empty();
+        for semaphore in self.posted.drain(..) {
+            self.seen[semaphore as usize] += 1;
+        }
+        any
+    }
+
+    fn post(&mut self, semaphore: u32) {
+        self.posted.push(semaphore);
+    }
+}
+
+/// What a command in flight posts when it ends, and what it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) tag: Tag,
+    semaphores: [u32; MAX_POSTS],
+    count: usize,
+}
+
+impl Ending {
+    /// Ends the command in this cycle: posts its tokens, closes its account.
+    pub(super) fn end(&self, shared: &mut Shared<'_>, cycle: u64) {
+        for semaphore in &self.semaphores[..self.count] {
+            shared.tokens.post(*semaphore);
+        }
+        shared.accounts.retire(self.tag, cycle);
+    }
+}
+
+/// A unit's queue.
+#[derive(Debug, Clone)]
+pub(super) struct Queue<'p> {
+    cursor: Cursor<'p>,
+}
+
+impl<'p> Queue<'p> {
+    /// The queue with this place in the program's list; an empty one where the program has none for the unit.
+    pub(super) fn new(program: &'p ProgramParts, queue: Option<usize>) -> Self {
+        Self { cursor: Cursor::new(queue.map_or(&[], |queue| &program.queues[queue].items)) }
+    }
+
+    /// The next command.
+    pub(super) fn head(&self) -> Option<&'p Command> {
+        self.cursor.command()
+    }
+
+    /// The counters that the next command's addresses follow.
+    pub(super) fn counters(&self) -> &[u64] {
+        self.cursor.counters()
+    }
+
+    /// The first semaphore that the next command waits for in vain.
+    pub(super) fn missing(&self, shared: &Shared<'_>) -> Option<u32> {
+        let command = self.cursor.command()?;
+        command.wait.iter().find(|sync| self.cursor.waits(**sync) && shared.tokens.seen[sync.semaphore.0 as usize] == 0).map(|sync| sync.semaphore.0)
+    }
+
+    /// Why the next command cannot start: the account of the semaphore that it waits for.
+    pub(super) fn blocked(&self, shared: &Shared<'_>) -> Option<StallReason> {
+        self.missing(shared).map(|semaphore| shared.program.semaphores[semaphore as usize].reason)
+    }
+
+    /// Starts the next command, whose waits are met: takes its tokens, opens its account, goes past it.
+    pub(super) fn start(&mut self, shared: &mut Shared<'_>, command: &Command, cycle: u64) -> Ending {
+        for sync in &command.wait {
+            if self.cursor.waits(*sync) {
+                shared.tokens.seen[sync.semaphore.0 as usize] -= 1;
+            }
+        }
+        let mut ending = Ending { tag: command.tag, semaphores: [0; MAX_POSTS], count: 0 };
+        for sync in &command.post {
+            if self.cursor.posts(*sync) {
+                ending.semaphores[ending.count] = sync.semaphore.0;
+                ending.count += 1;
+            }
+        }
+        shared.accounts.issue(command.tag, cycle);
+        self.cursor.advance();
+        ending
+    }
+}
+
+/// What a unit did in a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Did {
+    /// Something moved, or will move by itself.
+    Moved,
+    /// Nothing: it waits for a token, and has nothing under way.
+    Waits,
+    /// Nothing: it has no command.
+    Nothing,
+}

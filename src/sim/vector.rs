@@ -1,0 +1,252 @@
+//! The vector unit: takes finished sums from the accumulator, requantizes them, and writes the next layer's integers.
+//!
+//! A command takes `start_cycles`, then works through its rows in groups of `lanes` elements, each group for the operation's cycles. A
+//! group takes its accumulator row and its scratchpad row in its first cycle, or stalls until it has both.
+
+use super::array::rows_touched;
+use super::memory::{load_sum, size};
+use super::queue::{Did, Ending, Queue, Shared};
+use crate::chip::Chip;
+use crate::counts::{CycleCounts, StallReason};
+use crate::program::{Operation, Place, Requantize};
+
+/// A command under way.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    ending: Ending,
+    sums: u64,
+    sums_stride: u64,
+    place: Place,
+    result: u64,
+    result_stride: u64,
+    rows: u64,
+    cols: u64,
+    channel: u64,
+    stage: u32,
+    /// The cycle from which it may begin.
+    fetched: u64,
+    /// The group that comes next, by its row and first column.
+    row: u64,
+    col: u64,
+}
+
+/// What a memory row is taken for.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    place: Place,
+    row: u64,
+}
+
+/// The vector unit.
+pub(super) struct Vector<'p> {
+    queue: Queue<'p>,
+    pub(super) cycles: CycleCounts,
+    lanes: u64,
+    start_cycles: u64,
+    requantize_cycles: u64,
+    latency: u64,
+    element_bytes: u64,
+    next: Option<Work>,
+    work: Option<Work>,
+    /// Cycles of start-up that the command has left.
+    starting: u64,
+    /// Cycles that the group under way has left, the present one included.
+    left: u64,
+    claims: Vec<Claim>,
+}
+
+impl<'p> Vector<'p> {
+    pub(super) fn new(queue: Queue<'p>, chip: &Chip, element_bytes: u64) -> Self {
+        let unit = chip.vector();
+        Self {
+            queue,
+            cycles: CycleCounts::default(),
+            lanes: u64::from(unit.lanes),
+            start_cycles: u64::from(unit.start_cycles),
+            requantize_cycles: u64::from(unit.cycles.requantize),
+            latency: chip.accumulator().latency.get(),
+            element_bytes,
+            next: None,
+            work: None,
+            starting: 0,
+            left: 0,
+            claims: Vec::with_capacity(64),
+        }
+    }
+
+    pub(super) fn done(&self) -> bool {
+        self.queue.head().is_none() && self.next.is_none() && self.work.is_none()
+    }
+
+    pub(super) fn queue(&self) -> &Queue<'p> {
+        &self.queue
+    }
+
+    /// One cycle of the machine.
+    pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
+        let blocked = self.issue(shared, cycle);
+        if self.work.is_none()
+            && let Some(next) = self.next
+            && next.fetched <= cycle
+        {
+            (self.work, self.next, self.starting) = (Some(next), None, self.start_cycles);
+            self.open_group(shared);
+        }
+        if self.work.is_none() {
+            return self.account_quiet(blocked);
+        }
+        if self.starting > 0 {
+            self.starting -= 1;
+            self.cycles.busy += 1;
+            return Did::Moved;
+        }
+        if let Some(reason) = self.stall(shared, cycle) {
+            self.cycles.stall(reason, 1);
+            return Did::Moved;
+        }
+        self.left -= 1;
+        if self.left == 0 {
+            self.finish_group(shared, cycle);
+        }
+        self.cycles.busy += 1;
+        Did::Moved
+    }
+
+    fn account_quiet(&mut self, blocked: Option<StallReason>) -> Did {
+        if self.next.is_some() {
+            self.cycles.stall(StallReason::MemoryLatency, 1);
+            Did::Moved
+        } else if let Some(reason) = blocked {
+            self.cycles.stall(reason, 1);
+            Did::Waits
+        } else if self.queue.head().is_some() {
+            self.cycles.busy += 1;
+            Did::Moved
+        } else {
+            self.cycles.idle += 1;
+            Did::Nothing
+        }
+    }
+
+    /// Starts the next command if it may; tells what it waits for.
+    fn issue(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
+        let command = self.queue.head()?;
+        if self.next.is_some() {
+            return None;
+        }
+        if let Some(reason) = self.queue.blocked(shared) {
+            return Some(reason);
+        }
+        if let Operation::Requantize(requantize) = &command.operation {
+            let counters = self.queue.counters();
+            let Requantize { sums, result, channel, .. } = requantize;
+            let (sums, result, channel) = (sums.resolve(counters), result.resolve(counters), channel.resolve(counters));
+            let ending = self.queue.start(shared, command, cycle);
+            self.next = Some(Work {
+                ending,
+                sums,
+                sums_stride: requantize.sums_stride,
+                place: requantize.place,
+                result,
+                result_stride: requantize.result_stride,
+                rows: u64::from(requantize.rows),
+                cols: u64::from(requantize.cols),
+                channel,
+                stage: requantize.stage,
+                fetched: cycle + self.latency,
+                row: 0,
+                col: 0,
+            });
+        } else {
+            let ending = self.queue.start(shared, command, cycle);
+            ending.end(shared, cycle);
+        }
+        None
+    }
+
+    /// Lists the memory rows that the next group needs.
+    fn open_group(&mut self, shared: &mut Shared<'_>) {
+        self.left = self.requantize_cycles;
+        let Some(work) = self.work else { return };
+        let group = Group::of(&work, self.lanes, self.element_bytes);
+        for (place, address, bytes) in
+            [(work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes), (work.place, group.result, group.elements)]
+        {
+            let memory = shared.sram(place);
+            for row in memory.row_of(address)..=memory.row_of(address + bytes - 1) {
+                self.claims.push(Claim { place, row });
+            }
+        }
+    }
+
+    /// Takes the ports that are to be had; tells why if any is not.
+    fn stall(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
+        let mut reason = None;
+        self.claims.retain(|claim| match shared.sram(claim.place).take(claim.row, cycle) {
+            Ok(()) => false,
+            Err(why) => {
+                reason.get_or_insert(why);
+                true
+            }
+        });
+        reason
+    }
+
+    /// Computes the group that has had its cycles, and goes on to the next, or ends the command.
+    fn finish_group(&mut self, shared: &mut Shared<'_>, cycle: u64) {
+        let Some(mut work) = self.work else { return };
+        let group = Group::of(&work, self.lanes, self.element_bytes);
+        let width = self.element_bytes;
+        let stage = &shared.program.output_stages[work.stage as usize];
+        for element in 0..group.elements {
+            let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
+            let channel = size(work.channel + work.col + element);
+            let value = i8::try_from(stage.apply(channel, sum)).expect("bug: an int8 output stage clamps to eight bits");
+            shared.scratchpads[scratchpad_index(work.place)].write(group.result + element, 1)[0] = value.to_le_bytes()[0];
+        }
+        let sums = rows_touched(shared.accumulator.row_of(group.sums), shared.accumulator.row_of(group.sums + group.elements * width - 1));
+        let memory = shared.sram(work.place);
+        let results = rows_touched(memory.row_of(group.result), memory.row_of(group.result + group.elements - 1));
+        let tag = work.ending.tag;
+        shared.accounts.actions(tag).accumulator_reads += sums;
+        shared.accounts.actions(tag).vector_operations += group.elements;
+        shared.accounts.scratchpad_write(tag, work.place, results);
+        shared.accounts.traffic(tag).accumulator.psum.read += group.elements * width;
+        shared.accounts.traffic(tag).scratchpad.output.write += group.elements;
+        work.col += group.elements;
+        if work.col == work.cols {
+            (work.row, work.col) = (work.row + 1, 0);
+        }
+        if work.row == work.rows {
+            work.ending.end(shared, cycle);
+            self.work = None;
+        } else {
+            self.work = Some(work);
+            self.open_group(shared);
+        }
+    }
+}
+
+/// Where one group's elements lie.
+struct Group {
+    sums: u64,
+    result: u64,
+    elements: u64,
+}
+
+impl Group {
+    fn of(work: &Work, lanes: u64, element_bytes: u64) -> Self {
+        Self {
+            sums: work.sums + work.row * work.sums_stride + work.col * element_bytes,
+            result: work.result + work.row * work.result_stride + work.col,
+            elements: lanes.min(work.cols - work.col),
+        }
+    }
+}
+
+fn scratchpad_index(place: Place) -> usize {
+    match place {
+        Place::Scratchpad(_, index) => index as usize,
+        Place::Accumulator(_) | Place::Dram => unreachable!("bug: the verifier lets results go to scratchpads only"),
+    }
+}
