@@ -2,7 +2,10 @@
 //!
 //! Not here: the range of a single value (`schema`), and what could be built but not simulated yet (`supported`).
 
-use super::chip::{Accumulator, Action, AreaSource, Chip, Dataflow, EnergySource, Extent, Format, Overlap, Part, PeCost, Scratchpad, ScratchpadRole, Sparsity};
+use super::chip::{
+    Accumulator, Action, AreaSource, Chip, Dataflow, EnergySource, Extent, Format, Overlap, Part, PeCost, Scratchpad, ScratchpadRole,
+    Sparsity,
+};
 use super::costs::written_action;
 use super::fault::Faults;
 use super::read::{CAPACITY, Reader};
@@ -78,7 +81,8 @@ fn timing_is_possible(reader: &mut Reader, root: &Node, array: &DraftArray) {
             reader.refuse_at(root, &format!("{path}.stationary_buffers"), what, help);
         }
         if overlap == Overlap::Pipelined && extent == Extent::Used {
-            let what = format!("{path}: `extent: Used` cannot be `Pipelined`: a small pass would meet an earlier, larger one at an output port");
+            let what =
+                format!("{path}: `extent: Used` cannot be `Pipelined`: a small pass would meet an earlier, larger one at an output port");
             reader.refuse_at(root, &format!("{path}.extent"), what, "write `extent: Physical`, or `overlap: Serial`");
         }
     }
@@ -99,7 +103,8 @@ fn formats_are_distinct(reader: &mut Reader, root: &Node, formats: &[Option<Form
         let Some(format) = format else { continue };
         let pair = (format.weight, format.activation);
         if let Some(first) = seen.get(&pair) {
-            let what = format!("formats.{index} is the same pair of formats as formats.{first}: {:?} weights by {:?} activations", pair.0, pair.1);
+            let what =
+                format!("formats.{index} is the same pair of formats as formats.{first}: {:?} weights by {:?} activations", pair.0, pair.1);
             reader.refuse_at(root, &format!("formats.{index}"), what, "keep one of them");
         } else {
             seen.insert(pair, index);
@@ -113,7 +118,8 @@ fn accumulators_hold_a_product(reader: &mut Reader, root: &Node, formats: &[Opti
         let product = format.weight.bits() + format.activation.bits();
         if format.accumulator_bits < product {
             let path = format!("formats.{index}.accumulator_bits");
-            let what = format!("{path} must be at least {product}, the bits of one product of {:?} by {:?}", format.weight, format.activation);
+            let what =
+                format!("{path} must be at least {product}, the bits of one product of {:?} by {:?}", format.weight, format.activation);
             reader.refuse_at(root, &path, what, "32 is usual for 8-bit operands");
         }
     }
@@ -136,7 +142,9 @@ fn whole_rows(reader: &mut Reader, root: &Node, path: &str, (capacity, banks, po
         return;
     }
     let capacity = capacity.get();
-    let what = format!("{path}.capacity must be a whole number of rows in each bank: {banks} banks x {port_bytes} bytes = {row} bytes, or a multiple");
+    let what = format!(
+        "{path}.capacity must be a whole number of rows in each bank: {banks} banks x {port_bytes} bytes = {row} bytes, or a multiple"
+    );
     let above = CAPACITY.written(capacity.next_multiple_of(row));
     let help = match capacity / row * row {
         0 => format!("the smallest is {above}"),
@@ -186,7 +194,8 @@ fn energies_are_complete(reader: &mut Reader, root: &Node, draft: &Draft) {
         if let (PeCost::Stated { picojoules, .. }, Some(entry)) = (&format.pe, entry)
             && (picojoules - entries[entry].picojoules).abs() > 0.0
         {
-            let what = format!("energy.{entry}.cost is not the energy that formats.{index}.pe states for the same action, pJ({picojoules})");
+            let what =
+                format!("energy.{entry}.cost is not the energy that formats.{index}.pe states for the same action, pJ({picojoules})");
             reader.refuse_at(root, &format!("energy.{entry}.cost"), what, "make them equal, or write `pe: Table` and let the list decide");
         }
     }

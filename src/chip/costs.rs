@@ -26,12 +26,7 @@ pub(super) fn pe(reader: &mut Reader, item: Option<Item<'_>>) -> Option<PeCost> 
     let square_micrometres = reader.measured(fields.get("area"), "um2", 0.0, 1e9);
     let fidelity = fidelity(reader, fields.get("fidelity"));
     let source = reader.text(fields.get("source"));
-    Some(PeCost::Stated {
-        picojoules: picojoules?,
-        square_micrometres: square_micrometres?,
-        fidelity: fidelity?,
-        source: source?,
-    })
+    Some(PeCost::Stated { picojoules: picojoules?, square_micrometres: square_micrometres?, fidelity: fidelity?, source: source? })
 }
 
 /// The energies.
@@ -64,7 +59,11 @@ fn table(reader: &mut Reader, item: &Item<'_>) -> Option<ShippedTable> {
     let table = TABLES.iter().find(|(known, _)| *known == name).map(|(_, table)| *table);
     if table.is_none() {
         let names: Vec<String> = TABLES.iter().map(|(name, _)| format!("Table(\"{name}\")")).collect();
-        reader.refuse(&inner, format!("{}: no shipped table has this name", item.path), format!("there is {}; or list your own: `Listed([..])`", names.join(", ")));
+        reader.refuse(
+            &inner,
+            format!("{}: no shipped table has this name", item.path),
+            format!("there is {}; or list your own: `Listed([..])`", names.join(", ")),
+        );
     }
     table
 }

@@ -2,8 +2,8 @@
 //!
 //! The only place of this module that touches the file system. Not here: what a chip may be (`schema`, `check`).
 
-use super::chip::Chip;
 use super::check::check;
+use super::chip::Chip;
 use super::edit;
 use super::fault::{ChipError, Fault, Faults, listed, nearest};
 use super::read::{Item, Reader};
@@ -94,12 +94,7 @@ fn locate(wanted: &str, home: &Home) -> Result<Text, ChipError> {
     }
     if let Some((name, content)) = SHIPPED.iter().find(|(name, _)| *name == wanted) {
         let origin = format!("(shipped) {FOLDER}/{name}.ron");
-        return Ok(Text {
-            content: (*content).to_owned(),
-            identity: origin.clone(),
-            origin: origin.into(),
-            home: Home::Shipped,
-        });
+        return Ok(Text { content: (*content).to_owned(), identity: origin.clone(), origin: origin.into(), home: Home::Shipped });
     }
     let names = || SHIPPED.iter().map(|(name, _)| *name);
     let near = nearest(wanted, names()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
@@ -110,7 +105,8 @@ fn locate(wanted: &str, home: &Home) -> Result<Text, ChipError> {
 /// Reads the file at `path`, if it is a file and of a chip file's size.
 fn open(path: &Path) -> Result<Text, ChipError> {
     let shown = path.display().to_string();
-    let unreadable = |reason: &str, help: &str| ChipError::Unreadable { path: shown.clone(), reason: reason.to_owned(), help: help.to_owned() };
+    let unreadable =
+        |reason: &str, help: &str| ChipError::Unreadable { path: shown.clone(), reason: reason.to_owned(), help: help.to_owned() };
     let check_path = "check the path; `systole chip list` shows the chips that need none";
     let failed = |error: std::io::Error| unreadable(&error.to_string(), check_path);
     if !path.metadata().map_err(failed)?.is_file() {

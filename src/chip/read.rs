@@ -30,8 +30,12 @@ pub(super) struct Quantity {
 }
 
 /// A memory's size, in bytes.
-pub(super) const CAPACITY: Quantity =
-    Quantity { what: "a capacity", example: "KiB(256)", units: &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)], smallest: "byte" };
+pub(super) const CAPACITY: Quantity = Quantity {
+    what: "a capacity",
+    example: "KiB(256)",
+    units: &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)],
+    smallest: "byte",
+};
 /// A clock's frequency, in hertz.
 pub(super) const FREQUENCY: Quantity = Quantity {
     what: "a clock",
@@ -134,7 +138,9 @@ impl Reader {
         if let Some(name) = names.iter().copied().find(|name| item.node.head() == Some(*name)) {
             return Some(name);
         }
-        let help = nearest(&written, names.iter().copied()).filter(|_| !written.is_empty()).or(names.first().copied().filter(|_| names.len() == 1));
+        let help = nearest(&written, names.iter().copied())
+            .filter(|_| !written.is_empty())
+            .or(names.first().copied().filter(|_| names.len() == 1));
         let help = help.map_or_else(|| "write one of them, without quotes".to_owned(), |near| format!("did you mean `{near}`?"));
         self.refuse(item, format!("{} must be {}", item.path, listed("or", names.iter().copied())), help);
         None

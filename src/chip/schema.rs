@@ -21,13 +21,8 @@ pub(super) const MOST_PES: u32 = 512;
 const MOST_CYCLES: u32 = 10_000;
 const MOST_RATE: u64 = 1 << 16;
 const YES_OR_NO: [(&str, bool); 2] = [("true", true), ("false", false)];
-const DTYPES: [(&str, Dtype); 5] = [
-    ("Int8", Dtype::Int8),
-    ("Int4", Dtype::Int4),
-    ("Int2", Dtype::Int2),
-    ("Binary", Dtype::Binary),
-    ("Int16", Dtype::Int16),
-];
+const DTYPES: [(&str, Dtype); 5] =
+    [("Int8", Dtype::Int8), ("Int4", Dtype::Int4), ("Int2", Dtype::Int2), ("Binary", Dtype::Binary), ("Int16", Dtype::Int16)];
 
 /// A chip as read: a part that could not be read is `None`, and has left a fault.
 #[derive(Debug, Default)]
@@ -86,8 +81,23 @@ pub(super) enum DraftDram {
 pub(super) fn read(reader: &mut Reader, root: &Node) -> Draft {
     let root = Item { node: root, path: String::new() };
     let fields = [
-        "format_version", "name", "source", "technology", "clock", "cores", "interconnect", "array", "formats", "storage", "scratchpads",
-        "accumulator", "vector", "dma", "dram", "energy", "area",
+        "format_version",
+        "name",
+        "source",
+        "technology",
+        "clock",
+        "cores",
+        "interconnect",
+        "array",
+        "formats",
+        "storage",
+        "scratchpads",
+        "accumulator",
+        "vector",
+        "dma",
+        "dram",
+        "energy",
+        "area",
     ];
     let Some(chip) = reader.record(Some(root), Some("Chip"), &fields) else { return Draft::default() };
     version(reader, chip.get("format_version"));
@@ -117,12 +127,7 @@ pub(super) fn dtype(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Dtype
 }
 
 /// The entries of a list of 1 to `most`, each read by `read`.
-fn each<T>(
-    reader: &mut Reader,
-    item: Option<Item<'_>>,
-    most: usize,
-    read: impl Fn(&mut Reader, Item<'_>) -> Option<T>,
-) -> Vec<Option<T>> {
+fn each<T>(reader: &mut Reader, item: Option<Item<'_>>, most: usize, read: impl Fn(&mut Reader, Item<'_>) -> Option<T>) -> Vec<Option<T>> {
     let entries = reader.list(item, 1..=most).unwrap_or_default();
     entries.into_iter().map(|entry| read(reader, entry)).collect()
 }
@@ -146,7 +151,11 @@ fn name(reader: &mut Reader, item: Option<Item<'_>>) -> Option<String> {
         && name.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character));
     if !is_plain {
         let what = format!("{} must be a plain word of at most {LONGEST} characters", item.path);
-        reader.refuse(&item, what, "use letters, digits, `-`, `_` and `.`, beginning with a letter or digit: folders of results bear the name");
+        reader.refuse(
+            &item,
+            what,
+            "use letters, digits, `-`, `_` and `.`, beginning with a letter or digit: folders of results bear the name",
+        );
     }
     is_plain.then_some(name)
 }
@@ -204,7 +213,14 @@ fn stationary_timing(reader: &mut Reader, item: Item<'_>, name: &str) -> Option<
         Some(item),
         Some(name),
         &[
-            "row_hop", "col_hop", "pipeline_registers", "load", "stationary_buffers", "max_pass_vectors", "min_pass_cycles", "overlap",
+            "row_hop",
+            "col_hop",
+            "pipeline_registers",
+            "load",
+            "stationary_buffers",
+            "max_pass_vectors",
+            "min_pass_cycles",
+            "overlap",
             "extent",
         ],
     )?;
@@ -235,9 +251,7 @@ fn output_timing(reader: &mut Reader, item: Item<'_>) -> Option<OutputTiming> {
     let fields = reader.record(
         Some(item),
         Some("OutputStationary"),
-        &[
-            "row_hop", "col_hop", "pipeline_registers", "min_pass_cycles", "overlap", "drain", "psum_preload", "reduction_padding", "extent",
-        ],
+        &["row_hop", "col_hop", "pipeline_registers", "min_pass_cycles", "overlap", "drain", "psum_preload", "reduction_padding", "extent"],
     )?;
     let row_hop = reader.whole(fields.get("row_hop"), 0..=16);
     let col_hop = reader.whole(fields.get("col_hop"), 0..=16);
@@ -378,7 +392,11 @@ fn unsupported(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Unsupporte
     let inner = reader.inner(&item, "Host(2.5)")?;
     let cycles_per_element = reader.number(&inner, 0.0, 1e6);
     if cycles_per_element.is_none() {
-        reader.refuse(&inner, format!("{}: Host(..) holds a number of cycles an element, from 0 to 1000000", item.path), "write it like `Host(2.5)`");
+        reader.refuse(
+            &inner,
+            format!("{}: Host(..) holds a number of cycles an element, from 0 to 1000000", item.path),
+            "write it like `Host(2.5)`",
+        );
     }
     cycles_per_element.map(|cycles_per_element| Unsupported::Host { cycles_per_element })
 }

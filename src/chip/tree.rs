@@ -57,7 +57,9 @@ impl Node {
         if let Err(error) = ron::Options::default().from_str::<IgnoredAny>(text) {
             let place = Place::new(source, error.span.start.line, error.span.start.col);
             let what = format!("this is not valid RON: {}", error.code);
-            return Err(Box::new(Fault::new(what, place).help("look for a missing or doubled bracket, comma or quote just before this place")));
+            return Err(Box::new(
+                Fault::new(what, place).help("look for a missing or doubled bracket, comma or quote just before this place"),
+            ));
         }
         let mut parser = Parser { rest: text, line: 1, column: 1, source };
         parser.skip_blank();
@@ -329,7 +331,11 @@ impl<'t> Parser<'t> {
 
     fn number(&mut self) -> Result<String, Box<Fault>> {
         let digits = self.take_while(|character| character.is_alphanumeric() || "+-._".contains(character));
-        if digits.is_empty() { Err(self.fault("a value cannot begin like this", "write a number, a name, a text or a bracket")) } else { Ok(digits.to_owned()) }
+        if digits.is_empty() {
+            Err(self.fault("a value cannot begin like this", "write a number, a name, a text or a bracket"))
+        } else {
+            Ok(digits.to_owned())
+        }
     }
 
     /// Takes a text or character in `quote`s.
@@ -374,7 +380,11 @@ impl<'t> Parser<'t> {
     /// Takes the comma between entries, which may stand before `close` too.
     fn comma_or(&mut self, close: &str) -> Result<(), Box<Fault>> {
         self.skip_blank();
-        if self.take_if(",") || self.rest.starts_with(close) { Ok(()) } else { Err(self.fault("a comma is missing", "put one between entries")) }
+        if self.take_if(",") || self.rest.starts_with(close) {
+            Ok(())
+        } else {
+            Err(self.fault("a comma is missing", "put one between entries"))
+        }
     }
 
     fn map(&mut self, depth: usize) -> Result<Kind, Box<Fault>> {
