@@ -85,6 +85,9 @@ impl Chip {
     }
 
     /// The index of the scratchpad that holds weights, and of the one that holds activations (the same where it is shared).
+    ///
+    /// # Panics
+    /// Never: `chip::check` refuses a chip that lacks one of them.
     pub fn scratchpad_roles(&self) -> ScratchpadRoles {
         let holding = |role: ScratchpadRole| {
             self.scratchpads

@@ -4,6 +4,7 @@
 //! and through a variant's single value (`energy: Listed([..])` has `energy.0`). Not here: whether the new value is allowed.
 
 use super::fault::{Fault, Place, listed, nearest};
+use super::parser;
 use super::tree::{Key, Kind, Node};
 use std::sync::Arc;
 
@@ -62,13 +63,13 @@ pub(super) fn replace(root: &mut Node, path: &str, value: Node, place: &Place) -
 
 /// Applies `--set path=text`.
 pub(super) fn set(root: &mut Node, path: &str, text: &str) -> Result<(), Box<Fault>> {
-    let source: Arc<str> = format!("--set {path}={}", text.chars().take(80).collect::<String>()).into();
+    let source: Arc<str> = format!("--set {path}={text}").chars().take(100).collect::<String>().into();
     let place = Place::new(&source, 1, 1);
     let old = find(root, path).ok_or_else(|| Box::new(unknown(root, path, &place)))?;
     // `--set name=mine` needs no quotes inside the shell's.
     let is_bare = old.text().is_some() && !text.trim_start().starts_with(['"', 'r']);
     let quoted = if is_bare { format!("{text:?}") } else { text.to_owned() };
-    let value = Node::parse(&quoted, &source)?;
+    let value = parser::parse(&quoted, &source)?;
     replace(root, path, value, &place)
 }
 

@@ -20,15 +20,16 @@ impl Place {
     pub(super) fn new(source: &Arc<str>, line: usize, column: usize) -> Self {
         Self { source: Arc::clone(source), line, column }
     }
+
+    /// Whether it is a `--set` option, not a place in a file.
+    pub(super) fn is_option(&self) -> bool {
+        self.source.starts_with("--set ")
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.source.starts_with("--set ") {
-            f.write_str(&self.source)
-        } else {
-            write!(f, "{}:{}:{}", self.source, self.line, self.column)
-        }
+        if self.is_option() { f.write_str(&self.source) } else { write!(f, "{}:{}:{}", self.source, self.line, self.column) }
     }
 }
 

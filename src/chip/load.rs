@@ -6,8 +6,9 @@ use super::check::check;
 use super::chip::Chip;
 use super::edit;
 use super::fault::{ChipError, Fault, Faults, listed, nearest};
+use super::parser::{self, MAX_BYTES};
 use super::read::{Item, Reader};
-use super::tree::{Kind, MAX_BYTES, Node};
+use super::tree::{Kind, Node};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,7 +130,7 @@ fn open(path: &Path) -> Result<Text, ChipError> {
 
 /// The whole chip's tree: that of `text`, or of its base with the variant's changes. `chain` holds the variants on the way here.
 fn resolve(text: Text, chain: &mut Vec<String>, faults: &mut Faults) -> Result<Node, ChipError> {
-    let root = Node::parse(&text.content, &text.origin)?;
+    let root = parser::parse(&text.content, &text.origin)?;
     if root.head() != Some("Variant") {
         return Ok(root);
     }

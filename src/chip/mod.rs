@@ -1,7 +1,7 @@
 //! Chips: what a chip file says (`schema`), whether it can be built (`check`), and what it means (`chip`).
 //!
 //! ```text
-//! path or name --load--> text --tree--> values with their places --schema, costs--> Draft --check, supported--> Chip
+//! path or name --load--> text --parser--> values with their places --schema, costs--> Draft --check, supported--> Chip
 //!                         |  base of a variant, its `set`, `--set` (edit)  |
 //! ```
 //!
@@ -11,10 +11,12 @@ mod check;
 #[expect(clippy::module_inception, reason = "the trusted type of the stage is the chip itself")]
 mod chip;
 mod costs;
+mod dataflow;
 mod edit;
 mod fault;
 mod load;
 mod number;
+mod parser;
 mod read;
 mod schema;
 mod supported;

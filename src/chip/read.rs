@@ -79,7 +79,7 @@ impl Reader {
     /// A record with exactly `fields`. `shape` is how it is written, `(..)` or `Name(..)`.
     pub(super) fn record<'t>(&mut self, item: Option<Item<'t>>, shape: Option<&str>, fields: &[&str]) -> Option<Record<'t>> {
         let item = item?;
-        let title = if item.path.is_empty() { "a chip" } else { item.path.as_str() };
+        let title = if item.path.is_empty() { "the chip" } else { item.path.as_str() };
         let is_right = match &item.node.kind {
             Kind::Fields { name, .. } => name.is_none() || name.as_deref() == shape,
             _ => false,
@@ -94,6 +94,7 @@ impl Reader {
             self.refuse(&item, format!("{title} is not a `{name}`"), format!("write `{}(..)`", shape.unwrap_or_default()));
             return None;
         }
+        let mut meant = Vec::new();
         for (index, field) in written.iter().enumerate() {
             if self.faults.is_full() {
                 break;
@@ -102,12 +103,14 @@ impl Reader {
             if written[..index.min(fields.len() * 2)].iter().any(|earlier| earlier.key == field.key) {
                 self.faults.push(Fault::field(format!("{path} is written twice"), &path, field.place.clone()).help("remove one of them"));
             } else if !fields.contains(&field.key.as_str()) {
-                let near = nearest(&field.key, fields.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-                let help = format!("{near}the fields are {}", listed("and", fields.iter().copied()));
+                let near = nearest(&field.key, fields.iter().copied().filter(|name| item.node.field(name).is_none()));
+                meant.extend(near);
+                let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+                let help = format!("{hint}the fields are {}", listed("and", fields.iter().copied()));
                 self.faults.push(Fault::field(format!("{title} has no field `{}`", field.key), &path, field.place.clone()).help(help));
             }
         }
-        let missing: Vec<&str> = fields.iter().copied().filter(|name| item.node.field(name).is_none()).collect();
+        let missing: Vec<&str> = fields.iter().copied().filter(|name| item.node.field(name).is_none() && !meant.contains(name)).collect();
         if !missing.is_empty() {
             let what = format!("{title} lacks {}", listed("and", missing.iter().copied()));
             let help = "write every field: nothing has a silent default (`systole chip show edge-16x16` prints a complete chip)";
@@ -180,15 +183,21 @@ impl Reader {
     /// A whole number in `range`.
     pub(super) fn whole(&mut self, item: Option<Item<'_>>, range: RangeInclusive<u32>) -> Option<u32> {
         let item = item?;
-        let number = match &item.node.kind {
-            Kind::Literal(literal) if literal.contains('.') => None,
-            Kind::Literal(literal) => ron::from_str::<u32>(literal).ok(),
-            _ => None,
-        };
+        let literal = if let Kind::Literal(literal) = &item.node.kind { literal.as_str() } else { "" };
+        let number = if literal.contains('.') { None } else { ron::from_str::<u32>(literal).ok() };
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
-            let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-            self.refuse(&item, format!("{} must be {allowed}", item.path), format!("write {allowed}, without a unit"));
+            let help = match scaled(literal, 1) {
+                Scaled::Whole(small) if small < u64::from(*range.start()) => format!("the least is {}", range.start()),
+                Scaled::Whole(_) if literal.contains('.') => "write it without decimals".to_owned(),
+                Scaled::Whole(_) | Scaled::TooLarge => format!("the most is {}", range.end()),
+                Scaled::Negative => format!("the least is {}", range.start()),
+                Scaled::Fraction => "write it without decimals".to_owned(),
+                Scaled::NotANumber => {
+                    format!("write the number alone, without a unit or quotes: `{}`", 16.clamp(*range.start(), *range.end()))
+                }
+            };
+            self.refuse(&item, format!("{} must be a whole number from {} to {}", item.path, range.start(), range.end()), help);
         }
         number
     }
@@ -207,7 +216,7 @@ impl Reader {
             }
             _ => None,
         };
-        let Some((unit, worth)) = unit else {
+        let Some((_, worth)) = unit else {
             let units = names().map(|unit| format!("{unit}(..)")).collect::<Vec<_>>();
             let what = format!("{}: {} is written {}", item.path, quantity.what, listed("or", units.iter().map(String::as_str)));
             self.refuse(&item, what, format!("write it like `{}`", quantity.example));
@@ -215,22 +224,18 @@ impl Reader {
         };
         let inner = self.inner(&item, quantity.example)?;
         let literal = if let Kind::Literal(literal) = &inner.node.kind { literal.as_str() } else { "" };
-        let within = |value: u64| format!("{} to {}", quantity.written(*range.start()), quantity.written(value));
+        let (least, most) = (quantity.written(*range.start()), quantity.written(*range.end()));
+        let allowed = format!("{} must be a number from {least} to {most}", item.path);
         match scaled(literal, *worth) {
             Scaled::Whole(value) if range.contains(&value) => return Some(value),
             Scaled::Fraction => {
                 let what = format!("{} must come out as a whole number of {}", item.path, quantity.plural());
-                let help = format!("write fewer decimals, or the whole number: `{}(..)`", quantity.units[0].0);
-                self.refuse(&item, what, help);
+                self.refuse(&item, what, format!("write fewer decimals, or the whole number: `{}(..)`", quantity.units[0].0));
             }
-            Scaled::Whole(_) | Scaled::Negative | Scaled::TooLarge => {
-                let allowed = within(*range.end());
-                self.refuse(&item, format!("{} must be from {allowed}", item.path), format!("write {} in that range", quantity.what));
-            }
-            Scaled::NotANumber => {
-                let help = format!("write {} from {}", quantity.what, within(*range.end()));
-                self.refuse(&item, format!("{}: {unit}(..) holds a decimal number", item.path), help);
-            }
+            Scaled::Whole(value) if value > *range.end() => self.refuse(&item, allowed, format!("the most is {most}")),
+            Scaled::TooLarge => self.refuse(&item, allowed, format!("the most is {most}")),
+            Scaled::Whole(_) | Scaled::Negative => self.refuse(&item, allowed, format!("the least is {least}")),
+            Scaled::NotANumber => self.refuse(&item, allowed, format!("write it like `{}`", quantity.example)),
         }
         None
     }
@@ -273,16 +278,10 @@ impl Reader {
         }
         let inner = self.inner(&item, &example)?;
         let what = format!("{} must be from {unit}({low}) to {unit}({high})", item.path);
-        self.number(&inner, low, high).or_else(|| {
+        number(&inner, low, high).or_else(|| {
             self.refuse(&item, what, "write a finite number in that range");
             None
         })
-    }
-
-    /// A finite number from `low` to `high`; leaves no fault.
-    pub(super) fn number(&mut self, item: &Item<'_>, low: f64, high: f64) -> Option<f64> {
-        let Kind::Literal(literal) = &item.node.kind else { return None };
-        literal.replace('_', "").parse::<f64>().ok().filter(|value| value.is_finite() && (low..=high).contains(value))
     }
 
     /// A text that says something.
@@ -315,4 +314,10 @@ impl Quantity {
     fn plural(&self) -> String {
         if self.smallest == "hertz" { self.smallest.to_owned() } else { format!("{}s", self.smallest) }
     }
+}
+
+/// A finite number from `low` to `high`.
+pub(super) fn number(item: &Item<'_>, low: f64, high: f64) -> Option<f64> {
+    let Kind::Literal(literal) = &item.node.kind else { return None };
+    literal.replace('_', "").parse::<f64>().ok().filter(|value| value.is_finite() && (low..=high).contains(value))
 }

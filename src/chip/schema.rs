@@ -1,15 +1,15 @@
 //! What a chip file says, part by part: the fields of each record, the choices of each field, and the range that a value may have by
 //! itself. [`Draft`] is a chip of which each part has been read, or has left its faults.
 //!
-//! Not here: rules between fields (`check`), what cannot be simulated yet (`supported`), energy and area lists (`costs`).
+//! Not here: rules between fields (`check`), what cannot be simulated yet (`supported`), the array's timing (`dataflow`), energy and area lists (`costs`).
 
 use super::chip::{
-    Accumulator, AreaSource, Array, Codec, Dataflow, Depthwise, Dma, Dram, EnergySource, Extent, Format, Interconnect, MaxPassVectors,
-    OutputTiming, Overlap, ReductionPadding, Scratchpad, ScratchpadRole, Span, Sparsity, SramCell, StationaryTiming, Storage, StorageWidth,
-    Technology, Unsupported, VectorCycles, VectorUnit,
+    Accumulator, AreaSource, Array, Codec, Dataflow, Depthwise, Dma, Dram, EnergySource, Format, Interconnect, Scratchpad, ScratchpadRole,
+    Sparsity, SramCell, Storage, StorageWidth, Technology, Unsupported, VectorCycles, VectorUnit,
 };
 use super::costs;
-use super::read::{CAPACITY, FEATURE, FREQUENCY, Item, Reader};
+use super::dataflow::dataflow;
+use super::read::{CAPACITY, FEATURE, FREQUENCY, Item, Reader, number};
 use super::tree::Node;
 use crate::numerics::{Dtype, Overflow, Requantizer, Rounding};
 use crate::units::{Bytes, Hertz};
@@ -18,7 +18,8 @@ use crate::units::{Bytes, Hertz};
 const FORMAT_VERSION: u32 = 1;
 /// The most rows or columns of an array.
 pub(super) const MOST_PES: u32 = 512;
-const MOST_CYCLES: u32 = 10_000;
+/// The most cycles of a step of the array or the vector unit.
+pub(super) const MOST_CYCLES: u32 = 10_000;
 const MOST_RATE: u64 = 1 << 16;
 const YES_OR_NO: [(&str, bool); 2] = [("true", true), ("false", false)];
 const DTYPES: [(&str, Dtype); 5] =
@@ -197,107 +198,6 @@ fn sparsity(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Sparsity> {
     }
 }
 
-fn dataflow(reader: &mut Reader, item: Item<'_>) -> Option<Dataflow> {
-    match reader.variant(&item, &["WeightStationary", "OutputStationary", "InputStationary"])? {
-        "OutputStationary" => output_timing(reader, item).map(Dataflow::OutputStationary),
-        "InputStationary" => stationary_timing(reader, item, "InputStationary").map(Dataflow::InputStationary),
-        _ => stationary_timing(reader, item, "WeightStationary").map(Dataflow::WeightStationary),
-    }
-}
-
-const OVERLAPS: [(&str, Overlap); 2] = [("Serial", Overlap::Serial), ("Pipelined", Overlap::Pipelined)];
-const EXTENTS: [(&str, Extent); 2] = [("Physical", Extent::Physical), ("Used", Extent::Used)];
-
-fn stationary_timing(reader: &mut Reader, item: Item<'_>, name: &str) -> Option<StationaryTiming> {
-    let fields = reader.record(
-        Some(item),
-        Some(name),
-        &[
-            "row_hop",
-            "col_hop",
-            "pipeline_registers",
-            "load",
-            "stationary_buffers",
-            "max_pass_vectors",
-            "min_pass_cycles",
-            "overlap",
-            "extent",
-        ],
-    )?;
-    let row_hop = reader.whole(fields.get("row_hop"), 0..=16);
-    let col_hop = reader.whole(fields.get("col_hop"), 0..=16);
-    let pipeline_registers = reader.whole(fields.get("pipeline_registers"), 0..=64);
-    let load = span(reader, fields.get("load"), 1);
-    let stationary_buffers = reader.whole(fields.get("stationary_buffers"), 1..=2);
-    let lengths = [("Unlimited", MaxPassVectors::Unlimited), ("Rows", MaxPassVectors::Rows)];
-    let max_pass_vectors = reader.choice(fields.get("max_pass_vectors"), &lengths);
-    let min_pass_cycles = reader.whole(fields.get("min_pass_cycles"), 1..=MOST_CYCLES);
-    let overlap = reader.choice(fields.get("overlap"), &OVERLAPS);
-    let extent = reader.choice(fields.get("extent"), &EXTENTS);
-    Some(StationaryTiming {
-        row_hop: row_hop?,
-        col_hop: col_hop?,
-        pipeline_registers: pipeline_registers?,
-        load: load?,
-        stationary_buffers: stationary_buffers?,
-        max_pass_vectors: max_pass_vectors?,
-        min_pass_cycles: min_pass_cycles?,
-        overlap: overlap?,
-        extent: extent?,
-    })
-}
-
-fn output_timing(reader: &mut Reader, item: Item<'_>) -> Option<OutputTiming> {
-    let fields = reader.record(
-        Some(item),
-        Some("OutputStationary"),
-        &["row_hop", "col_hop", "pipeline_registers", "min_pass_cycles", "overlap", "drain", "psum_preload", "reduction_padding", "extent"],
-    )?;
-    let row_hop = reader.whole(fields.get("row_hop"), 0..=16);
-    let col_hop = reader.whole(fields.get("col_hop"), 0..=16);
-    let pipeline_registers = reader.whole(fields.get("pipeline_registers"), 0..=64);
-    let min_pass_cycles = reader.whole(fields.get("min_pass_cycles"), 1..=MOST_CYCLES);
-    let overlap = reader.choice(fields.get("overlap"), &OVERLAPS);
-    let drain = drain(reader, fields.get("drain"));
-    let psum_preload = span(reader, fields.get("psum_preload"), 0);
-    let paddings = [("Exact", ReductionPadding::Exact), ("MultipleOfRows", ReductionPadding::MultipleOfRows)];
-    let reduction_padding = reader.choice(fields.get("reduction_padding"), &paddings);
-    let extent = reader.choice(fields.get("extent"), &EXTENTS);
-    Some(OutputTiming {
-        row_hop: row_hop?,
-        col_hop: col_hop?,
-        pipeline_registers: pipeline_registers?,
-        min_pass_cycles: min_pass_cycles?,
-        overlap: overlap?,
-        drain: drain?,
-        psum_preload: psum_preload?,
-        reduction_padding: reduction_padding?,
-        extent: extent?,
-    })
-}
-
-/// `None`, or a span of at least a cycle.
-#[expect(clippy::option_option, reason = "the outer one is whether it could be read, the inner one is the file's own `None`")]
-fn drain(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Option<Span>> {
-    let item = item?;
-    match reader.variant(&item, &["None", "Rows", "Cols", "Cycles"])? {
-        "None" => reader.word(&item).map(|()| None),
-        _ => span(reader, Some(item), 1).map(Some),
-    }
-}
-
-/// `Rows`, `Cols` or `Cycles(n)` with n at least `least`.
-fn span(reader: &mut Reader, item: Option<Item<'_>>, least: u32) -> Option<Span> {
-    let item = item?;
-    match reader.variant(&item, &["Rows", "Cols", "Cycles"])? {
-        "Cycles" => {
-            let inner = reader.inner(&item, "Cycles(16)");
-            reader.whole(inner, least..=MOST_CYCLES).map(Span::Cycles)
-        }
-        name => reader.word(&item).map(|()| if name == "Rows" { Span::Rows } else { Span::Cols }),
-    }
-}
-
 fn format(reader: &mut Reader, item: Item<'_>) -> Option<Format> {
     let fields = reader.record(Some(item), None, &["weight", "activation", "lanes", "accumulator_bits", "overflow", "pe"])?;
     let weight = dtype(reader, fields.get("weight"));
@@ -390,7 +290,7 @@ fn unsupported(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Unsupporte
         return reader.word(&item).map(|()| Unsupported::Refuse);
     }
     let inner = reader.inner(&item, "Host(2.5)")?;
-    let cycles_per_element = reader.number(&inner, 0.0, 1e6);
+    let cycles_per_element = number(&inner, 0.0, 1e6);
     if cycles_per_element.is_none() {
         reader.refuse(
             &inner,
