@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use systole::chip::{self, Chip, ChipError, Dataflow, Dram, Extent, MaxPassVectors, Overlap, Span};
+use systole::chip::{self, Chip, ChipError, Dataflow, Dram, EnergySource, Extent, MaxPassVectors, Overlap, Span};
 use systole::units::{Bytes, BytesPerCycle, Cycles, Hertz};
 
 const EDGE: &str = include_str!("../hw-configs/edge-16x16.ron");
@@ -141,6 +141,65 @@ fn a_variant_is_its_base_with_its_changes() {
 }
 
 #[test]
+fn every_field_can_be_set_to_what_it_is() {
+    for (name, _) in chip::shipped() {
+        let chip = chip::load(name, &[]).unwrap();
+        let fields = chip.fields();
+        assert!(fields.contains(&("array.dataflows.0.row_hop".to_owned(), "1".to_owned())) && fields.len() > 50, "{fields:?}");
+        assert_eq!(chip::load(name, &fields).unwrap(), chip);
+    }
+}
+
+#[test]
+fn a_chip_may_list_its_own_energies_and_areas_and_time_its_array_otherwise() {
+    let actions = [
+        "Mac(weight: Int8, activation: Int8)",
+        "RegisterBit",
+        "ZeroPointSubtract",
+        "ScratchpadRead(0)",
+        "ScratchpadWrite(0)",
+        "AccumulatorRead",
+        "AccumulatorWrite",
+        "DramReadByte",
+        "DramWriteByte",
+        "VectorOperation",
+        "PeClock",
+        "LeakageMicrosecond",
+    ];
+    let entry = |action| format!("(action: {action}, cost: pJ(0.25), fidelity: Derived, source: \"a test\"),");
+    let energy = format!("Listed([{}])", actions.map(entry).concat());
+    let part = |part| format!("(part: {part}, area: mm2(1.5e-1), fidelity: Assumed, source: \"a test\"),");
+    let area = format!("Listed([{}])", ["VectorUnit", "Array", "Scratchpad(0)", "Accumulator"].map(part).concat());
+    let chip = edge(&[
+        ("energy", &energy),
+        ("area", &area),
+        ("formats.0.pe", "Stated(energy: pJ(0.25), area: um2(500), fidelity: Published, source: \"a test\")"),
+        ("array.dataflows.0.overlap", "Serial"),
+        ("array.dataflows.0.stationary_buffers", "1"),
+        ("array.dataflows.0.extent", "Used"),
+        ("array.dataflows.0.load", "Cycles(4)"),
+        ("energy.3.cost", "pJ(10)"),
+    ])
+    .unwrap();
+    let EnergySource::Listed(energies) = chip.energy() else { panic!("not listed") };
+    assert!((energies[3].picojoules - 10.0).abs() < 1e-12 && energies.len() == actions.len());
+    assert_round_trips(&chip);
+}
+
+#[test]
+fn the_manual_names_every_field() {
+    let manual = fs::read_to_string("hw-configs/README.md").unwrap();
+    for (path, _) in edge(&[]).unwrap().fields() {
+        for field in path.split('.').filter(|step| step.parse::<u32>().is_err()) {
+            assert!(manual.contains(&format!("`{field}`")), "hw-configs/README.md says nothing of `{field}` ({path})");
+        }
+    }
+    let example = &manual[manual.find("    Variant(").expect("the manual shows a variant")..];
+    let chip = chip::parse(example, "hw-configs/README.md", &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((chip.name(), chip.array().cols, chip.accumulator().port_bytes), ("edge-16x64", 64, 256));
+}
+
+#[test]
 fn set_faults_point_at_the_option() {
     insta::assert_snapshot!(refusal(&[("array.row", "64"), ("array.cols", "0"), ("dram.latency", "100"), ("clock", "MHz(")]));
     insta::assert_snapshot!(refusal(&[("", "1")]));
@@ -252,8 +311,13 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
+/// Cases of each law; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
     #[test]
     fn byte_soup_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -3,6 +3,7 @@
 //! A path names fields and list positions only; it passes through the names of variants (`dram: Ideal(latency: ..)` is `dram.latency`)
 //! and through a variant's single value (`energy: Listed([..])` has `energy.0`). Not here: whether the new value is allowed.
 
+use super::chip::Chip;
 use super::fault::{Fault, Place, listed, nearest};
 use super::parser;
 use super::tree::{Key, Kind, Node};
@@ -71,6 +72,27 @@ pub(super) fn set(root: &mut Node, path: &str, text: &str) -> Result<(), Box<Fau
     let quoted = if is_bare { format!("{text:?}") } else { text.to_owned() };
     let value = parser::parse(&quoted, &source)?;
     replace(root, path, value, &place)
+}
+
+impl Chip {
+    /// Every single value of the resolved chip by its path, as `--set` takes them, in the file's order: what tells two chips apart.
+    ///
+    /// # Panics
+    /// Never: a chip's resolved text can be read, or the chip would not be there.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        let root = parser::parse(self.resolved(), &"resolved".into()).expect("bug: a resolved chip is not valid RON; please report it");
+        let mut all = Vec::new();
+        paths(&root, "", usize::MAX, &mut all);
+        let is_single = |path: &String| {
+            let mut inside = Vec::new();
+            find(&root, path).is_some_and(|node| {
+                paths(node, path, 1, &mut inside);
+                inside.is_empty()
+            })
+        };
+        let single = all.into_iter().filter(is_single);
+        single.filter_map(|path| find(&root, &path).map(Node::line).map(|value| (path, value))).collect()
+    }
 }
 
 /// The fault of a path that leads nowhere, with the nearest that leads somewhere.

@@ -62,6 +62,13 @@ impl Node {
         }
     }
 
+    /// The value on one line.
+    pub(super) fn line(&self) -> String {
+        let mut text = String::new();
+        self.write_line(&mut text, usize::MAX);
+        text
+    }
+
     /// The value on one line, cut short where it is long.
     pub(super) fn brief(&self) -> String {
         const LONGEST: usize = 60;
