@@ -113,11 +113,11 @@ fn set_reaches_through_variants_and_lists() {
         ("array.dataflows.0.row_hop", "0"),
         ("vector.requantize", "FixedPoint(convolution: Double, dense: Single)"),
         ("vector.requantize.dense", "Double"),
-        ("name", "mine"),
+        ("name", "r2"),
         ("source", "\"two words\""),
     ])
     .unwrap();
-    assert_eq!((chip.name(), chip.source(), chip.array().rows), ("mine", "two words", 64));
+    assert_eq!((chip.name(), chip.source(), chip.array().rows), ("r2", "two words", 64));
     assert_eq!(chip.dram().bytes_per_cycle(), BytesPerCycle::from_millionths(8_500_000));
     assert_eq!((chip.clock(), chip.scratchpads()[0].capacity), (Hertz::new(700_000_000), Bytes::new(8192)));
     assert!(matches!(chip.array().dataflows[0], Dataflow::WeightStationary(timing) if timing.row_hop == 0));

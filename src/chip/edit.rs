@@ -68,7 +68,7 @@ pub(super) fn set(root: &mut Node, path: &str, text: &str) -> Result<(), Box<Fau
     let place = Place::new(&source, 1, 1);
     let old = find(root, path).ok_or_else(|| Box::new(unknown(root, path, &place)))?;
     // `--set name=mine` needs no quotes inside the shell's.
-    let is_bare = old.text().is_some() && !text.trim_start().starts_with(['"', 'r']);
+    let is_bare = old.text().is_some() && !["\"", "r\"", "r#"].iter().any(|quote| text.trim_start().starts_with(quote));
     let quoted = if is_bare { format!("{text:?}") } else { text.to_owned() };
     let value = parser::parse(&quoted, &source)?;
     replace(root, path, value, &place)
