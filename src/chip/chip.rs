@@ -14,8 +14,10 @@ pub struct Chip {
     pub(super) technology: Technology,
     pub(super) clock: Hertz,
     pub(super) cores: u32,
+    pub(super) interconnect: Interconnect,
     pub(super) array: Array,
     pub(super) formats: Vec<Format>,
+    pub(super) storage: Storage,
     pub(super) scratchpads: Vec<Scratchpad>,
     pub(super) accumulator: Accumulator,
     pub(super) vector: VectorUnit,
@@ -52,6 +54,11 @@ impl Chip {
         self.cores
     }
 
+    /// What lies between the DMA engines and DRAM.
+    pub fn interconnect(&self) -> &Interconnect {
+        &self.interconnect
+    }
+
     /// The systolic array.
     pub fn array(&self) -> &Array {
         &self.array
@@ -67,12 +74,20 @@ impl Chip {
         self.formats.iter().find(|format| format.weight == weight && format.activation == activation)
     }
 
+    /// How elements are kept in DRAM and in the scratchpads.
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// The scratchpads.
     pub fn scratchpads(&self) -> &[Scratchpad] {
         &self.scratchpads
     }
 
     /// The index of the scratchpad that holds weights, and of the one that holds activations (the same where it is shared).
+    ///
+    /// # Panics
+    /// Never: `chip::check` refuses a chip that lacks one of them.
     pub fn scratchpad_roles(&self) -> ScratchpadRoles {
         let holding = |role: ScratchpadRole| {
             self.scratchpads
@@ -325,6 +340,50 @@ pub struct Format {
     pub overflow: Overflow,
     /// What a PE costs in this format.
     pub pe: PeCost,
+}
+
+/// How elements are kept in DRAM and in the scratchpads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Storage {
+    /// The room that a weight takes.
+    pub weight: StorageWidth,
+    /// The room that an activation takes.
+    pub activation: StorageWidth,
+    /// How DRAM's bytes are compressed.
+    pub codec: Codec,
+}
+
+/// The room that a stored element takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum StorageWidth {
+    /// The format's bits, packed along the innermost dimension, low bits first, each row starting on a byte.
+    Packed,
+    /// Whole bytes, however narrow the format.
+    WholeBytes,
+}
+
+/// How the DMA engines compress what goes to DRAM, and unpack it when it comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// A bit an element says whether it is zero; only the others follow.
+    ZeroBitmask {
+        /// Unpacked bytes in a cycle.
+        bytes_per_cycle: BytesPerCycle,
+    },
+    /// Runs of zeros are counted.
+    RunLength {
+        /// Unpacked bytes in a cycle.
+        bytes_per_cycle: BytesPerCycle,
+    },
+}
+
+/// What lies between the DMA engines and DRAM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Interconnect {
+    /// Core cycles that it adds to a transfer's latency.
+    pub latency: Cycles,
 }
 
 /// What a scratchpad holds.

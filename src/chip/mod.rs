@@ -1,8 +1,27 @@
 //! Chips: what a chip file says (`schema`), whether it can be built (`check`), and what it means (`chip`).
 //!
+//! ```text
+//! path or name --load--> text --parser--> values with their places --schema, costs--> Draft --check, supported--> Chip
+//!                         |  base of a variant, its `set`, `--set` (edit)  |
+//! ```
+//!
 //! Not here: networks. A chip file is judged by itself.
 
+mod check;
 #[expect(clippy::module_inception, reason = "the trusted type of the stage is the chip itself")]
 mod chip;
+mod costs;
+mod dataflow;
+mod edit;
+mod fault;
+mod load;
+mod number;
+mod parser;
+mod read;
+mod schema;
+mod supported;
+mod tree;
 
 pub use chip::*;
+pub use fault::{ChipError, Fault, Faults};
+pub use load::{load, parse, shipped};

@@ -1,0 +1,351 @@
+//! Does every shipped chip load, check and round-trip; is every bad one refused with the right words; does any text make the loader panic?
+//!
+//! `UPDATE_EXPECT=1 cargo test --test chips` rewrites `hw-configs/bad/*.stderr`; read what it wrote.
+
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use systole::chip::{self, Chip, ChipError, Dataflow, Dram, EnergySource, Extent, MaxPassVectors, Overlap, Span};
+use systole::units::{Bytes, BytesPerCycle, Cycles, Hertz};
+
+const EDGE: &str = include_str!("../hw-configs/edge-16x16.ron");
+
+fn ron_files(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the folder is part of the repository");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "ron"));
+    files.sort();
+    files
+}
+
+fn edge(sets: &[(&str, &str)]) -> Result<Chip, ChipError> {
+    let sets: Vec<_> = sets.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect();
+    chip::parse(EDGE, "edge-16x16.ron", &sets)
+}
+
+fn refusal(sets: &[(&str, &str)]) -> String {
+    edge(sets).expect_err("the chip should have been refused").to_string()
+}
+
+fn assert_round_trips(chip: &Chip) {
+    let again = chip::parse(chip.resolved(), "resolved.ron", &[]).unwrap_or_else(|error| panic!("{error}\n{}", chip.resolved()));
+    assert_eq!(&again, chip);
+    assert!(!chip.resolved().contains("Variant"), "a resolved chip stands on nothing");
+}
+
+#[test]
+fn every_shipped_chip_loads_and_round_trips() {
+    let embedded: BTreeSet<String> = chip::shipped().iter().map(|(name, _)| format!("{name}.ron")).collect();
+    let files = ron_files("hw-configs");
+    let in_folder: BTreeSet<String> = files.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(embedded, in_folder, "every file of hw-configs is embedded, and nothing else");
+    for path in files {
+        let by_path = chip::load(path.to_str().unwrap(), &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_round_trips(&by_path);
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert_eq!(by_path.name(), name);
+        assert_eq!(chip::load(name, &[]).unwrap(), by_path);
+    }
+}
+
+#[test]
+fn edge_is_gemminis_default() {
+    let chip = edge(&[]).unwrap();
+    let Dataflow::WeightStationary(timing) = chip.array().dataflows[0] else { panic!("not weight stationary") };
+    assert_eq!((chip.array().rows, chip.array().cols, chip.clock()), (16, 16, Hertz::new(1_000_000_000)));
+    assert_eq!((timing.row_hop, timing.col_hop, timing.pipeline_registers, timing.load), (1, 1, 3, Span::Rows));
+    assert_eq!((timing.max_pass_vectors, timing.min_pass_cycles), (MaxPassVectors::Rows, 4));
+    assert_eq!((timing.overlap, timing.extent), (Overlap::Pipelined, Extent::Physical));
+    assert_eq!(chip.scratchpads()[0].capacity, Bytes::new(256 * 1024));
+    assert_eq!(*chip.dram(), Dram::Ideal { bytes_per_cycle: BytesPerCycle::whole(16), latency: Cycles::new(100) });
+    assert_eq!(chip.on_chip_bytes(), Bytes::new(320 * 1024));
+}
+
+#[test]
+fn the_tpu_has_its_published_peaks() {
+    let chip = chip::load("tpu-v1-256x256", &[]).unwrap();
+    let tops = 2.0 * chip.peak_macs_per_cycle(&chip.formats()[0]) as f64 * chip.clock().as_f64() / 1e12;
+    assert!((tops - 92.0).abs() < 0.3, "table 2 of the paper says 92 TOPS, the file {tops}");
+    let gigabytes = chip.dram().bytes_per_cycle().as_f64() * chip.clock().as_f64() / 1e9;
+    assert!((gigabytes - 34.0).abs() < 1e-6, "table 2 of the paper says 34 GB/s, the file {gigabytes}");
+    assert_eq!((chip.scratchpad_roles().weight, chip.scratchpad_roles().activation), (1, 0));
+}
+
+#[test]
+fn every_bad_chip_gets_its_message() {
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    let files = ron_files("hw-configs/bad");
+    assert!(files.len() >= 20);
+    let mut wrong = Vec::new();
+    for path in files {
+        let message = match chip::load(path.to_str().unwrap(), &[]) {
+            Ok(_) => panic!("{} should be refused", path.display()),
+            Err(error) => format!("{error}\n"),
+        };
+        let expected = path.with_extension("stderr");
+        if update {
+            fs::write(&expected, &message).unwrap();
+        }
+        let wanted = fs::read_to_string(&expected).unwrap_or_default();
+        if wanted != message {
+            wrong.push(format!("{}:\n{message}instead of\n{wanted}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_expected_message_has_its_file() {
+    for entry in fs::read_dir("hw-configs/bad").unwrap() {
+        let path = entry.unwrap().path();
+        assert!(path.with_extension("ron").is_file() && path.with_extension("stderr").is_file(), "{} stands alone", path.display());
+    }
+}
+
+#[test]
+fn set_reaches_through_variants_and_lists() {
+    let chip = edge(&[
+        ("array.rows", "64"),
+        ("dram.bytes_per_cycle", "8.5"),
+        ("clock", "MHz(700)"),
+        ("scratchpads.0.capacity", "KiB(8)"),
+        ("array.dataflows.0.row_hop", "0"),
+        ("vector.requantize", "FixedPoint(convolution: Double, dense: Single)"),
+        ("vector.requantize.dense", "Double"),
+        ("name", "r2"),
+        ("source", "\"two words\""),
+    ])
+    .unwrap();
+    assert_eq!((chip.name(), chip.source(), chip.array().rows), ("r2", "two words", 64));
+    assert_eq!(chip.dram().bytes_per_cycle(), BytesPerCycle::from_millionths(8_500_000));
+    assert_eq!((chip.clock(), chip.scratchpads()[0].capacity), (Hertz::new(700_000_000), Bytes::new(8192)));
+    assert!(matches!(chip.array().dataflows[0], Dataflow::WeightStationary(timing) if timing.row_hop == 0));
+    assert_round_trips(&chip);
+}
+
+#[test]
+fn a_variant_is_its_base_with_its_changes() {
+    let chip = chip::load("edge-32x32", &[]).unwrap();
+    let sets = [
+        ("name", "edge-32x32"),
+        ("source", chip.source()),
+        ("array.rows", "32"),
+        ("array.cols", "32"),
+        ("scratchpads.0.port_bytes", "32"),
+        ("accumulator.port_bytes", "128"),
+        ("accumulator.capacity", "KiB(128)"),
+        ("vector.lanes", "32"),
+    ];
+    assert_eq!(edge(&sets).unwrap(), chip);
+}
+
+#[test]
+fn every_field_can_be_set_to_what_it_is() {
+    for (name, _) in chip::shipped() {
+        let chip = chip::load(name, &[]).unwrap();
+        let fields = chip.fields();
+        assert!(fields.contains(&("array.dataflows.0.row_hop".to_owned(), "1".to_owned())) && fields.len() > 50, "{fields:?}");
+        assert_eq!(chip::load(name, &fields).unwrap(), chip);
+    }
+}
+
+#[test]
+fn a_chip_may_list_its_own_energies_and_areas_and_time_its_array_otherwise() {
+    let actions = [
+        "Mac(weight: Int8, activation: Int8)",
+        "RegisterBit",
+        "ZeroPointSubtract",
+        "ScratchpadRead(0)",
+        "ScratchpadWrite(0)",
+        "AccumulatorRead",
+        "AccumulatorWrite",
+        "DramReadByte",
+        "DramWriteByte",
+        "VectorOperation",
+        "PeClock",
+        "LeakageMicrosecond",
+    ];
+    let entry = |action| format!("(action: {action}, cost: pJ(0.25), fidelity: Derived, source: \"a test\"),");
+    let energy = format!("Listed([{}])", actions.map(entry).concat());
+    let part = |part| format!("(part: {part}, area: mm2(1.5e-1), fidelity: Assumed, source: \"a test\"),");
+    let area = format!("Listed([{}])", ["VectorUnit", "Array", "Scratchpad(0)", "Accumulator"].map(part).concat());
+    let chip = edge(&[
+        ("energy", &energy),
+        ("area", &area),
+        ("formats.0.pe", "Stated(energy: pJ(0.25), area: um2(500), fidelity: Published, source: \"a test\")"),
+        ("array.dataflows.0.overlap", "Serial"),
+        ("array.dataflows.0.stationary_buffers", "1"),
+        ("array.dataflows.0.extent", "Used"),
+        ("array.dataflows.0.load", "Cycles(4)"),
+        ("energy.3.cost", "pJ(10)"),
+    ])
+    .unwrap();
+    let EnergySource::Listed(energies) = chip.energy() else { panic!("not listed") };
+    assert!((energies[3].picojoules - 10.0).abs() < 1e-12 && energies.len() == actions.len());
+    assert_round_trips(&chip);
+}
+
+#[test]
+fn the_manual_names_every_field() {
+    let manual = fs::read_to_string("hw-configs/README.md").unwrap();
+    for (path, _) in edge(&[]).unwrap().fields() {
+        for field in path.split('.').filter(|step| step.parse::<u32>().is_err()) {
+            assert!(manual.contains(&format!("`{field}`")), "hw-configs/README.md says nothing of `{field}` ({path})");
+        }
+    }
+    let example = &manual[manual.find("    Variant(").expect("the manual shows a variant")..];
+    let chip = chip::parse(example, "hw-configs/README.md", &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((chip.name(), chip.array().cols, chip.accumulator().port_bytes), ("edge-16x64", 64, 256));
+}
+
+#[test]
+fn set_faults_point_at_the_option() {
+    insta::assert_snapshot!(refusal(&[("array.row", "64"), ("array.cols", "0"), ("dram.latency", "100"), ("clock", "MHz(")]));
+    insta::assert_snapshot!(refusal(&[("", "1")]));
+    insta::assert_snapshot!(refusal(&[("scratchpads.3.banks", "1"), ("clock.x", "1"), ("bananas", "1")]));
+}
+
+#[test]
+fn the_wrong_path_is_told_from_the_wrong_name() {
+    insta::assert_snapshot!(chip::load("edge-16x61", &[]).unwrap_err());
+    insta::assert_snapshot!(chip::load("no/such/file.ron", &[]).unwrap_err());
+    insta::assert_snapshot!(chip::load("hw-configs/", &[]).unwrap_err());
+    insta::assert_snapshot!(chip::load("../../etc/passwd", &[]).unwrap_err().to_string().lines().next().unwrap());
+}
+
+#[test]
+fn files_that_are_no_chip_files_are_refused_before_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| -> String {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        chip::load(path.to_str().unwrap(), &[]).unwrap_err().to_string()
+    };
+    assert!(write("huge.ron", &vec![b' '; 100 << 20]).contains("more than 1048576 bytes"));
+    assert!(write("bytes.ron", b"Chip(\xff\xfe)").contains("not UTF-8 text (byte 5)"));
+    assert!(write("empty.ron", b"").contains("not valid RON"));
+    if Path::new("/dev/zero").exists() {
+        assert!(chip::load("/dev/zero", &[]).unwrap_err().to_string().contains("not a regular file"));
+    }
+}
+
+#[test]
+fn hostile_texts_end_quickly() {
+    let refused = |text: &str| chip::parse(text, "hostile.ron", &[]).unwrap_err().to_string();
+    for text in [
+        "(".repeat(100_000),
+        "[".repeat(100_000),
+        "{".repeat(100_000),
+        "/*".repeat(100_000),
+        "a(".repeat(100_000),
+        "\"".repeat(99_999),
+        "r#".repeat(100_000),
+        format!("Chip({})", (0..60_000).map(|number| format!("f{number}: 1")).collect::<Vec<_>>().join(",")),
+        format!("Chip({})", "rows: 1,".repeat(100_000)),
+        format!("Chip(formats: [{}])", "1,".repeat(500_000)),
+        format!("Chip(name: {})", "x".repeat(1_000_000)),
+        format!("Chip(clock: MHz({}))", "9".repeat(1_000_000)),
+        format!("Variant(base: \"edge-16x16\", name: \"x\", source: \"x\", set: {{{}}})", "\"a\": 1,".repeat(100_000)),
+        format!(
+            "Variant(base: \"edge-16x16\", name: \"x\", source: \"x\", set: {{{}}})",
+            (0..50_000).map(|n| format!("\"a{n}\": 1")).collect::<Vec<_>>().join(",")
+        ),
+    ] {
+        let message = refused(&text);
+        assert!(message.len() < 40_000, "a message of {} bytes for {}...", message.len(), &text[..40]);
+    }
+    // Edits of edits could nest values deeper and deeper; a path has few steps.
+    let deep: Vec<(String, String)> = (0..2000).map(|n| (format!("name{}", ".x".repeat(n)), "(x: 1)".to_owned())).collect();
+    assert!(chip::parse(EDGE, "edge.ron", &deep).is_err());
+}
+
+/// A shipped file with a few of its bytes changed, doubled or dropped.
+fn mutated() -> impl Strategy<Value = String> {
+    let snippets = prop::sample::select(vec![
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "\"",
+        "'",
+        "/*",
+        "*/",
+        "//",
+        "r#\"",
+        "\\",
+        "-",
+        "1e999",
+        "NaN",
+        "inf",
+        "-inf",
+        "0x",
+        "KiB(",
+        "None",
+        "Some(1)",
+        "\u{0}",
+        "\u{301}",
+        "é",
+        "\u{1f600}",
+        "b\"x\"",
+        "#![enable(unwrap_newtypes)]",
+        "18446744073709551616",
+        "r#x",
+        "()",
+        ".",
+        "_",
+    ]);
+    prop::collection::vec((0..EDGE.len(), 0..12_usize, snippets), 1..4).prop_map(|edits| {
+        let mut text = EDGE.to_owned();
+        for (start, length, snippet) in edits {
+            let start = (0..=start.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let end = (start + length).min(text.len());
+            let end = (start..=end).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(start);
+            text.replace_range(start..end, snippet);
+        }
+        text
+    })
+}
+
+/// Cases of each law; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
+
+    #[test]
+    fn byte_soup_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = chip::parse(&String::from_utf8_lossy(&bytes), "soup.ron", &[]);
+    }
+
+    #[test]
+    fn ron_like_soup_never_panics(text in r#"[\[\](){}:,"'/*\\#rb!a-c0-9. \n_+-]{0,60}"#) {
+        let _ = chip::parse(&text, "soup.ron", &[]);
+        let _ = edge(&[("array.rows", &text), ("name", &text), (&text, "1")]);
+    }
+
+    #[test]
+    fn a_mutated_chip_is_refused_or_round_trips(text in mutated()) {
+        if let Ok(chip) = chip::parse(&text, "mutated.ron", &[]) {
+            assert_round_trips(&chip);
+        }
+    }
+
+    #[test]
+    fn any_size_in_range_loads(rows in 1..=512_u32, cols in 1..=512_u32, banks in 1..=64_u32, depth in 1..=64_u64, hertz in 1..=100_000_000_000_u64) {
+        let (rows_text, cols_text, banks_text) = (rows.to_string(), cols.to_string(), banks.to_string());
+        let capacity = format!("B({})", u64::from(banks) * 16 * depth);
+        let clock = format!("kHz({}.{:03})", hertz / 1000, hertz % 1000);
+        let sets = [("array.rows", &*rows_text), ("array.cols", &cols_text), ("scratchpads.0.banks", &banks_text), ("scratchpads.0.capacity", &capacity), ("clock", &clock)];
+        let chip = edge(&sets).unwrap();
+        prop_assert_eq!((chip.array().rows, chip.array().cols, chip.scratchpads()[0].banks), (rows, cols, banks));
+        prop_assert_eq!(chip.clock(), Hertz::new(hertz));
+        assert_round_trips(&chip);
+    }
+}
