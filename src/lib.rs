@@ -2,6 +2,9 @@
 
 pub mod chip;
 pub mod counts;
+pub mod data;
+pub mod metrics;
 pub mod network;
 pub mod numerics;
+pub mod reference;
 pub mod units;
