@@ -1,10 +1,14 @@
 //! systole: a cycle-by-cycle simulator of neural-network accelerators, with the real numbers flowing through.
 
 pub mod chip;
+pub mod compress;
 pub mod counts;
+pub mod data;
 pub mod mapping;
+pub mod metrics;
 pub mod network;
 pub mod numerics;
 pub mod program;
+pub mod reference;
 pub mod sim;
 pub mod units;

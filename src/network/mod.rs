@@ -4,9 +4,11 @@
 
 mod error;
 mod graph;
+pub mod import;
 mod op;
 mod shape;
 
 pub use error::NetworkError;
 pub use graph::{Layer, LayerId, Network, NetworkBuilder, Value, fuse_activations};
+pub use import::{import, import_bytes};
 pub use op::{Activation, Bias, Dense, Op, Weight};

@@ -6,7 +6,7 @@
 use super::ReferenceError;
 use crate::network::{Activation, Bias, Dense, Layer, LayerId, Network, Op, Weight};
 use crate::numerics::{Arithmetic, LayerClass, OutputStage, Quantization};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -31,7 +31,12 @@ pub fn quantize_inputs(network: &Network, samples: ArrayView2<f32>) -> Result<Ar
     let input = network.input();
     let quantization = input.output.quantization.ok_or_else(|| ReferenceError::NotQuantized { layer: input.name.clone() })?;
     if samples.ncols() != input.output.elements() {
-        return Err(ReferenceError::InputWidth { layer: input.name.clone(), given: samples.ncols(), wanted: input.output.elements() });
+        return Err(ReferenceError::InputSize {
+            network: network.name().to_string(),
+            wanted: input.output.elements(),
+            shape: input.output.shape.clone(),
+            found: samples.ncols(),
+        });
     }
     Ok(samples.mapv(|x| quantization.quantize(x)))
 }
@@ -82,8 +87,10 @@ fn dense_layer(layer: &Layer, dense: &Dense, read: &Quantization, arithmetic: &A
     let weights = weights.mapv(i64::from);
     let chunk = usize::try_from(arithmetic.accumulate.chunk).unwrap_or(usize::MAX);
     let (inner, outer) = weights.dim();
-    let mut y = Array2::zeros((x.nrows(), layer.output.elements()));
-    y.axis_iter_mut(Axis(0)).into_par_iter().zip(x.axis_iter(Axis(0))).for_each(|(mut y, x)| {
+    let width = layer.output.elements();
+    let mut outputs = vec![0_i32; x.nrows() * width];
+    outputs.par_chunks_mut(width).enumerate().for_each(|(sample, y)| {
+        let x = x.row(sample);
         let mut sums = vec![0_i64; outer];
         // A sample may have several rows of K elements, one dense product each.
         for row in 0..x.len() / inner {
@@ -105,5 +112,5 @@ fn dense_layer(layer: &Layer, dense: &Dense, read: &Quantization, arithmetic: &A
             }
         }
     });
-    Ok(y)
+    Ok(Array2::from_shape_vec((x.nrows(), width), outputs).expect("bug: as many outputs as samples have elements"))
 }

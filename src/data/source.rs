@@ -1,0 +1,123 @@
+//! Where a data set lies: a pair of IDX files or one NPZ file, read in part or whole.
+
+use super::idx::Idx;
+use super::npz::Npz;
+use super::{DataError, Dataset, FileHash, sha256_file};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// A data set that has not been read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Two IDX files, packed with gzip or not.
+    Idx {
+        /// The samples.
+        images: PathBuf,
+        /// One label a sample.
+        labels: PathBuf,
+    },
+    /// An NPZ file with the samples as `x` and the labels as `y`.
+    Npz(PathBuf),
+}
+
+/// Reads all of a pair of IDX files.
+///
+/// # Errors
+/// If a file cannot be read or is damaged, or they do not belong together.
+pub fn load(images: &Path, labels: &Path) -> Result<Dataset, DataError> {
+    let source = Source::Idx { images: images.to_path_buf(), labels: labels.to_path_buf() };
+    source.read(0..source.count()?)
+}
+
+impl Source {
+    /// The data that a user points at: an NPZ file, or a folder with a pair of IDX files. In a folder those are taken whose names begin with
+    /// `t10k` or `test` where there are such, and have `images` and `labels` in them.
+    ///
+    /// # Errors
+    /// If there is nothing of the kind, or more than one.
+    pub fn find(path: &Path) -> Result<Self, DataError> {
+        if !path.is_dir() {
+            std::fs::metadata(path).map_err(|error| DataError::read(path, &error))?;
+            return Ok(Self::Npz(path.to_path_buf()));
+        }
+        let fault = |error| DataError::read(path, &error);
+        let mut names: Vec<String> = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(fault)? {
+            names.push(entry.map_err(fault)?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        let pick = |word: &str| -> Result<PathBuf, DataError> {
+            let all: Vec<&String> = names.iter().filter(|name| name.contains(word)).collect();
+            let test: Vec<&String> = all.iter().copied().filter(|name| name.starts_with("t10k") || name.starts_with("test")).collect();
+            match (&test[..], &all[..]) {
+                ([one], _) | ([], [one]) => Ok(path.join(one)),
+                ([], []) => Err(DataError::format(
+                    path,
+                    format!("has no file with \"{word}\" in its name"),
+                    "give a folder with a pair of IDX files (such as t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz), or an .npz file",
+                )),
+                ([], several) | (several, _) => Err(DataError::format(
+                    path,
+                    format!("has {} files with \"{word}\" in their names: {}, {}, ...", several.len(), several[0], several[1]),
+                    "leave one pair of IDX files in the folder, or name the pair that is meant test-...",
+                )),
+            }
+        };
+        Ok(Self::Idx { images: pick("images")?, labels: pick("labels")? })
+    }
+
+    /// The files, in a fixed order.
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::Idx { images, labels } => vec![images, labels],
+            Self::Npz(path) => vec![path],
+        }
+    }
+
+    /// The hashes of the files as they are stored.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn hashes(&self) -> Result<Vec<FileHash>, DataError> {
+        self.files().into_iter().map(sha256_file).collect()
+    }
+
+    /// How many samples there are, by the headers, which must agree on it.
+    ///
+    /// # Errors
+    /// If a header cannot be read or is false, or samples and labels differ in number.
+    pub fn count(&self) -> Result<usize, DataError> {
+        let (samples, labels, paths) = match self {
+            Self::Idx { images, labels } => (Idx::open(images)?.count(), Idx::open(labels)?.count(), (images, labels)),
+            Self::Npz(path) => {
+                let mut npz = Npz::open(path)?;
+                let mut first = |name| Ok(npz.shape(name)?.first().copied().unwrap_or(0));
+                (first("x")?, first("y")?, (path, path))
+            }
+        };
+        if samples != labels {
+            let (samples_path, labels_path) = (paths.0.display().to_string(), paths.1.display().to_string());
+            return Err(DataError::Counts { samples_path, samples, labels_path, labels });
+        }
+        Ok(samples)
+    }
+
+    /// Reads some of the samples with their labels; the end of the range is not included.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is damaged, or has no such samples.
+    pub fn read(&self, range: Range<usize>) -> Result<Dataset, DataError> {
+        self.count()?;
+        match self {
+            Self::Idx { images, labels } => {
+                let samples = Idx::open(images)?.samples(range.clone())?;
+                Ok(Dataset::new(samples, Idx::open(labels)?.labels(range)?))
+            }
+            Self::Npz(path) => {
+                let mut npz = Npz::open(path)?;
+                let samples = npz.samples("x", range.clone())?;
+                Ok(Dataset::new(samples, npz.labels("y", range)?))
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How well a task was done, from what a network yielded. Not here: how it was computed, by what, or in what time.
+
+mod accuracy;
+
+pub use accuracy::{accuracy, argmax};
+
+use crate::data::{Metric, Task};
+use indexmap::IndexMap;
+use ndarray::ArrayView2;
+use thiserror::Error;
+
+/// Outputs that cannot be judged.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum MetricsError {
+    /// There is nothing to judge.
+    #[error("a metric needs at least one sample")]
+    Empty,
+    /// Outputs and labels do not belong together.
+    #[error("there are outputs of {outputs} samples and {labels} labels")]
+    Counts {
+        /// Samples that were run.
+        outputs: usize,
+        /// Labels that were given.
+        labels: usize,
+    },
+    /// The outputs are not those of the task.
+    #[error("the network yields {outputs} numbers a sample and the task has {classes} classes")]
+    Classes {
+        /// Outputs of one sample.
+        outputs: usize,
+        /// The task's classes.
+        classes: usize,
+    },
+    /// A label that is none of the task's classes.
+    #[error("sample {sample} has the label {label} and the task has {classes} classes (0 to {})", classes.saturating_sub(1))]
+    Label {
+        /// Which sample, from 0.
+        sample: usize,
+        /// Its label.
+        label: u32,
+        /// The task's classes.
+        classes: usize,
+    },
+}
+
+/// Each metric by its name, in the order in which they are asked for, from `logits` (samples x outputs) and one label a sample.
+///
+/// # Errors
+/// If outputs and labels do not fit each other or the task.
+pub fn evaluate(task: Task, metrics: &[Metric], logits: ArrayView2<f32>, labels: &[u32]) -> Result<IndexMap<String, f64>, MetricsError> {
+    let (outputs, Task::Classification { classes }) = (logits.ncols(), task);
+    if labels.is_empty() {
+        return Err(MetricsError::Empty);
+    }
+    if logits.nrows() != labels.len() {
+        return Err(MetricsError::Counts { outputs: logits.nrows(), labels: labels.len() });
+    }
+    if outputs != classes {
+        return Err(MetricsError::Classes { outputs, classes });
+    }
+    if let Some(sample) = labels.iter().position(|label| *label as usize >= classes) {
+        return Err(MetricsError::Label { sample, label: labels[sample], classes });
+    }
+    Ok(metrics
+        .iter()
+        .map(|metric| match metric {
+            Metric::Accuracy => (metric.name().to_string(), accuracy(logits, labels)),
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, array};
+
+    #[test]
+    fn accuracy_counts_the_samples_whose_greatest_output_is_the_label() {
+        let logits = array![[0.1, 0.9, 0.0], [5.0, 5.0, 1.0], [-3.0, -2.0, -1.0], [f32::NAN, 1.0, 2.0]];
+        let task = Task::Classification { classes: 3 };
+        let judge = |labels: &[u32]| evaluate(task, &[Metric::Accuracy], logits.view(), labels);
+        assert_eq!(judge(&[1, 0, 2, 2]).unwrap()["accuracy"].to_bits(), 1.0_f64.to_bits());
+        assert_eq!(judge(&[1, 1, 2, 0]).unwrap()["accuracy"].to_bits(), 0.5_f64.to_bits());
+        assert_eq!(judge(&[1, 1, 2]), Err(MetricsError::Counts { outputs: 4, labels: 3 }));
+        assert_eq!(judge(&[1, 1, 3, 0]), Err(MetricsError::Label { sample: 2, label: 3, classes: 3 }));
+        assert_eq!(evaluate(task, &[], Array2::zeros((0, 3)).view(), &[]), Err(MetricsError::Empty));
+    }
+}
