@@ -2,6 +2,9 @@
 
 pub mod chip;
 pub mod counts;
+pub mod energy;
 pub mod network;
 pub mod numerics;
+pub mod plot;
+pub mod report;
 pub mod units;
