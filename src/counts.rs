@@ -3,11 +3,11 @@
 //!
 //! Not here: what an action costs (`energy`), and how a count is printed (`report`).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
 /// Why a unit that has a command could not advance in a cycle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StallReason {
     /// Waits for weights that are not in the scratchpad yet.
@@ -173,7 +173,7 @@ impl Operand {
 }
 
 /// Bytes read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReadWrite {
     /// Bytes read.
     pub read: u64,
@@ -189,7 +189,7 @@ impl AddAssign for ReadWrite {
 }
 
 /// Bytes that crossed one memory's port, by operand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OperandTraffic {
     /// Activations read by a layer.
     pub input: ReadWrite,
@@ -241,7 +241,7 @@ impl AddAssign for OperandTraffic {
 }
 
 /// Bytes that crossed each memory's port: the bytes that were wanted, whatever the port's or the burst's width.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TrafficBytes {
     /// DRAM: stored bytes that were wanted (bytes on the bus, whole bursts, are counted apart).
     pub dram: OperandTraffic,

@@ -79,10 +79,7 @@ pub(super) fn mac(technology: &Technology, format: &Format) -> Figure {
     let (w, a) = (f64::from(format.weight.bits()), f64::from(format.activation.bits()));
     let lanes = f64::from(format.lanes);
     let add = operation("int32 add").picojoules * f64::from(format.accumulator_bits) / 32.0 / lanes;
-    let (multiply, tree_bits) = match is_xnor(format) {
-        true => (XNOR.0, 1.0),
-        false => (operation("int8 mult").picojoules * w * a / 64.0, w + a),
-    };
+    let (multiply, tree_bits) = if is_xnor(format) { (XNOR.0, 1.0) } else { (operation("int8 mult").picojoules * w * a / 64.0, w + a) };
     let tree = operation("int8 add").picojoules * tree_bits / 8.0 * (lanes - 1.0) / lanes;
     let is_published = format.weight == Dtype::Int8 && format.activation == Dtype::Int8 && format.lanes == 1;
     if is_published {
@@ -138,10 +135,8 @@ pub(super) fn pe_area(parts: &ChipParts<'_>) -> Figure {
         PeCost::Table => {
             let lanes = f64::from(format.lanes);
             let (w, a) = (f64::from(format.weight.bits()), f64::from(format.activation.bits()));
-            let (multiply, tree_bits) = match is_xnor(format) {
-                true => (XNOR.1, 1.0),
-                false => (operation("int8 mult").square_micrometres * w * a / 64.0, w + a),
-            };
+            let (multiply, tree_bits) =
+                if is_xnor(format) { (XNOR.1, 1.0) } else { (operation("int8 mult").square_micrometres * w * a / 64.0, w + a) };
             let tree = operation("int8 add").square_micrometres * tree_bits / 8.0 * (lanes - 1.0);
             let add = operation("int32 add").square_micrometres * f64::from(format.accumulator_bits) / 32.0;
             let registers = REGISTER_BIT_UM2 * f64::from(parts.register_bits());
