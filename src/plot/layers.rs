@@ -22,7 +22,7 @@ const MOST_ROWS: usize = 25;
 const WIDTH: f64 = 1120.0;
 const MARGIN: f64 = 28.0;
 /// The columns of figures to the right of the bars.
-const FIGURES: [(&str, f64); 3] = [("cycles", 92.0), ("MACs", 66.0), ("utilized", 68.0)];
+const FIGURES: [(&str, f64); 3] = [("cycles", 104.0), ("MACs", 66.0), ("utilized", 68.0)];
 const TITLE_SIZE: f64 = 19.0;
 const NOTE_SIZE: f64 = 12.5;
 const LABEL_SIZE: f64 = 12.5;
@@ -34,7 +34,7 @@ struct Segment {
     colour: RGBColor,
 }
 
-/// A bar, with cycles a batch.
+/// A bar, with cycles and multiply-accumulates a batch.
 struct Row {
     name: String,
     cycles: f64,
@@ -136,7 +136,7 @@ impl Picture {
             let x = self.x(tick);
             let colour = if tick == 0.0 { FAINT_INK } else { GRID };
             canvas.rectangle((x - 0.5, self.top), (x + 0.5, bottom + 5.0), colour)?;
-            let label = if tick == 0.0 { "0".to_owned() } else { tick_label(tick, self.step) };
+            let label = if tick == 0.0 { "0".to_owned() } else { tick_label(tick, self.step, self.end) };
             canvas.text(&label, (x, bottom + 17.0), Ink { size: SHARE_SIZE, align: Align::Centre, ..plain(INK) })?;
             tick += self.step;
         }
@@ -165,7 +165,7 @@ impl Picture {
             canvas.rectangle((from, middle - half), (to, middle + half), segment.colour)?;
             // A thin gap keeps neighbours apart where colours do not, as in a grey print.
             if to - from > 3.0 {
-                canvas.rectangle((to - 0.75, middle - half), (to, middle + half), PAPER)?;
+                canvas.rectangle((to - 1.0, middle - half), (to, middle + half), PAPER)?;
             }
             let share = human::percent(ratio(segment.cycles, row.cycles));
             if width_of(&share, SHARE_SIZE, false) + 10.0 < to - from {
@@ -275,7 +275,6 @@ fn legend(summary: &Summary) -> Vec<(&'static str, RGBColor)> {
 fn rows(summary: &Summary) -> Vec<Row> {
     let all: Vec<&LayerSummary> = summary.layers.iter().collect();
     let programs = summary.programs() as f64;
-    let samples = summary.samples as f64;
     let row = |name: String, group: &[&LayerSummary], is_to_scale: bool| {
         let sum = |figure: &dyn Fn(&LayerSummary) -> u64| group.iter().map(|layer| figure(layer)).sum::<u64>() as f64;
         let a_batch = |cycles: f64| ratio(cycles, programs);
@@ -291,7 +290,7 @@ fn rows(summary: &Summary) -> Vec<Row> {
             name,
             cycles: a_batch(cycles),
             segments: [busy].into_iter().chain(stalls).chain([idle]).filter(|segment| segment.cycles > 0.0).collect(),
-            macs: ratio(sum(&|layer| layer.macs_executed), samples),
+            macs: a_batch(sum(&|layer| layer.macs_executed)),
             utilization: ratio(weighted, cycles),
             is_to_scale,
         }
@@ -326,12 +325,12 @@ fn axis(longest: f64) -> (f64, f64) {
     (step, longest * 1.01)
 }
 
-/// `0`, `250 k`, `1.5 M`: as short as the step allows.
-fn tick_label(tick: f64, step: f64) -> String {
-    let (size, prefix) = match tick {
-        tick if tick >= 1e9 => (1e9, " G"),
-        tick if tick >= 1e6 => (1e6, " M"),
-        tick if tick >= 1e4 => (1e3, " k"),
+/// `250 k`, `1.5 M`: as short as the step allows, with the unit that the axis's end has.
+fn tick_label(tick: f64, step: f64, end: f64) -> String {
+    let (size, prefix) = match end {
+        end if end >= 2e9 => (1e9, " G"),
+        end if end >= 2e6 => (1e6, " M"),
+        end if end >= 1e4 => (1e3, " k"),
         _ => return human::about(tick),
     };
     let decimals = [1.0, 10.0, 100.0].iter().position(|times| ((step * times) / size).fract() < 1e-9).unwrap_or(2);
@@ -349,6 +348,6 @@ mod tests {
             assert!((1.0..=9.0).contains(&(end / step)), "{longest}: {step} {end}");
         }
         assert_eq!(axis(4123.0).0.to_bits(), 1000.0_f64.to_bits());
-        assert_eq!([tick_label(500.0, 500.0), tick_label(1.5e6, 5e5), tick_label(2e4, 1e4)], ["500", "1.5 M", "20 k"]);
+        assert_eq!([tick_label(500.0, 500.0, 2e3), tick_label(1.5e6, 5e5, 3e6), tick_label(5e3, 5e3, 2e4)], ["500", "1.5 M", "5 k"]);
     }
 }
