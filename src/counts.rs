@@ -173,7 +173,7 @@ impl Operand {
 }
 
 /// Bytes read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReadWrite {
     /// Bytes read.
     pub read: u64,
@@ -189,7 +189,7 @@ impl AddAssign for ReadWrite {
 }
 
 /// Bytes that crossed one memory's port, by operand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct OperandTraffic {
     /// Activations read by a layer.
     pub input: ReadWrite,
@@ -241,7 +241,7 @@ impl AddAssign for OperandTraffic {
 }
 
 /// Bytes that crossed each memory's port: the bytes that were wanted, whatever the port's or the burst's width.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TrafficBytes {
     /// DRAM: stored bytes that were wanted (bytes on the bus, whole bursts, are counted apart).
     pub dram: OperandTraffic,
@@ -259,6 +259,9 @@ impl AddAssign for TrafficBytes {
     }
 }
 
+/// The most scratchpads that a core has: one for activations and one for weights.
+pub const MAX_SCRATCHPADS: usize = 2;
+
 /// What was done, in whole actions, each of which has an energy in the chip's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ActionCounts {
@@ -270,10 +273,10 @@ pub struct ActionCounts {
     pub zero_point_subtracts: u64,
     /// Bits written into activation, psum and stationary registers as operands hop from PE to PE.
     pub register_bits: u64,
-    /// Scratchpad rows read, a port's width each.
-    pub scratchpad_reads: u64,
-    /// Scratchpad rows written, a port's width each.
-    pub scratchpad_writes: u64,
+    /// Scratchpad rows read, a port's width each, by the scratchpad's index.
+    pub scratchpad_reads: [u64; MAX_SCRATCHPADS],
+    /// Scratchpad rows written, a port's width each, by the scratchpad's index.
+    pub scratchpad_writes: [u64; MAX_SCRATCHPADS],
     /// Accumulator rows read, a port's width each.
     pub accumulator_reads: u64,
     /// Accumulator rows written, a port's width each.
@@ -292,8 +295,10 @@ impl AddAssign for ActionCounts {
         self.macs_gated += other.macs_gated;
         self.zero_point_subtracts += other.zero_point_subtracts;
         self.register_bits += other.register_bits;
-        self.scratchpad_reads += other.scratchpad_reads;
-        self.scratchpad_writes += other.scratchpad_writes;
+        for pad in 0..MAX_SCRATCHPADS {
+            self.scratchpad_reads[pad] += other.scratchpad_reads[pad];
+            self.scratchpad_writes[pad] += other.scratchpad_writes[pad];
+        }
         self.accumulator_reads += other.accumulator_reads;
         self.accumulator_writes += other.accumulator_writes;
         self.dram_read_bytes += other.dram_read_bytes;

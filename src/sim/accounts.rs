@@ -87,15 +87,15 @@ impl Accounts {
 
     /// Counts rows read from a scratchpad.
     pub(super) fn scratchpad_read(&mut self, tag: Tag, place: Place, rows: u64) {
-        if let Place::Scratchpad(..) = place {
-            self.actions(tag).scratchpad_reads += rows;
+        if let Place::Scratchpad(_, index) = place {
+            self.actions(tag).scratchpad_reads[index as usize] += rows;
         }
     }
 
     /// Counts rows written to a scratchpad.
     pub(super) fn scratchpad_write(&mut self, tag: Tag, place: Place, rows: u64) {
-        if let Place::Scratchpad(..) = place {
-            self.actions(tag).scratchpad_writes += rows;
+        if let Place::Scratchpad(_, index) = place {
+            self.actions(tag).scratchpad_writes[index as usize] += rows;
         }
     }
 

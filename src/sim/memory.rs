@@ -38,13 +38,6 @@ impl Sram {
         self
     }
 
-    /// As new: nothing pending, every byte zero.
-    pub(super) fn reset(&mut self) {
-        self.bytes.fill(0);
-        self.served.fill(u64::MAX);
-        self.ready.fill(0);
-    }
-
     /// The row that holds a byte.
     pub(super) fn row_of(&self, address: u64) -> u64 {
         address / self.port

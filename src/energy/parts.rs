@@ -1,0 +1,150 @@
+//! The parts of a chip that energy and area depend on, borrowed from it.
+//!
+//! Not here: what they cost. This stands between the chip and the tables so that a table can be worked out for parts alone.
+
+use crate::chip::{Accumulator, Action, Array, Chip, Dram, Format, Part, Scratchpad, Technology, VectorUnit};
+use crate::units::Hertz;
+
+/// What energy and area depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct ChipParts<'a> {
+    /// The process.
+    pub technology: &'a Technology,
+    /// The core clock.
+    pub clock: Hertz,
+    /// How many cores.
+    pub cores: u32,
+    /// The array of one core.
+    pub array: &'a Array,
+    /// The format pairs that a PE multiplies.
+    pub formats: &'a [Format],
+    /// The scratchpads of one core.
+    pub scratchpads: &'a [Scratchpad],
+    /// The accumulator of one core.
+    pub accumulator: &'a Accumulator,
+    /// The vector unit of one core.
+    pub vector: &'a VectorUnit,
+    /// The external memory.
+    pub dram: &'a Dram,
+}
+
+impl<'a> From<&'a Chip> for ChipParts<'a> {
+    fn from(chip: &'a Chip) -> Self {
+        Self {
+            technology: chip.technology(),
+            clock: chip.clock(),
+            cores: chip.cores(),
+            array: chip.array(),
+            formats: chip.formats(),
+            scratchpads: chip.scratchpads(),
+            accumulator: chip.accumulator(),
+            vector: chip.vector(),
+            dram: chip.dram(),
+        }
+    }
+}
+
+impl ChipParts<'_> {
+    /// PEs of all cores.
+    pub fn pes(&self) -> u64 {
+        u64::from(self.cores) * u64::from(self.array.rows) * u64::from(self.array.cols)
+    }
+
+    /// Every action that this chip can do, in the order of tables.
+    pub fn actions(&self) -> Vec<Action> {
+        let macs = self.formats.iter().map(|format| Action::Mac { weight: format.weight, activation: format.activation });
+        let array = [Action::GatedMac, Action::RegisterBit, Action::ZeroPointSubtract];
+        let pads = (0..self.scratchpads.len()).flat_map(|pad| [Action::ScratchpadRead(pad), Action::ScratchpadWrite(pad)]);
+        let rest = [
+            Action::AccumulatorRead,
+            Action::AccumulatorWrite,
+            Action::DramReadByte,
+            Action::DramWriteByte,
+            Action::VectorOperation,
+            Action::PeClock,
+            Action::LeakageMicrosecond,
+        ];
+        macs.chain(array).chain(pads).chain(rest).collect()
+    }
+
+    /// Every part of this chip that takes area, in the order of tables.
+    pub fn area_parts(&self) -> Vec<Part> {
+        let pads = (0..self.scratchpads.len()).map(Part::Scratchpad);
+        [Part::Array].into_iter().chain(pads).chain([Part::Accumulator, Part::VectorUnit]).collect()
+    }
+
+    /// Bits of register in one PE: the two operands of every lane and the accumulator, of the format that needs most.
+    pub(super) fn register_bits(&self) -> u32 {
+        let bits = |format: &Format| format.lanes * (format.weight.bits() + format.activation.bits()) + format.accumulator_bits;
+        self.formats.iter().map(bits).max().unwrap_or(0)
+    }
+}
+
+/// Parts of a small chip for tests.
+#[cfg(test)]
+pub(super) mod fixture {
+    use super::ChipParts;
+    use crate::chip::{
+        Accumulator, Array, Depthwise, Dram, Format, PeCost, Scratchpad, ScratchpadRole, Sparsity, SramCell, Technology, Unsupported,
+        VectorCycles, VectorUnit,
+    };
+    use crate::numerics::{Dtype, Overflow, Requantizer};
+    use crate::units::{Bytes, BytesPerCycle, Cycles, Hertz};
+
+    /// The parts, owned.
+    pub(in crate::energy) struct Parts {
+        pub(in crate::energy) technology: Technology,
+        pub(in crate::energy) array: Array,
+        pub(in crate::energy) formats: Vec<Format>,
+        pub(in crate::energy) scratchpads: Vec<Scratchpad>,
+        pub(in crate::energy) accumulator: Accumulator,
+        pub(in crate::energy) vector: VectorUnit,
+        pub(in crate::energy) dram: Dram,
+    }
+
+    pub(in crate::energy) fn format(weight: Dtype, lanes: u32) -> Format {
+        Format { weight, activation: Dtype::Int8, lanes, accumulator_bits: 32, overflow: Overflow::Saturate, pe: PeCost::Table }
+    }
+
+    /// 16 x 16 PEs, 45 nm, 0.9 V, LSTP, one pad of 32 KiB in 4 banks with a 16-byte port, an accumulator of 16 KiB in 2 with 64 bytes.
+    pub(in crate::energy) fn small() -> Parts {
+        Parts {
+            technology: Technology { node_nm: 45, supply_v: 0.9, sram_cell: SramCell::LSTP },
+            array: Array { rows: 16, cols: 16, dataflows: vec![], zero_gating: false, sparsity: Sparsity::Dense },
+            formats: vec![format(Dtype::Int8, 1)],
+            scratchpads: vec![Scratchpad {
+                role: ScratchpadRole::Shared,
+                capacity: Bytes::new(32 * 1024),
+                banks: 4,
+                port_bytes: 16,
+                latency: Cycles::new(1),
+            }],
+            accumulator: Accumulator { capacity: Bytes::new(16 * 1024), banks: 2, port_bytes: 64, latency: Cycles::new(1) },
+            vector: VectorUnit {
+                lanes: 16,
+                start_cycles: 1,
+                cycles: VectorCycles { bias: 1, requantize: 1 },
+                requantize: Requantizer::Float,
+                depthwise: Depthwise::Array,
+                unsupported: Unsupported::Refuse,
+            },
+            dram: Dram::Ideal { bytes_per_cycle: BytesPerCycle::whole(16), latency: Cycles::new(100) },
+        }
+    }
+
+    impl Parts {
+        pub(in crate::energy) fn parts(&self) -> ChipParts<'_> {
+            ChipParts {
+                technology: &self.technology,
+                clock: Hertz::new(500_000_000),
+                cores: 1,
+                array: &self.array,
+                formats: &self.formats,
+                scratchpads: &self.scratchpads,
+                accumulator: &self.accumulator,
+                vector: &self.vector,
+                dram: &self.dram,
+            }
+        }
+    }
+}

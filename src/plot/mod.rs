@@ -1,0 +1,77 @@
+//! Pictures of a run, drawn from its summary: SVG and PNG from the same drawing code, with a font of our own.
+//!
+//! Open Sans (Apache-2.0, `assets/`) is part of the program, so a picture is the same on every machine. Not here: what is shown as text
+//! (`report`), and any computing.
+
+mod canvas;
+mod layers;
+mod palette;
+mod png;
+
+use crate::report::{Pictures, Summary};
+
+/// Why a picture could not be drawn.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlotError {
+    /// The drawing library gave up.
+    #[error("cannot draw a picture: {0}")]
+    Draw(String),
+}
+
+/// Draws where each layer's cycles went: a bar a layer, in cycles a batch, split into busy, each kind of stall, and idle.
+///
+/// # Errors
+/// If the drawing library fails, which takes a picture too large for memory.
+pub fn layers(summary: &Summary) -> Result<Pictures, PlotError> {
+    let picture = layers::Picture::of(summary);
+    Ok(Pictures { layers_svg: canvas::svg(&picture)?, layers_png: canvas::png(&picture)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn the_same_summary_gives_the_same_bytes() {
+        let summary = fixture::simplenet();
+        assert_eq!(layers(&summary).unwrap(), layers(&summary).unwrap());
+    }
+
+    #[test]
+    fn names_accounts_and_the_run_are_in_the_picture() {
+        let svg = layers(&fixture::simplenet()).unwrap().layers_svg;
+        for wanted in
+            ["fc1", "fc3", "softmax", "host", "edge-16x16", "simplenet-mnist", "int8", "batch 1", "cold", "700 MHz", "busy", "idle"]
+        {
+            assert!(svg.contains(wanted), "{wanted} is missing");
+        }
+    }
+
+    #[test]
+    fn any_number_of_layers_can_be_drawn() {
+        for count in [0, 1, 24, 25, 60] {
+            let pictures = layers(&fixture::deep(count)).unwrap();
+            assert!(pictures.layers_png.starts_with(b"\x89PNG"));
+            assert_eq!(pictures.layers_svg.contains("other layers"), count >= 25, "{count} and a softmax");
+        }
+        let mut empty = fixture::simplenet();
+        empty.layers.clear();
+        assert!(layers(&empty).is_ok());
+    }
+
+    /// Writes pictures to look at into the folder that `SYSTOLE_PICTURES` names.
+    #[test]
+    fn pictures_to_look_at() {
+        let Some(folder) = std::env::var_os("SYSTOLE_PICTURES").map(std::path::PathBuf::from) else {
+            return;
+        };
+        let mut one = fixture::deep(1);
+        one.layers.truncate(1);
+        for (name, summary) in [("three", fixture::simplenet()), ("one", one), ("twelve", fixture::deep(12)), ("deep", fixture::deep(53))] {
+            let pictures = layers(&summary).unwrap();
+            std::fs::write(folder.join(format!("{name}.svg")), pictures.layers_svg).unwrap();
+            std::fs::write(folder.join(format!("{name}.png")), pictures.layers_png).unwrap();
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Colours that colour-blind readers can tell apart: Okabe and Ito's (2008) for what is common, lighter or darker kin for what is rare.
+//!
+//! An account has the same colour in every picture. Not here: where a colour is used.
+
+use crate::counts::StallReason;
+use plotters::style::RGBColor;
+
+/// Text and axes.
+pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+/// Text of second rank.
+pub(super) const FAINT_INK: RGBColor = RGBColor(0x66, 0x66, 0x66);
+/// Lines behind bars.
+pub(super) const GRID: RGBColor = RGBColor(0xE6, 0xE6, 0xE6);
+/// Behind everything.
+pub(super) const PAPER: RGBColor = RGBColor(0xFF, 0xFF, 0xFF);
+/// The array advanced.
+pub(super) const BUSY: RGBColor = RGBColor(0x00, 0x72, 0xB2);
+/// The array had nothing to do.
+pub(super) const IDLE: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);
+
+/// The array had a command that could not advance.
+pub(super) const fn stall(reason: StallReason) -> RGBColor {
+    match reason {
+        StallReason::WeightsNotReady => RGBColor(0xE6, 0x9F, 0x00),
+        StallReason::InputNotReady => RGBColor(0x56, 0xB4, 0xE9),
+        StallReason::BiasNotReady => RGBColor(0xF0, 0xE4, 0x42),
+        StallReason::ResultNotReady => RGBColor(0xCC, 0x79, 0xA7),
+        StallReason::BufferFull => RGBColor(0x00, 0x9E, 0x73),
+        StallReason::MemoryLatency => RGBColor(0xB8, 0xDE, 0xF6),
+        StallReason::ScratchpadConflict => RGBColor(0x8F, 0xD3, 0xBF),
+        StallReason::AccumulatorConflict => RGBColor(0xEB, 0xC9, 0xDC),
+        StallReason::AccumulatorHazard => RGBColor(0x85, 0x3D, 0x66),
+        StallReason::DramLatency => RGBColor(0xF2, 0xB8, 0x94),
+        StallReason::DramBandwidth => RGBColor(0xD5, 0x5E, 0x00),
+        StallReason::ArrayDrain => RGBColor(0x4D, 0x4D, 0x4D),
+    }
+}
+
+/// Ink that can be read on `colour`: white on dark, by its luminance (Rec. 709).
+pub(super) fn ink_on(colour: RGBColor) -> RGBColor {
+    let luminance = 0.2126 * f64::from(colour.0) + 0.7152 * f64::from(colour.1) + 0.0722 * f64::from(colour.2);
+    if luminance < 140.0 { PAPER } else { INK }
+}

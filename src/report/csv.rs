@@ -1,0 +1,103 @@
+//! `layers.csv`: one row a layer, in base units with the unit in each column's name, one column a stall reason and one a kind of traffic.
+//!
+//! Not here: totals (`json`).
+
+use super::{LayerSummary, Summary};
+use crate::counts::{Operand, OperandTraffic, StallReason, TrafficBytes};
+
+/// A figure of a layer as it stands in a cell.
+type Cell = fn(&LayerSummary) -> String;
+
+const BEFORE_STALLS: [(&str, Cell); 7] = [
+    ("name", |layer| layer.name.clone()),
+    ("op", |layer| layer.op.clone()),
+    ("format", |layer| layer.format.clone()),
+    ("total_cycles", |layer| layer.total_cycles.to_string()),
+    ("cycles_lower_bound", |layer| layer.cycles_lower_bound.to_string()),
+    ("busy_cycles", |layer| layer.busy_cycles.to_string()),
+    ("idle_cycles", |layer| layer.idle_cycles.to_string()),
+];
+
+const AFTER_STALLS: [(&str, Cell); 13] = [
+    ("first_tick", |layer| layer.first_tick.to_string()),
+    ("last_tick", |layer| layer.last_tick.to_string()),
+    ("macs_dense", |layer| layer.macs_dense.to_string()),
+    ("macs_executed", |layer| layer.macs_executed.to_string()),
+    ("utilization", |layer| finite(Some(layer.utilization))),
+    ("mapping_efficiency", |layer| finite(Some(layer.mapping_efficiency))),
+    ("bound_by", |layer| layer.bound_by.clone()),
+    ("weight_bytes", |layer| layer.weight_bytes.to_string()),
+    ("sparsity", |layer| finite(Some(layer.sparsity))),
+    ("energy_pj", |layer| finite(Some(layer.energy_pj))),
+    ("sqnr_db", |layer| finite(layer.sqnr_db)),
+    ("dram_read_bytes", |layer| layer.dram_read_bytes.to_string()),
+    ("dram_write_bytes", |layer| layer.dram_write_bytes.to_string()),
+];
+
+/// The layers as CSV, a header first.
+///
+/// # Panics
+/// Never: it writes to memory.
+pub fn layers_csv(summary: &Summary) -> String {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let mut header: Vec<String> = BEFORE_STALLS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    header.extend(StallReason::ALL.iter().map(|reason| format!("stall_{}_cycles", reason.name())));
+    header.extend(AFTER_STALLS.iter().map(|(name, _)| (*name).to_owned()));
+    header.extend(traffic(&TrafficBytes::default()).into_iter().map(|(name, _)| name));
+    let mut rows = vec![header];
+    for layer in &summary.layers {
+        let mut row: Vec<String> = BEFORE_STALLS.iter().map(|(_, cell)| cell(layer)).collect();
+        row.extend(StallReason::ALL.iter().map(|reason| layer.stall_cycles.get(reason).copied().unwrap_or(0).to_string()));
+        row.extend(AFTER_STALLS.iter().map(|(_, cell)| cell(layer)));
+        row.extend(traffic(&layer.traffic_bytes).into_iter().map(|(_, bytes)| bytes.to_string()));
+        rows.push(row);
+    }
+    for row in rows {
+        writer.write_record(&row).expect("bug: a row that cannot be written to memory; please report it");
+    }
+    let bytes = writer.into_inner().expect("bug: a table that cannot be written to memory; please report it");
+    String::from_utf8(bytes).expect("bug: a table made of texts is text; please report it")
+}
+
+/// A number, or nothing where it is none.
+fn finite(value: Option<f64>) -> String {
+    value.filter(|value| value.is_finite()).map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// Each kind of traffic by its column.
+fn traffic(bytes: &TrafficBytes) -> Vec<(String, u64)> {
+    let places: [(&str, &OperandTraffic); 3] =
+        [("dram", &bytes.dram), ("scratchpad", &bytes.scratchpad), ("accumulator", &bytes.accumulator)];
+    let mut columns = Vec::new();
+    for (place, by_operand) in places {
+        for operand in Operand::ALL {
+            let moved = by_operand.of(operand);
+            columns.push((format!("traffic_{place}_{}_read_bytes", operand.name()), moved.read));
+            columns.push((format!("traffic_{place}_{}_write_bytes", operand.name()), moved.write));
+        }
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    #[test]
+    fn a_row_a_layer_and_a_column_a_reason() {
+        let summary = fixture::simplenet();
+        let text = layers_csv(&summary);
+        let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+        let header = reader.headers().unwrap().clone();
+        let rows: Vec<::csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), summary.layers.len());
+        let cell = |row: usize, name: &str| rows[row][header.iter().position(|column| column == name).unwrap()].to_owned();
+        for (row, layer) in summary.layers.iter().enumerate() {
+            let accounts = header.iter().filter(|name| name.ends_with("_cycles") && *name != "total_cycles");
+            let sum: u64 = accounts.map(|name| cell(row, name).parse::<u64>().unwrap()).sum();
+            assert_eq!(sum, layer.total_cycles, "busy, idle and stalls make the window of {}", layer.name);
+        }
+        assert_eq!(cell(3, "sqnr_db"), "");
+    }
+}
