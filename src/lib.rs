@@ -4,6 +4,7 @@ pub mod chip;
 pub mod counts;
 pub mod data;
 pub mod metrics;
+pub mod model;
 pub mod network;
 pub mod numerics;
 pub mod reference;
