@@ -7,6 +7,7 @@ pub mod data;
 pub mod energy;
 pub mod mapping;
 pub mod metrics;
+pub mod model;
 pub mod network;
 pub mod numerics;
 pub mod plot;

@@ -47,6 +47,7 @@ pub enum MetricsError {
 ///
 /// # Errors
 /// If outputs and labels do not fit each other or the task.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 pub fn evaluate(task: Task, metrics: &[Metric], logits: ArrayView2<f32>, labels: &[u32]) -> Result<IndexMap<String, f64>, MetricsError> {
     let (outputs, Task::Classification { classes }) = (logits.ncols(), task);
     if labels.is_empty() {

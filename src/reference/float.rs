@@ -20,6 +20,7 @@ const BLOCK: usize = 64;
 ///
 /// # Errors
 /// If a sample does not fit the input, a layer is quantized, or the values would take more than 4 GiB.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 pub fn run(network: &Network, inputs: ArrayView2<f32>) -> Result<Trace, ReferenceError> {
     let (samples, found) = inputs.dim();
     let input = network.input();
@@ -139,7 +140,9 @@ fn dense(x: &[f32], weight: &Array2<f32>, bias: &Array1<f32>, activation: Activa
             }
         }
         if activation == Activation::Relu {
-            y.iter_mut().for_each(|y| *y = relu(*y));
+            for y in &mut *y {
+                *y = relu(*y);
+            }
         }
     }
 }
@@ -157,7 +160,9 @@ fn softmax(x: &[f32], y: &mut [f32]) {
         *y = libm::expf(x - max);
         sum += *y;
     }
-    y.iter_mut().for_each(|y| *y /= sum);
+    for y in y {
+        *y /= sum;
+    }
 }
 
 /// A constant, repeated to the elements of one sample.

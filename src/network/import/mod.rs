@@ -7,11 +7,19 @@
 mod attributes;
 mod importer;
 mod names;
-#[allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated from ONNX's own definition, which documents it")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::enum_variant_names,
+    reason = "generated from ONNX's own definition, which documents it"
+)]
 mod onnx;
 mod operators;
 mod scan;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod wire;
 mod wiring;
 

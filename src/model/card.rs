@@ -1,0 +1,139 @@
+//! What a card says, once it is checked: preprocessing, task, and which samples serve which purpose.
+
+use crate::data::{FileHash, Metric, Source, Task, Values};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+
+/// A purpose that samples serve. Training sees `Train` alone, and nothing that chooses looks at `Report`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Weights are fitted to these.
+    Train,
+    /// Ranges of activations are measured on these; part of `Train`.
+    Calibrate,
+    /// Whatever chooses (mixed precision, search, a Pareto front) is judged on these.
+    Select,
+    /// Figures that are reported come from these, and nothing else looks at them.
+    Report,
+}
+
+impl Split {
+    /// Every split, in the order of a card.
+    pub const ALL: [Self; 4] = [Self::Train, Self::Calibrate, Self::Select, Self::Report];
+
+    /// The split's name in cards and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Calibrate => "calibrate",
+            Self::Select => "select",
+            Self::Report => "report",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The samples of a split: some of a data set. Not read yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitData {
+    /// Where the data set lies.
+    pub source: Source,
+    /// Which of its samples; `None` is all.
+    pub range: Option<Range<usize>>,
+}
+
+/// What is done to the numbers of a sample before the network sees them: `x = (scaled(stored) - mean) / std`, in `f32`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocessing {
+    /// The first step.
+    pub scale: Scale,
+    /// What is subtracted then.
+    pub mean: f32,
+    /// What is divided by at last.
+    pub std: f32,
+    /// How a sample's numbers fill the network's input.
+    pub layout: Layout,
+}
+
+/// A factor; a division stands apart, since the numbers differ in the last bit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Scale {
+    /// `stored * factor`.
+    Times(f32),
+    /// `stored / divisor`.
+    OneOver(f32),
+}
+
+/// How a sample's numbers fill the network's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Layout {
+    /// In row-major order, whatever the shape of the sample: the number of elements alone must agree.
+    Flatten,
+}
+
+impl Preprocessing {
+    /// Numbers as they are stored.
+    pub const NONE: Self = Self { scale: Scale::Times(1.0), mean: 0.0, std: 1.0, layout: Layout::Flatten };
+
+    /// One number, as the network sees it.
+    pub fn apply(&self, stored: f32) -> f32 {
+        let scaled = match self.scale {
+            Scale::Times(factor) => stored * factor,
+            Scale::OneOver(divisor) => stored / divisor,
+        };
+        (scaled - self.mean) / self.std
+    }
+
+    /// All samples: n x the elements of one, in row-major order.
+    pub(super) fn apply_all(&self, samples: &Values) -> Array2<f32> {
+        let rows = samples.shape()[0];
+        let elements = samples.shape()[1..].iter().product();
+        let values: Vec<f32> = match samples {
+            Values::U8(values) => {
+                let table: Vec<f32> = (0..=u8::MAX).map(|stored| self.apply(f32::from(stored))).collect();
+                values.iter().map(|stored| table[usize::from(*stored)]).collect()
+            }
+            Values::F32(values) => values.iter().map(|stored| self.apply(*stored)).collect(),
+        };
+        Array2::from_shape_vec((rows, elements), values).expect("bug: as many values as samples have elements")
+    }
+}
+
+/// What is known of a model besides its network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Card {
+    /// The model's name.
+    pub name: String,
+    /// Where the model comes from.
+    pub source: String,
+    /// What a reader of its figures must know.
+    pub notes: Vec<String>,
+    /// What is done to samples.
+    pub preprocessing: Preprocessing,
+    /// What the network is asked to do.
+    pub task: Task,
+    /// How it is judged.
+    pub metrics: Vec<Metric>,
+    /// The classes' names, in the order of the outputs; empty where there are none.
+    pub labels: Vec<String>,
+}
+
+/// Samples of a split, as the network sees them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// One row a sample: n x the elements of the network's input, in row-major order.
+    pub inputs: Array2<f32>,
+    /// One label a sample.
+    pub labels: Vec<u32>,
+    /// The files that they were read from.
+    pub files: Vec<FileHash>,
+}

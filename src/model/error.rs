@@ -1,0 +1,113 @@
+//! What keeps a model from being loaded, or its data from being read.
+
+use super::Split;
+use crate::data::DataError;
+use crate::network::NetworkError;
+use std::fmt;
+use thiserror::Error;
+
+/// One fault of a card, with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The card's path as it was given.
+    pub path: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// The field, such as `splits.report`; empty for the file as a whole.
+    pub field: String,
+    /// What is wrong, with the value and what is allowed.
+    pub problem: String,
+    /// What to do; empty where the problem says it.
+    pub help: &'static str,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.path, self.line, self.column)?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.problem)?;
+        if self.help.is_empty() { Ok(()) } else { write!(f, "\n  help: {}", self.help) }
+    }
+}
+
+/// A fault in a model's card, network or data.
+#[derive(Debug, Error, PartialEq)]
+pub enum ModelError {
+    /// There is no such model.
+    #[error(
+        "there is no model \"{name}\": {looked} does not exist, and the models that come with the program are: {shipped}\n  help: give a path to a card (.ron) or a network (.onnx), or one of these names"
+    )]
+    Unknown {
+        /// The name as it was given.
+        name: String,
+        /// Where it was looked for.
+        looked: String,
+        /// The names that would have been found.
+        shipped: String,
+    },
+    /// The card cannot be read.
+    #[error("{path}: the model card cannot be read: {problem}")]
+    Read {
+        /// The path as it was given.
+        path: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The card is wrong, in each of these places.
+    #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
+    Card(Vec<Fault>),
+    /// The network is wrong.
+    #[error("{path}: {error}")]
+    Network {
+        /// The path of its file.
+        path: String,
+        /// What is wrong with it.
+        error: NetworkError,
+    },
+    /// The card and the network do not belong together.
+    #[error("model \"{model}\": {problem}\n  help: {help}")]
+    Disagree {
+        /// The model's name.
+        model: String,
+        /// What does not fit, with the values.
+        problem: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// The model names no data for this.
+    #[error("model \"{model}\" names no data for \"{split}\"\n  help: {help}")]
+    NoData {
+        /// The model's name.
+        model: String,
+        /// What was asked for.
+        split: Split,
+        /// What to do.
+        help: &'static str,
+    },
+    /// The data cannot be read.
+    #[error("{error}{help}")]
+    Data {
+        /// What is wrong with it.
+        error: DataError,
+        /// What to do, with a line break before it; empty where the error says it.
+        help: &'static str,
+    },
+    /// A label that is none of the task's classes.
+    #[error("{path}: sample {sample} has the label {label} and model \"{model}\" has {classes} classes (0 to {})\n  help: give data that belongs to the model", classes.saturating_sub(1))]
+    Label {
+        /// The labels' file.
+        path: String,
+        /// Which sample of the file, from 0.
+        sample: usize,
+        /// Its label.
+        label: u32,
+        /// The model's name.
+        model: String,
+        /// How many classes it has.
+        classes: usize,
+    },
+}

@@ -1,0 +1,201 @@
+//! Finding and loading a model, and reading its data.
+
+use super::check::{self, Checked};
+use super::shipped::{SHIPPED, shipped_names};
+use super::{Card, ModelError, Preprocessing, Samples, Split, SplitData};
+use crate::data::{FileHash, Metric, Source, Task, sha256_hex};
+use crate::network::{self, Network, import_bytes};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The largest card that is read, in bytes.
+const MAX_CARD: u64 = 1 << 20;
+
+const IN_THE_PROJECT: &str = "\n  help: data is not part of the program: run it in the project's folder, or give other data with --data";
+
+/// A network, what is known of it, and where its data lies.
+#[derive(Debug, Clone)]
+pub struct Model {
+    card: Card,
+    network: Network,
+    splits: Option<[SplitData; 4]>,
+    /// Data that stands in for the report split.
+    data: Option<SplitData>,
+    files: Vec<FileHash>,
+}
+
+/// Loads the model of this path or bare name: a card (`.ron`), a network without a card (`.onnx`), or a name, which is that of a card in
+/// `models/` of the current folder or else of a model that is part of the program.
+///
+/// A network without a card gets one that says: no preprocessing, a classification among as many classes as it has outputs, no data.
+///
+/// # Errors
+/// If there is no such model, or its card or network is wrong, or they do not belong together.
+pub fn load(path_or_name: &str) -> Result<Model, ModelError> {
+    let path = Path::new(path_or_name);
+    let has_extension = |wanted: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted));
+    if has_extension("onnx") {
+        return Model::without_card(path);
+    }
+    if has_extension("ron") {
+        return Model::with_card(path);
+    }
+    let local = Path::new("models").join(format!("{path_or_name}.ron"));
+    let is_name = path.components().count() == 1 && !path_or_name.contains(['/', '\\']);
+    if is_name && local.is_file() {
+        return Model::with_card(&local);
+    }
+    match SHIPPED.iter().find(|shipped| shipped.name == path_or_name) {
+        Some(shipped) => {
+            let place = local.display().to_string();
+            let checked = check::parse(shipped.card, &place, Path::new("models"))?;
+            Model::new(checked, &place, shipped.card.as_bytes(), shipped.network)
+        }
+        None => Err(ModelError::Unknown {
+            name: path_or_name.escape_debug().take(80).collect(),
+            looked: if is_name { local.display().to_string() } else { "a card or network of that path".to_string() },
+            shipped: shipped_names().collect::<Vec<_>>().join(", "),
+        }),
+    }
+}
+
+impl Model {
+    /// What is known of the model.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// The network, as imported.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The files that the model was made from, with the hashes of their bytes: the card, where there is one, and the network.
+    pub fn files(&self) -> &[FileHash] {
+        &self.files
+    }
+
+    /// The same model with other data for the report split: all of an NPZ file, or of a folder with a pair of IDX files.
+    ///
+    /// # Errors
+    /// If there is no such data.
+    pub fn with_data(mut self, path: &Path) -> Result<Self, ModelError> {
+        let source = Source::find(path).map_err(|error| ModelError::Data { error, help: "" })?;
+        self.data = Some(SplitData { source, range: None });
+        Ok(self)
+    }
+
+    /// Where the samples of a split lie.
+    ///
+    /// # Errors
+    /// If the model names no data for it.
+    pub fn split_data(&self, split: Split) -> Result<&SplitData, ModelError> {
+        let no_data = |help| ModelError::NoData { model: self.card.name.clone(), split, help };
+        if let (Split::Report, Some(data)) = (split, &self.data) {
+            return Ok(data);
+        }
+        let Some([train, calibrate, select, report]) = &self.splits else {
+            return Err(match split {
+                Split::Report => no_data("give it with --data, or write a model card beside the network"),
+                _ => no_data("write a model card beside the network: models/simplenet-mnist.ron shows the form"),
+            });
+        };
+        Ok(match split {
+            Split::Train => train,
+            Split::Calibrate => calibrate,
+            Split::Select => select,
+            Split::Report => report,
+        })
+    }
+
+    /// Reads the samples of a split, as the network sees them; only the first `limit` where there is one.
+    ///
+    /// # Errors
+    /// If the model names no data for the split, or it cannot be read, is damaged, or does not belong to the model.
+    pub fn split(&self, split: Split, limit: Option<usize>) -> Result<Samples, ModelError> {
+        let SplitData { source, range } = self.split_data(split)?;
+        let fault = |error| {
+            let is_missing = range.is_some() && source.files().iter().any(|path| !path.exists());
+            let help = if is_missing { IN_THE_PROJECT } else { "" };
+            ModelError::Data { error, help }
+        };
+        let all = match range {
+            Some(range) => range.clone(),
+            None => 0..source.count().map_err(fault)?,
+        };
+        let end = limit.map_or(all.end, |limit| all.end.min(all.start.saturating_add(limit)));
+        let data = source.read(all.start..end).map_err(fault)?;
+        let wanted = self.network.input().output.elements();
+        let found: usize = data.samples().shape()[1..].iter().product();
+        if found != wanted {
+            let shape = &self.network.input().output.shape;
+            let problem = format!(
+                "takes {wanted} numbers a sample (shape {shape:?}) and those of {} have {found} (shape {:?})",
+                source.files()[0].display(),
+                &data.samples().shape()[1..]
+            );
+            return Err(ModelError::Disagree { model: self.card.name.clone(), problem, help: "give data that belongs to the model" });
+        }
+        let Task::Classification { classes } = self.card.task;
+        if let Some(sample) = data.labels().iter().position(|label| *label as usize >= classes) {
+            let path = source.files().last().map_or(String::new(), |path| path.display().to_string());
+            let label = data.labels()[sample];
+            return Err(ModelError::Label { path, sample: all.start + sample, label, model: self.card.name.clone(), classes });
+        }
+        let inputs = self.card.preprocessing.apply_all(data.samples());
+        let files = source.hashes().map_err(fault)?;
+        Ok(Samples { inputs, labels: data.labels().to_vec(), files })
+    }
+
+    fn with_card(path: &Path) -> Result<Self, ModelError> {
+        let place = path.display().to_string();
+        let fault = |problem: String| ModelError::Read { path: place.clone(), problem };
+        let mut text = Vec::new();
+        File::open(path).and_then(|file| file.take(MAX_CARD + 1).read_to_end(&mut text)).map_err(|error| fault(error.to_string()))?;
+        if text.len() as u64 > MAX_CARD {
+            return Err(fault(format!("it has more than {MAX_CARD} bytes, the limit of a card")));
+        }
+        let text = String::from_utf8(text).map_err(|error| fault(format!("it is not UTF-8 text: {error}")))?;
+        let checked = check::parse(&text, &place, path.parent().unwrap_or(Path::new("")))?;
+        let error = |error| ModelError::Network { path: checked.network.display().to_string(), error };
+        let bytes = network::import::read(&checked.network).map_err(error)?;
+        Self::new(checked, &place, text.as_bytes(), &bytes)
+    }
+
+    fn new(checked: Checked, place: &str, text: &[u8], bytes: &[u8]) -> Result<Self, ModelError> {
+        let Checked { card, network: path, splits } = checked;
+        let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let network = import_bytes(bytes, &stem).map_err(|error| ModelError::Network { path: path.display().to_string(), error })?;
+        let Task::Classification { classes } = card.task;
+        let outputs = network.logits().output.elements();
+        if outputs != classes {
+            let problem = format!("the card {place} has {classes} classes and the network {} yields {outputs} numbers", path.display());
+            return Err(ModelError::Disagree { model: card.name, problem, help: "give the network that belongs to the card" });
+        }
+        let files = vec![hash(Path::new(place), text), hash(&path, bytes)];
+        Ok(Self { card, network, splits: Some(splits), data: None, files })
+    }
+
+    fn without_card(path: &Path) -> Result<Self, ModelError> {
+        let fault = |error| ModelError::Network { path: path.display().to_string(), error };
+        let bytes = network::import::read(path).map_err(fault)?;
+        let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let network = import_bytes(&bytes, &stem).map_err(fault)?;
+        let card = Card {
+            name: network.name().to_string(),
+            source: path.display().to_string(),
+            notes: Vec::new(),
+            preprocessing: Preprocessing::NONE,
+            task: Task::Classification { classes: network.logits().output.elements() },
+            metrics: vec![Metric::Accuracy],
+            labels: Vec::new(),
+        };
+        Ok(Self { card, network, splits: None, data: None, files: vec![hash(path, &bytes)] })
+    }
+}
+
+fn hash(path: &Path, bytes: &[u8]) -> FileHash {
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    FileHash { file, sha256: sha256_hex(bytes) }
+}

@@ -1,0 +1,16 @@
+//! Models: a network together with its card, which says what data it wants, in which form, and what it is asked to do.
+//!
+//! A loader: it reads cards (RON), networks (ONNX) and data, and yields checked values. Not here: how a network is run or judged.
+
+mod card;
+mod check;
+mod error;
+mod load;
+mod locate;
+mod schema;
+mod shipped;
+
+pub use card::{Card, Layout, Preprocessing, Samples, Scale, Split, SplitData};
+pub use error::{Fault, ModelError};
+pub use load::{Model, load};
+pub use shipped::shipped_names;
