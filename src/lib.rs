@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod numerics;
+pub mod pipeline;
 pub mod plot;
 pub mod program;
 pub mod reference;

@@ -14,10 +14,44 @@ use crate::units::{Bytes, Cycles};
 pub struct StageBound {
     /// Cycles that the stage adds to the program at least.
     pub cycles: Cycles,
+    /// Cycles that each resource needs for the stage alone.
+    pub demand: Demand,
     /// Passes of the array.
     pub passes: u64,
     /// The mean share of PEs that a pass fills.
     pub mapping_efficiency: f64,
+}
+
+/// Cycles that each resource needs for one stage alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    /// The array's passes, with the loads that they cannot hide.
+    pub array: u64,
+    /// Of `array`, the passes without any load.
+    pub streaming: u64,
+    /// DRAM's bus and the engines at it.
+    pub dram: u64,
+    /// The vector unit.
+    pub vector: u64,
+}
+
+impl Demand {
+    /// What binds a stage that took `cycles`: the resource that needs most of them, if it needs at least half; else latency, since then
+    /// every resource waited more than it worked. Where the array needs most, more than half of it for loads, they bind.
+    pub fn binding(&self, cycles: Cycles) -> &'static str {
+        let most = self.array.max(self.dram).max(self.vector);
+        if 2 * most < cycles.get() {
+            "latency"
+        } else if most == self.dram {
+            "dram_bandwidth"
+        } else if most == self.vector {
+            "vector_unit"
+        } else if 2 * self.streaming < self.array {
+            "weight_load"
+        } else {
+            "compute"
+        }
+    }
 }
 
 /// The passes of a stage, by how many cycles they take and what they fill.
@@ -27,6 +61,8 @@ struct Passes {
     filled: u64,
     /// Cycles from the first vector of the first pass to the first vector that could follow the last, with loads behind it.
     cycles: u64,
+    /// The same without loads and drains.
+    streaming: u64,
     /// What the last pass of the stage takes less when no load follows it.
     last_slack: u64,
     /// Cycles from the end of the last pass to its last output.
@@ -53,13 +89,20 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Vec<StageBound> {
         let (fetched, stored) = traffic(stage, mapping);
         bus_bytes += fetched + stored;
         load_bytes += fetched;
-        vector_cycles += vector_work(stage, chip);
+        let vector = vector_work(stage, chip);
+        vector_cycles += vector;
         let array_end = array_cycles + passes.cycles - passes.last_slack + passes.tail;
         array_cycles += passes.cycles;
         let dram_end = latency + bus.cycles_for(Bytes::new(bus_bytes)).get().max(engine.cycles_for(Bytes::new(load_bytes)).get());
         let end = array_end.max(dram_end).max(vector_cycles).max(reached);
         bounds.push(StageBound {
             cycles: Cycles::new(end - reached),
+            demand: Demand {
+                array: passes.cycles,
+                streaming: passes.streaming,
+                dram: bus.cycles_for(Bytes::new(fetched + stored)).get().max(engine.cycles_for(Bytes::new(fetched)).get()),
+                vector,
+            },
             passes: passes.count,
             mapping_efficiency: passes.filled as f64 / (passes.count * pe_count) as f64,
         });
@@ -77,7 +120,7 @@ pub(crate) fn pieces(size: u64, tile: u64) -> impl Iterator<Item = (u64, u64)> {
 fn passes(stage: &Stage, timing: StationaryTiming, rows: u32, cols: u32) -> Passes {
     let problem = &stage.problem;
     let min = u64::from(timing.min_pass_cycles);
-    let mut sum = Passes { count: 0, filled: 0, cycles: 0, last_slack: 0, tail: 0 };
+    let mut sum = Passes { count: 0, filled: 0, cycles: 0, streaming: 0, last_slack: 0, tail: 0 };
     for (blocks, block) in pieces(problem.vectors(), stage.vector_tile()) {
         for (col_tiles, used_cols) in pieces(problem.channels(), u64::from(cols)) {
             for (row_tiles, used_rows) in pieces(problem.reduction(), u64::from(rows)) {
@@ -102,6 +145,7 @@ fn passes(stage: &Stage, timing: StationaryTiming, rows: u32, cols: u32) -> Pass
                 sum.count += tiles * count;
                 sum.filled += tiles * count * used_rows * used_cols;
                 sum.cycles += tiles * cycles;
+                sum.streaming += tiles * per_tile;
                 let pipelined = timing.overlap == Overlap::Pipelined && timing.stationary_buffers == 2;
                 (sum.last_slack, sum.tail) = if pipelined { (last.max(load) - last, tail) } else { (0, 0) };
             }

@@ -1,0 +1,59 @@
+//! The command line: arguments, and one file a subcommand. Belongs to the binary; nothing in the library prints.
+
+mod chip;
+mod dump;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::io::{self, Write};
+
+/// The user's input is at fault.
+pub(crate) const EXIT_USER: u8 = 1;
+/// A broken promise of ours.
+pub(crate) const EXIT_BUG: i32 = 70;
+
+/// Runs neural networks on accelerators that do not exist yet, cycle by cycle, with the real numbers flowing through.
+#[derive(Debug, Parser)]
+#[command(name = "systole", version, about, max_term_width = 100, help_expected = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a network on a chip: cycles, stalls, traffic, energy, area, and the accuracy of what the chip computed
+    Run(run::RunArguments),
+    /// List, show and check chips
+    Chip(chip::ChipArguments),
+}
+
+/// Does what the command line asks for.
+pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    match &arguments.command {
+        Command::Run(run) => run::run(run),
+        Command::Chip(chip) => chip::run(chip),
+    }
+}
+
+/// Prints to standard output. A reader that went away (`systole ... | head`) is no fault.
+fn say(text: &str) -> Result<(), Box<dyn Error>> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to standard output: {error}").into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line to standard error, if anybody can read it.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Reads `FIELD=VALUE`.
+fn field_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((field, value)) if !field.trim().is_empty() => Ok((field.trim().to_string(), value.trim().to_string())),
+        _ => Err("write FIELD=VALUE, such as array.rows=32".to_string()),
+    }
+}

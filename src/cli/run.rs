@@ -1,0 +1,150 @@
+//! `systole run`: the main job.
+
+use super::dump::Dump;
+use super::{complain, field_and_value, say};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::error::Error;
+use std::path::PathBuf;
+use systole::compress::Scheme;
+use systole::data::sha256_hex;
+use systole::mapping::WeightStart;
+use systole::pipeline::{self, Prepared, RunOptions};
+use systole::report::{LayerRows, ResultFolder, summary_json, terminal};
+use systole::sim::Engine;
+use systole::{chip, model, plot};
+
+/// What to run, on what, and how.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// A chip file, or the name of a chip in hw-configs/ or of a shipped one
+    #[arg(long, value_name = "CHIP", default_value = "edge-16x16")]
+    chip: String,
+    /// A model card (.ron), an ONNX file, or the name of a model in models/ or of a shipped one
+    #[arg(long, value_name = "MODEL", default_value = "simplenet-mnist")]
+    model: String,
+    /// Data in place of the card's report split: a folder with a pair of IDX files, or an NPZ file with x and y
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Samples that the chip processes at a time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: u64,
+    /// Where weights are when a batch starts
+    #[arg(long, value_enum, default_value_t = Weights::Cold)]
+    weights: Weights,
+    /// Bits of weights and activations
+    #[arg(long, value_name = "SCHEME", default_value = "w8a8")]
+    quant: Scheme,
+    /// Only the first N samples
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
+    /// Seed of every random generator; it is kept beside the results (quantization to w8a8 draws no random number)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Change a field of the chip first, such as array.rows=32 or clock=MHz(700); may stand several times
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = field_and_value)]
+    set: Vec<(String, String)>,
+    /// The folder for results, in place of out/<network>-<recipe>-<chip>-<hash>
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+    /// How the machine is driven
+    #[arg(long, value_enum, default_value_t = Drive::Stepped)]
+    engine: Drive,
+    /// A row for every layer, however many there are
+    #[arg(long)]
+    all_layers: bool,
+    /// Also write numbers of the run, as NPZ
+    #[arg(long, value_enum, value_name = "WHAT")]
+    dump: Option<Dump>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Weights {
+    /// In DRAM, all of them
+    Cold,
+    /// On the chip, those that fit
+    Resident,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Drive {
+    /// Cycle by cycle, with every register of every PE
+    Stepped,
+    /// From event to event
+    Wavefront,
+}
+
+/// Does it.
+pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
+    let engine = match arguments.engine {
+        Drive::Stepped => Engine::Stepped,
+        Drive::Wavefront => return Err("not supported yet: --engine wavefront\n  help: run with --engine stepped, which gives the same result".into()),
+    };
+    let chip = chip::load(&arguments.chip, &arguments.set)?;
+    let mut model = model::load(&arguments.model)?;
+    if let Some(data) = &arguments.data {
+        model = model.with_data(data)?;
+    }
+    let options = RunOptions {
+        batch: arguments.batch,
+        weights: match arguments.weights {
+            Weights::Cold => WeightStart::Cold,
+            Weights::Resident => WeightStart::Resident,
+        },
+        scheme: arguments.quant,
+        samples: arguments.samples,
+        engine,
+        seed: arguments.seed,
+        command: command_line(),
+    };
+    let prepared = pipeline::prepare(&model, &chip, &options)?;
+    let folder = ResultFolder::prepare(&arguments.out.clone().unwrap_or_else(|| default_folder(&prepared, &options)))?;
+    let bar = progress_bar(prepared.samples.labels.len() as u64, options.batch);
+    let outcome = pipeline::run(&prepared, &options, &|| bar.inc(1));
+    bar.finish_and_clear();
+    let outcome = outcome?;
+    folder.write(&outcome.summary, chip.resolved(), &plot::layers(&outcome.summary)?)?;
+    if let Some(dump) = arguments.dump {
+        folder.write_file(dump.file_name(), &dump.bytes(&prepared, &outcome.numbers)?)?;
+    }
+    if arguments.json {
+        say(&summary_json(&outcome.summary))?;
+    } else {
+        let rows = if arguments.all_layers { LayerRows::All } else { LayerRows::Costliest };
+        say(&format!("{}\nresults in {}\n", terminal(&outcome.summary, rows), folder.path().display()))?;
+    }
+    for warning in &outcome.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    match &outcome.summary.first_mismatch {
+        // The comparison is the tool's promise: a difference is our bug, whatever the input.
+        Some(first) => panic!("the chip and the integer reference differ, first in {first:?}"),
+        None => Ok(()),
+    }
+}
+
+/// The command as a user would type it again.
+fn command_line() -> String {
+    let quote = |word: String| if word.is_empty() || word.contains([' ', '"', '\'', '(', ')', '$']) { format!("'{word}'") } else { word };
+    std::iter::once("systole".to_string()).chain(std::env::args().skip(1).map(quote)).collect::<Vec<_>>().join(" ")
+}
+
+/// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.
+fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
+    let RunOptions { batch, weights, scheme, samples, engine, seed, command: _ } = options;
+    let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
+    let run = format!("{} {files} {batch} {weights:?} {scheme} {samples:?} {engine:?} {seed}", prepared.chip.resolved());
+    let hash = &sha256_hex(run.as_bytes())[..8];
+    let plain = |name: &str| name.replace(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)), "_");
+    PathBuf::from("out").join(format!("{}-{scheme}-{}-{hash}", plain(prepared.quantized.name()), plain(prepared.chip.name())))
+}
+
+/// A bar on a terminal, nothing where standard error is piped.
+fn progress_bar(samples: u64, batch: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} batches, {per_sec}, {eta} left")
+        .expect("bug: the template is a constant that parses");
+    ProgressBar::new(samples.div_ceil(batch.max(1))).with_style(style)
+}

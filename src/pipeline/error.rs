@@ -1,0 +1,54 @@
+//! What can end a run: the fault of a stage, unchanged.
+
+use crate::compress::CompressError;
+use crate::energy::EnergyError;
+use crate::mapping::MappingError;
+use crate::metrics::MetricsError;
+use crate::model::ModelError;
+use crate::network::NetworkError;
+use crate::program::ProgramError;
+use crate::reference::ReferenceError;
+use crate::sim::SimError;
+use thiserror::Error;
+
+/// A fault in a run.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// The model, or its data.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Quantization.
+    #[error(transparent)]
+    Compress(#[from] CompressError),
+    /// The fit to the chip.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// The emitted program.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The machine.
+    #[error(transparent)]
+    Sim(#[from] SimError),
+    /// A reference.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The metrics.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The energy table.
+    #[error(transparent)]
+    Energy(#[from] EnergyError),
+    /// More samples than there are, or none.
+    #[error("{asked} samples were asked for and the report split of \"{model}\" has {available}\n  help: ask for 1 to {available} (--samples)")]
+    Samples {
+        /// Samples asked for.
+        asked: usize,
+        /// Samples that there are.
+        available: usize,
+        /// The model.
+        model: String,
+    },
+}

@@ -1,0 +1,38 @@
+//! The only place that joins the stages: a model and a chip in, a summary and the outputs out.
+//!
+//! Quantize, map, emit, run every batch on the machine, run the references, compare, account. Not here: printing, files, or how any of it
+//! is done.
+
+mod error;
+mod numbers;
+mod prepare;
+mod run;
+mod summary;
+
+pub use error::PipelineError;
+pub use numbers::Numbers;
+pub use prepare::{Prepared, prepare};
+pub use run::{Outcome, Warning, run};
+
+use crate::compress::Scheme;
+use crate::mapping::WeightStart;
+use crate::sim::Engine;
+
+/// How a run is to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunOptions {
+    /// Samples in a batch.
+    pub batch: u64,
+    /// Where weights are when a program starts.
+    pub weights: WeightStart,
+    /// The formats to quantize to.
+    pub scheme: Scheme,
+    /// Only this many samples of the report split; all where there is none.
+    pub samples: Option<usize>,
+    /// How the machine is driven.
+    pub engine: Engine,
+    /// The seed of every generator.
+    pub seed: u64,
+    /// The command line, for the summary.
+    pub command: String,
+}

@@ -1,0 +1,72 @@
+//! The numbers of a run: what the float network, the integer reference and the chip computed from the same samples.
+
+use crate::network::{LayerId, Network};
+use crate::reference::Trace;
+use crate::reference::integer::IntegerTrace;
+use crate::report::Mismatch;
+use ndarray::Array2;
+
+/// What each execution computed.
+#[derive(Debug)]
+pub struct Numbers {
+    /// The network as imported, in floating point.
+    pub float: Trace,
+    /// After pruning, before quantization, in floating point.
+    pub compressed: Trace,
+    /// The quantized network in plain loops.
+    pub integer: IntegerTrace,
+    /// The logits that the chip left in DRAM, samples x outputs.
+    pub chip_logits: Array2<i32>,
+}
+
+impl Numbers {
+    /// The integer reference's logits, samples x outputs.
+    ///
+    /// # Panics
+    /// If `quantized` is not the network that the reference ran.
+    pub fn integer_logits(&self, quantized: &Network) -> &Array2<i32> {
+        self.integer.layer(quantized.logits().id).expect("bug: the integer reference runs up to the logits")
+    }
+
+    /// How many logits differ between chip and integer reference, and the first that does.
+    pub(super) fn mismatches(&self, quantized: &Network, stage: &str) -> (u64, Option<Mismatch>) {
+        let mut count = 0;
+        let mut first = None;
+        for (((sample, index), expected), got) in self.integer_logits(quantized).indexed_iter().zip(&self.chip_logits) {
+            if expected != got {
+                count += 1;
+                first.get_or_insert_with(|| Mismatch {
+                    stage: stage.to_string(),
+                    sample: sample as u64,
+                    index: index as u64,
+                    cycle: None,
+                    expected: i64::from(*expected),
+                    got: i64::from(*got),
+                });
+            }
+        }
+        (count, first)
+    }
+
+    /// A layer's signal to quantization noise in decibels, over all samples: `10 log10(sum x^2 / sum (x - x')^2)`, x the compressed float
+    /// network's value and x' what the integers stand for. None without noise or signal.
+    pub(super) fn sqnr_db(&self, quantized: &Network, layer: LayerId) -> Option<f64> {
+        let integers = self.integer.layer(layer)?;
+        let quantization = quantized.layer(layer).output.quantization?;
+        let (mut signal, mut noise) = (0.0, 0.0);
+        for (x, q) in self.compressed.layer(layer).iter().zip(integers) {
+            let x = f64::from(*x);
+            let error = x - f64::from(quantization.dequantize(*q));
+            signal += x * x;
+            noise += error * error;
+        }
+        let sqnr = 10.0 * libm::log10(signal / noise);
+        sqnr.is_finite().then_some(sqnr)
+    }
+}
+
+/// Integer logits as the real numbers that they stand for.
+pub(super) fn dequantize(quantized: &Network, logits: &Array2<i32>) -> Array2<f32> {
+    let quantization = quantized.logits().output.quantization.expect("bug: a mapped network's logits are quantized");
+    logits.mapv(|q| quantization.dequantize(q))
+}

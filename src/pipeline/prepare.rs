@@ -1,0 +1,54 @@
+//! Before the first cycle: data read, network quantized, mapped and emitted.
+
+use super::{PipelineError, RunOptions};
+use crate::chip::{Chip, Format};
+use crate::compress::{calibrate, quantize};
+use crate::mapping::{Mapping, lower, map};
+use crate::model::{Model, Samples, Split};
+use crate::network::{Network, fuse_activations};
+use crate::program::{Program, emit};
+
+/// A run that is ready to be made.
+#[derive(Debug)]
+pub struct Prepared<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The chip.
+    pub chip: &'a Chip,
+    /// The formats that the chip multiplies in this run.
+    pub format: &'a Format,
+    /// The float network with its activations fused, before quantization.
+    pub compressed: Network,
+    /// The network in integers; its layers have the identities of `compressed`'s.
+    pub quantized: Network,
+    /// How it lies on the chip.
+    pub mapping: Mapping,
+    /// One batch's commands.
+    pub program: Program,
+    /// The samples of the report split.
+    pub samples: Samples,
+}
+
+/// Reads the data, quantizes the network on the calibration split, maps it and emits the program of one batch.
+///
+/// # Errors
+/// The first stage that cannot do its part, with its own message.
+pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Result<Prepared<'a>, PipelineError> {
+    let samples = model.split(Split::Report, options.samples)?;
+    if options.samples.is_some_and(|asked| asked != samples.labels.len() || asked == 0) || samples.labels.is_empty() {
+        return Err(PipelineError::Samples {
+            asked: options.samples.unwrap_or(0),
+            available: model.split(Split::Report, None)?.labels.len(),
+            model: model.card().name.clone(),
+        });
+    }
+    let compressed = fuse_activations(model.network())?;
+    let calibration = model.split(Split::Calibrate, None)?;
+    let ranges = calibrate(&compressed, calibration.inputs.view())?;
+    let quantized = quantize(&compressed, &ranges, options.scheme)?;
+    let stages = lower(&quantized, chip, options.batch)?;
+    let mapping = map(&stages, chip, options.batch, options.weights)?;
+    let program = emit(&quantized, &mapping, chip)?;
+    let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
+    Ok(Prepared { model, chip, format, compressed, quantized, mapping, program, samples })
+}

@@ -1,0 +1,164 @@
+//! Runs every batch on the machine and every sample through the references, and compares.
+
+use super::numbers::dequantize;
+use super::{Numbers, PipelineError, Prepared, RunOptions, summary};
+use crate::counts::{ActionCounts, TrafficBytes};
+use crate::data::Task;
+use crate::metrics::evaluate;
+use crate::reference::{float, integer};
+use crate::report::{MetricValues, Summary};
+use crate::sim::{Machine, Run, SimError};
+use ndarray::{Array2, ArrayView2, s};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a run yields.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The figures.
+    pub summary: Summary,
+    /// The numbers.
+    pub numbers: Numbers,
+    /// What a user should know, though it ends nothing.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that is no error and that a user should know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Warning {
+    /// The float network is no better than guessing.
+    AtChance {
+        /// Its accuracy.
+        accuracy: f64,
+        /// The classes.
+        classes: usize,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtChance { accuracy, classes } => write!(
+                f,
+                "the float reference's accuracy is {accuracy:.4}, no better than guessing among {classes} classes; check the card's \
+                 preprocessing and the order of the labels"
+            ),
+        }
+    }
+}
+
+/// What all programs of a run did together.
+pub(super) struct Totals {
+    /// The first program's run; every other has the same cycles.
+    pub(super) first: Run,
+    /// Programs.
+    pub(super) programs: u64,
+    /// Actions of all programs, by stage.
+    pub(super) actions: Vec<ActionCounts>,
+    /// Bytes of all programs, by stage.
+    pub(super) traffic: Vec<TrafficBytes>,
+}
+
+/// Makes a prepared run. `progress` is told of each program that has ended; programs run side by side on all of the host's cores, and the
+/// result does not depend on how many.
+///
+/// # Errors
+/// The first stage that cannot do its part, with its own message.
+///
+/// # Panics
+/// If cycles depend on the data, which would be a bug.
+pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() + Sync)) -> Result<Outcome, PipelineError> {
+    let inputs = integer::quantize_inputs(&prepared.quantized, prepared.samples.inputs.view())?;
+    let (totals, chip_logits) = run_machine(prepared, options, inputs.view(), progress)?;
+    let arithmetic = prepared.chip.arithmetic(prepared.format);
+    let numbers = Numbers {
+        float: float::run(prepared.model.network(), prepared.samples.inputs.view())?,
+        compressed: float::run(&prepared.compressed, prepared.samples.inputs.view())?,
+        integer: integer::run(&prepared.quantized, &arithmetic, inputs)?,
+        chip_logits,
+    };
+    let metrics = metrics(prepared, &numbers)?;
+    let warnings = warnings(prepared, &metrics);
+    let summary = summary::summarize(prepared, options, &totals, &numbers, metrics)?;
+    Ok(Outcome { summary, numbers, warnings })
+}
+
+/// Runs every batch; the totals, and the logits by sample.
+fn run_machine(
+    prepared: &Prepared<'_>,
+    options: &RunOptions,
+    inputs: ArrayView2<i32>,
+    progress: &(dyn Fn() + Sync),
+) -> Result<(Totals, Array2<i32>), PipelineError> {
+    let machine = Machine::new(prepared.chip, prepared.format, &prepared.program)?;
+    let samples = inputs.nrows();
+    let batch = usize::try_from(options.batch).expect("bug: the mapping limits a batch far below 2^32");
+    let programs = samples.div_ceil(batch);
+    let runs: Vec<Run> = (0..programs)
+        .into_par_iter()
+        .map(|program| {
+            let end = samples.min((program + 1) * batch);
+            let bytes = batch_bytes(prepared, inputs.slice(s![program * batch..end, ..]), batch);
+            let run = machine.run(&bytes, options.engine);
+            progress();
+            run
+        })
+        .collect::<Result<_, SimError>>()?;
+    let outputs = prepared.quantized.logits().output.elements();
+    let logits: Vec<i32> =
+        runs.iter().flat_map(|run| &run.output).take(samples * outputs).map(|byte| i32::from(i8::from_le_bytes([*byte]))).collect();
+    let logits = Array2::from_shape_vec((samples, outputs), logits).expect("bug: each program yields its batch's logits");
+    Ok((total(runs), logits))
+}
+
+/// One batch's input as the host lays it into DRAM; zero samples fill the last batch up.
+fn batch_bytes(prepared: &Prepared<'_>, samples: ArrayView2<i32>, batch: usize) -> Vec<u8> {
+    let quantization = prepared.quantized.input().output.quantization.expect("bug: a mapped network's input is quantized");
+    let zero = quantization.quantize(0.0);
+    let filling = std::iter::repeat_n(&zero, (batch - samples.nrows()) * samples.ncols());
+    samples.iter().chain(filling).map(|q| i8::try_from(*q).expect("bug: an int8 input is within eight bits").to_le_bytes()[0]).collect()
+}
+
+fn total(runs: Vec<Run>) -> Totals {
+    let programs = runs.len() as u64;
+    let mut actions = vec![ActionCounts::default(); runs[0].stages.len()];
+    let mut traffic = vec![TrafficBytes::default(); runs[0].stages.len()];
+    for run in &runs {
+        assert_eq!(run.total_cycles, runs[0].total_cycles, "bug: cycles depend on the data; please report it");
+        for ((stage, actions), traffic) in run.stages.iter().zip(&mut actions).zip(&mut traffic) {
+            *actions += stage.actions;
+            *traffic += stage.traffic;
+        }
+    }
+    let first = runs.into_iter().next().expect("bug: prepare refuses a run without samples");
+    Totals { first, programs, actions, traffic }
+}
+
+/// Each metric, as every execution gives it.
+fn metrics(prepared: &Prepared<'_>, numbers: &Numbers) -> Result<BTreeMap<String, MetricValues>, PipelineError> {
+    let card = prepared.model.card();
+    let judge = |logits: ArrayView2<f32>| evaluate(card.task, &card.metrics, logits, &prepared.samples.labels);
+    let float = judge(numbers.float.logits().view())?;
+    let compressed = judge(numbers.compressed.logits().view())?;
+    let integer = judge(dequantize(&prepared.quantized, numbers.integer_logits(&prepared.quantized)).view())?;
+    let chip = judge(dequantize(&prepared.quantized, &numbers.chip_logits).view())?;
+    let values = |name: &String| MetricValues {
+        float: float.get(name).copied(),
+        compressed_float: compressed.get(name).copied(),
+        integer: integer.get(name).copied(),
+        chip: chip.get(name).copied(),
+    };
+    Ok(float.keys().map(|name| (name.clone(), values(name))).collect())
+}
+
+fn warnings(prepared: &Prepared<'_>, metrics: &BTreeMap<String, MetricValues>) -> Vec<Warning> {
+    let Task::Classification { classes } = prepared.model.card().task;
+    let chance = 1.0 / classes.max(1) as f64;
+    // Three standard deviations of a guesser's accuracy over as many samples.
+    let spread = 3.0 * libm::sqrt(chance * (1.0 - chance) / prepared.samples.labels.len() as f64);
+    match metrics.get("accuracy").and_then(|values| values.float) {
+        Some(accuracy) if classes > 1 && accuracy <= chance + spread => vec![Warning::AtChance { accuracy, classes }],
+        _ => Vec::new(),
+    }
+}
