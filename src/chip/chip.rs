@@ -434,7 +434,7 @@ pub struct Accumulator {
     pub latency: Cycles,
 }
 
-/// The vector unit: bias, requantization and activation, and what else works element by element.
+/// The vector unit: requantization and activation, and what else works element by element.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VectorUnit {
     /// Elements a cycle.
@@ -455,8 +455,6 @@ pub struct VectorUnit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorCycles {
-    /// Presetting the accumulator with the bias.
-    pub bias: u32,
     /// Requantization, its activation included.
     pub requantize: u32,
 }

@@ -257,8 +257,7 @@ fn vector(reader: &mut Reader, item: Option<Item<'_>>) -> Option<VectorUnit> {
     let fields = reader.record(item, None, &["lanes", "start_cycles", "cycles", "requantize", "depthwise", "unsupported"])?;
     let lanes = reader.whole(fields.get("lanes"), 1..=1 << 14);
     let start_cycles = reader.whole(fields.get("start_cycles"), 0..=MOST_CYCLES);
-    let cycles = reader.record(fields.get("cycles"), None, &["bias", "requantize"]);
-    let bias = reader.whole(cycles.as_ref().and_then(|cycles| cycles.get("bias")), 1..=MOST_CYCLES);
+    let cycles = reader.record(fields.get("cycles"), None, &["requantize"]);
     let per_requantize = reader.whole(cycles.as_ref().and_then(|cycles| cycles.get("requantize")), 1..=MOST_CYCLES);
     let requantize = requantizer(reader, fields.get("requantize"));
     let depthwise = reader.choice(fields.get("depthwise"), &[("Array", Depthwise::Array), ("Vector", Depthwise::Vector)]);
@@ -266,7 +265,7 @@ fn vector(reader: &mut Reader, item: Option<Item<'_>>) -> Option<VectorUnit> {
     Some(VectorUnit {
         lanes: lanes?,
         start_cycles: start_cycles?,
-        cycles: VectorCycles { bias: bias?, requantize: per_requantize? },
+        cycles: VectorCycles { requantize: per_requantize? },
         requantize: requantize?,
         depthwise: depthwise?,
         unsupported: unsupported?,

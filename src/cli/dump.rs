@@ -89,7 +89,12 @@ impl Npz {
         Self { archive: zip::ZipWriter::new(Cursor::new(Vec::new())) }
     }
 
-    fn add<T: npyz::AutoSerialize>(&mut self, name: &str, shape: &[usize], values: impl IntoIterator<Item = T>) -> Result<(), Box<dyn Error>> {
+    fn add<T: npyz::AutoSerialize>(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        values: impl IntoIterator<Item = T>,
+    ) -> Result<(), Box<dyn Error>> {
         let shape: Vec<u64> = shape.iter().map(|n| *n as u64).collect();
         let mut array = Vec::new();
         let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut array).begin_nd()?;

@@ -81,7 +81,9 @@ enum Drive {
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let engine = match arguments.engine {
         Drive::Stepped => Engine::Stepped,
-        Drive::Wavefront => return Err("not supported yet: --engine wavefront\n  help: run with --engine stepped, which gives the same result".into()),
+        Drive::Wavefront => {
+            return Err("not supported yet: --engine wavefront\n  help: run with --engine stepped, which gives the same result".into());
+        }
     };
     let chip = chip::load(&arguments.chip, &arguments.set)?;
     let mut model = model::load(&arguments.model)?;

@@ -24,6 +24,7 @@ impl Ranges {
 ///
 /// # Errors
 /// No samples, samples that do not fit the network, or a value that is infinite or not a number.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 pub fn calibrate(network: &Network, samples: ArrayView2<f32>) -> Result<Ranges, CompressError> {
     if samples.nrows() == 0 {
         return Err(CompressError::NoSamples);

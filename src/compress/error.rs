@@ -22,7 +22,9 @@ pub enum CompressError {
     #[error("the calibration split has no samples\n  help: the model's card says which samples calibrate; it needs at least one")]
     NoSamples,
     /// A value is infinite or not a number.
-    #[error("layer \"{layer}\" yields a value that is infinite or not a number on the calibration data\n  help: check the preprocessing and the weights")]
+    #[error(
+        "layer \"{layer}\" yields a value that is infinite or not a number on the calibration data\n  help: check the preprocessing and the weights"
+    )]
     NotFinite {
         /// The layer.
         layer: String,

@@ -57,7 +57,8 @@ fn value_quantization(ranges: &Ranges, id: LayerId, scheme: Scheme) -> Quantizat
 
 fn quantize_dense(layer: &Layer, dense: &Dense, input: Quantization, scheme: Scheme) -> Result<Dense, CompressError> {
     let Weight::Float(values) = &dense.weight else { return Err(CompressError::AlreadyQuantized { layer: layer.name.clone() }) };
-    let (integers, scales) = quantize_weights(values, scheme.weight).ok_or_else(|| CompressError::WeightNotFinite { layer: layer.name.clone() })?;
+    let (integers, scales) =
+        quantize_weights(values, scheme.weight).ok_or_else(|| CompressError::WeightNotFinite { layer: layer.name.clone() })?;
     let bias = match &dense.bias {
         None => None,
         Some(Bias::Integer(_)) => return Err(CompressError::AlreadyQuantized { layer: layer.name.clone() }),

@@ -123,7 +123,7 @@ pub(super) mod fixture {
             vector: VectorUnit {
                 lanes: 16,
                 start_cycles: 1,
-                cycles: VectorCycles { bias: 1, requantize: 1 },
+                cycles: VectorCycles { requantize: 1 },
                 requantize: Requantizer::Float,
                 depthwise: Depthwise::Array,
                 unsupported: Unsupported::Refuse,

@@ -36,13 +36,17 @@ pub enum MappingError {
         help: &'static str,
     },
     /// The network has no array operation.
-    #[error("network \"{network}\" has no layer that the array computes\n  help: a network needs at least one dense layer (Gemm, or MatMul with constant weights)")]
+    #[error(
+        "network \"{network}\" has no layer that the array computes\n  help: a network needs at least one dense layer (Gemm, or MatMul with constant weights)"
+    )]
     NothingToMap {
         /// The network.
         network: String,
     },
     /// The chip does not multiply these formats.
-    #[error("layer \"{layer}\" multiplies {weight} weights by {activation} activations, and the chip multiplies {has}\n  help: quantize to a pair that the chip has (--quant), or add the pair to the chip's formats")]
+    #[error(
+        "layer \"{layer}\" multiplies {weight} weights by {activation} activations, and the chip multiplies {has}\n  help: quantize to a pair that the chip has (--quant), or add the pair to the chip's formats"
+    )]
     NoFormat {
         /// The layer.
         layer: String,

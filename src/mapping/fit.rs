@@ -217,19 +217,21 @@ impl<'c> Capacity<'c> {
 
 /// What a stage takes of the activation scratchpad with blocks of `tile` vectors.
 #[derive(Debug, Clone, Copy)]
-struct Need {
-    input_row: u64,
-    output_row: u64,
-    kept_output_row: u64,
+struct RowBytes {
+    input: u64,
+    /// Of one column tile.
+    output: u64,
+    /// Of all column tiles.
+    kept_output: u64,
 }
 
-impl Need {
+impl RowBytes {
     fn of(problem: &Problem, capacity: &Capacity<'_>) -> Self {
         let buffers = &capacity.buffers;
         Self {
-            input_row: buffers.activation_pitch(problem.reduction()),
-            output_row: buffers.activation_pitch(problem.channels().min(u64::from(capacity.array.cols))),
-            kept_output_row: buffers.activation_pitch(problem.channels()),
+            input: buffers.activation_pitch(problem.reduction()),
+            output: buffers.activation_pitch(problem.channels().min(u64::from(capacity.array.cols))),
+            kept_output: buffers.activation_pitch(problem.channels()),
         }
     }
 }
@@ -261,7 +263,8 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
     let stage_tiles: Vec<u64> = stages.iter().map(|stage| weight_tiles(&stage.problem, capacity.array)).collect();
     if start == WeightStart::Resident {
         for (index, tiles) in stage_tiles.iter().enumerate() {
-            let ring = if stage_tiles[index + 1..].iter().sum::<u64>() + fetched_tiles(&weights[..index], &stage_tiles) == 0 { 0 } else { 2 };
+            let ring =
+                if stage_tiles[index + 1..].iter().sum::<u64>() + fetched_tiles(&weights[..index], &stage_tiles) == 0 { 0 } else { 2 };
             if next + (tiles + ring) * slot <= capacity.weight_pad.capacity.get() {
                 weights[index] = WeightBuffer::Resident { address: next };
                 next += tiles * slot;
@@ -302,7 +305,7 @@ fn fetched_tiles(weights: &[WeightBuffer], tiles: &[u64]) -> u64 {
 /// The largest block of vectors that fits, with double buffers if anything fits with them.
 fn vector_tile(stage: &Lowered, capacity: &Capacity<'_>) -> Result<u64, MappingError> {
     let vectors = stage.problem.vectors();
-    let need = Need::of(&stage.problem, capacity);
+    let row = RowBytes::of(&stage.problem, capacity);
     let sums = capacity.buffers.accumulator_pitch;
     if capacity.accumulator_bytes < sums {
         return Err(MappingError::TooSmall {
@@ -326,17 +329,14 @@ fn vector_tile(stage: &Lowered, capacity: &Capacity<'_>) -> Result<u64, MappingE
             capacity.accumulator_bytes / sums / buffers
         };
         let room = capacity.activation_room(buffers);
-        let single = need.input_row + 2 * need.output_row;
-        let fitting = if room >= vectors * single && vectors <= most {
-            vectors
-        } else {
-            (room / (buffers * (need.input_row + need.output_row))).min(most)
-        };
+        let single = row.input + 2 * row.output;
+        let fitting =
+            if room >= vectors * single && vectors <= most { vectors } else { (room / (buffers * (row.input + row.output))).min(most) };
         if fitting > 0 {
             return Ok(fitting.min(vectors));
         }
     }
-    let needed = need.input_row + need.output_row;
+    let needed = row.input + row.output;
     if capacity.shared {
         return Err(too_small_for_weights(stage, capacity, needed));
     }
@@ -357,7 +357,10 @@ fn too_small_for_weights(stage: &Lowered, capacity: &Capacity<'_>, activations: 
         memory: "the weight scratchpad".to_string(),
         field: capacity.weight_field.clone(),
         layer: stage.name.clone(),
-        needed: round_up(capacity.buffers.weight_slot_bytes + activations, u64::from(capacity.weight_pad.port_bytes * capacity.weight_pad.banks)),
+        needed: round_up(
+            capacity.buffers.weight_slot_bytes + activations,
+            u64::from(capacity.weight_pad.port_bytes * capacity.weight_pad.banks),
+        ),
         why,
         capacity: capacity.weight_pad.capacity.get(),
     }
@@ -387,9 +390,9 @@ fn kept_edges(stages: &[Lowered], tiles: &[u64], capacity: &Capacity<'_>) -> Vec
 /// Bytes of a stage's input and output buffers, at two blocks each where both fit and they pass through, else one.
 fn stage_bytes(stage: usize, stages: &[Lowered], tiles: &[u64], kept: &[bool], capacity: &Capacity<'_>) -> [u64; 2] {
     let slots = ring_slots(stage, stages, tiles, kept, capacity);
-    let need = Need::of(&stages[stage].problem, capacity);
-    let input = if is_input_kept(stage, kept) { tiles[stage] * need.input_row } else { slots[0] * tiles[stage] * need.input_row };
-    let output = if kept[stage] { tiles[stage] * need.kept_output_row } else { slots[1] * tiles[stage] * need.output_row };
+    let row = RowBytes::of(&stages[stage].problem, capacity);
+    let input = if is_input_kept(stage, kept) { tiles[stage] * row.input } else { slots[0] * tiles[stage] * row.input };
+    let output = if kept[stage] { tiles[stage] * row.kept_output } else { slots[1] * tiles[stage] * row.output };
     [input, output]
 }
 
@@ -400,11 +403,11 @@ fn is_input_kept(stage: usize, kept: &[bool]) -> bool {
 /// Blocks in the rings of a stage's input and output.
 fn ring_slots(stage: usize, stages: &[Lowered], tiles: &[u64], kept: &[bool], capacity: &Capacity<'_>) -> [u64; 2] {
     let problem = &stages[stage].problem;
-    let need = Need::of(problem, capacity);
+    let row = RowBytes::of(problem, capacity);
     let blocks = problem.vectors().div_ceil(tiles[stage]);
     let room = capacity.activation_room(1) / tiles[stage];
-    let input = if is_input_kept(stage, kept) { need.input_row } else { blocks.min(2) * need.input_row };
-    let output = if kept[stage] { need.kept_output_row } else { 2 * need.output_row };
+    let input = if is_input_kept(stage, kept) { row.input } else { blocks.min(2) * row.input };
+    let output = if kept[stage] { row.kept_output } else { 2 * row.output };
     if input + output <= room { [blocks.min(2), 2] } else { [1, 1] }
 }
 
@@ -431,7 +434,11 @@ fn place_activations(stages: &[Lowered], tiles: &[u64], kept: &[bool], capacity:
         } else {
             InputBuffer::Fetched { address: input, slots: slots[0] }
         });
-        places.outputs.push(if kept[stage] { OutputBuffer::Kept { address: output } } else { OutputBuffer::Stored { address: output, slots: slots[1] } });
+        places.outputs.push(if kept[stage] {
+            OutputBuffer::Kept { address: output }
+        } else {
+            OutputBuffer::Stored { address: output, slots: slots[1] }
+        });
     }
     places
 }

@@ -53,7 +53,8 @@ pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Vec<Lowered>,
 
 fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, batch: u64) -> Result<Lowered, MappingError> {
     let source = network.layer(network.inputs(layer.id)[0]);
-    let (Weight::Integer { dtype, .. }, Some(input), Some(_)) = (&dense.weight, source.output.quantization, layer.output.quantization) else {
+    let (Weight::Integer { dtype, .. }, Some(input), Some(_)) = (&dense.weight, source.output.quantization, layer.output.quantization)
+    else {
         return Err(MappingError::NotQuantized { layer: layer.name.clone() });
     };
     if chip.format(*dtype, input.dtype).is_none() {

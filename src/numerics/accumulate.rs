@@ -24,6 +24,9 @@ pub struct AccumulateRule {
 
 impl AccumulateRule {
     /// The accumulator after one update: `sum + addend`, wrapped or saturated to `bits`.
+    ///
+    /// # Panics
+    /// Where `bits` is none of 1 to 64, which `chip::check` refuses.
     pub fn update(&self, sum: i64, addend: i64) -> i64 {
         let exact = i128::from(sum) + i128::from(addend);
         let half = 1_i128 << (self.bits - 1);

@@ -55,7 +55,8 @@ impl FixedPointMultiplier {
         if shift < -31 { Self { mantissa: 0, shift: 0 } } else { Self { mantissa, shift: shift.min(30) } }
     }
 
-    /// `acc` times the multiplier, rounded as `rounding` says.
+    /// `acc` times the multiplier, rounded as `rounding` says, saturated to 64 bits.
+    #[expect(clippy::missing_panics_doc, reason = "what it unwraps was clamped in the same line")]
     pub fn multiply(self, acc: i64, rounding: Rounding) -> i64 {
         let (acc, mantissa) = (i128::from(acc), i128::from(self.mantissa));
         let rounded = match rounding {
@@ -139,6 +140,9 @@ impl OutputStage {
     }
 
     /// The output integer of `channel` for the sum `acc`.
+    ///
+    /// # Panics
+    /// If there is no such channel.
     pub fn apply(&self, channel: usize, acc: i64) -> i32 {
         let scaled = match &self.multipliers {
             Multipliers::Float(scales) => {

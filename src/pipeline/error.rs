@@ -42,7 +42,9 @@ pub enum PipelineError {
     #[error(transparent)]
     Energy(#[from] EnergyError),
     /// More samples than there are, or none.
-    #[error("{asked} samples were asked for and the report split of \"{model}\" has {available}\n  help: ask for 1 to {available} (--samples)")]
+    #[error(
+        "{asked} samples were asked for and the report split of \"{model}\" has {available}\n  help: ask for 1 to {available} (--samples)"
+    )]
     Samples {
         /// Samples asked for.
         asked: usize,

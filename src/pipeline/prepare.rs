@@ -33,6 +33,9 @@ pub struct Prepared<'a> {
 ///
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
+///
+/// # Panics
+/// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Result<Prepared<'a>, PipelineError> {
     let samples = model.split(Split::Report, options.samples)?;
     if options.samples.is_some_and(|asked| asked != samples.labels.len() || asked == 0) || samples.labels.is_empty() {

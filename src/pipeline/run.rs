@@ -85,6 +85,7 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
 }
 
 /// Runs every batch; the totals, and the logits by sample.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 fn run_machine(
     prepared: &Prepared<'_>,
     options: &RunOptions,
@@ -113,6 +114,7 @@ fn run_machine(
 }
 
 /// One batch's input as the host lays it into DRAM; zero samples fill the last batch up.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 fn batch_bytes(prepared: &Prepared<'_>, samples: ArrayView2<i32>, batch: usize) -> Vec<u8> {
     let quantization = prepared.quantized.input().output.quantization.expect("bug: a mapped network's input is quantized");
     let zero = quantization.quantize(0.0);

@@ -243,6 +243,7 @@ pub struct Repeat {
 }
 
 /// A command, or a block of them.
+#[expect(clippy::large_enum_variant, reason = "nearly all items are commands, so that a box would cost more than it saves")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
     /// A block.

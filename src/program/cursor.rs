@@ -22,8 +22,11 @@ struct Frame<'p> {
 impl<'p> Cursor<'p> {
     /// Stands before the first command of `items`.
     pub fn new(items: &'p [Item]) -> Self {
-        let mut cursor =
-            Self { frames: Vec::with_capacity(MAX_DEPTH + 1), counters: Vec::with_capacity(MAX_DEPTH), trips: Vec::with_capacity(MAX_DEPTH) };
+        let mut cursor = Self {
+            frames: Vec::with_capacity(MAX_DEPTH + 1),
+            counters: Vec::with_capacity(MAX_DEPTH),
+            trips: Vec::with_capacity(MAX_DEPTH),
+        };
         cursor.frames.push(Frame { items, position: 0 });
         cursor.settle();
         cursor

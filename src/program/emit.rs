@@ -12,8 +12,8 @@
 //! Loops over a partial last piece are written as two loops, so that every size is a constant and every address affine.
 
 use super::{
-    Address, Command, Compute, Fill, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramError, ProgramParts, Repeat,
-    Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
+    Address, Command, Compute, Fill, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramError, ProgramParts,
+    Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::Chip;
 use crate::counts::{Operand, StallReason};
@@ -29,6 +29,9 @@ const DRAM_ALIGNMENT: u64 = 64;
 ///
 /// # Errors
 /// What the verifier refuses, which a mapping made for this chip and network never is.
+///
+/// # Panics
+/// If the mapping is that of another network.
 pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramError> {
     let mut emitter = Emitter::new(chip, mapping);
     let stages = mapping.stages();
@@ -302,7 +305,7 @@ impl<'c> Emitter<'c> {
                 dram: Address::at(plan.ends.source).skip(blocks.start * tile * row).step(0, tile * row),
                 dram_stride: row,
                 place: self.activation_place,
-                local: self.input_address(plan, blocks),
+                local: Self::input_address(plan, blocks),
                 local_stride: plan.input_pitch,
                 rows: blocks.size,
                 row_bytes: row,
@@ -437,7 +440,8 @@ impl<'c> Emitter<'c> {
             let wait = vec![sync(shared(Shared::WeightFree), 0)];
             units.push(Queue::Load, command(plan, wait, Operation::Mvin(transfer), vec![sync(shared(Shared::WeightFull), 0)]));
         }
-        let preload = Preload { place: self.weight_place, address, stride: buffers.weight_pitch, rows: index(k.size), cols: index(columns.size) };
+        let preload =
+            Preload { place: self.weight_place, address, stride: buffers.weight_pitch, rows: index(k.size), cols: index(columns.size) };
         units.push(Queue::Array, command(plan, wait, Operation::Preload(preload), post));
         for passes in segments(blocks.size, plan.stage.pass_vectors()) {
             let mut body = Units::default();
@@ -467,8 +471,7 @@ impl<'c> Emitter<'c> {
         }
         let compute = Compute {
             place: self.activation_place,
-            stream: self
-                .input_address(plan, blocks)
+            stream: Self::input_address(plan, blocks)
                 .skip(k.start * rows + passes.start * vectors * plan.input_pitch)
                 .step(2, rows)
                 .step(3, vectors * plan.input_pitch),
@@ -484,7 +487,7 @@ impl<'c> Emitter<'c> {
     }
 
     /// The block's first vector in the input buffer.
-    fn input_address(&self, plan: &StagePlan<'_>, blocks: Segment) -> Address {
+    fn input_address(plan: &StagePlan<'_>, blocks: Segment) -> Address {
         let slot = plan.stage.vector_tile() * plan.input_pitch;
         match plan.stage.input {
             InputBuffer::Kept { address } => Address::at(address),

@@ -13,8 +13,8 @@ mod verify;
 
 pub use address::Address;
 pub use command::{
-    Command, Compute, Fill, Item, Operation, Place, Preload, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind,
-    UnitQueue,
+    Command, Compute, Fill, Item, Operation, Place, Preload, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId,
+    UnitKind, UnitQueue,
 };
 pub use cursor::Cursor;
 pub use emit::emit;

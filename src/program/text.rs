@@ -43,7 +43,10 @@ pub(super) mod hex {
             return Err(D::Error::custom("bytes need an even number of hexadecimal digits"));
         }
         (0..digits.len() / 2)
-            .map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).map_err(|_| D::Error::custom(format!("digit {} is not hexadecimal", 2 * i))))
+            .map(|i| {
+                u8::from_str_radix(&digits[2 * i..2 * i + 2], 16)
+                    .map_err(|_| D::Error::custom(format!("digit {} is not hexadecimal", 2 * i)))
+            })
             .collect()
     }
 }

@@ -51,7 +51,12 @@ impl Shape {
             let end = image.address.checked_add(image.bytes.len() as u64);
             let size = size_of(parts, image.place);
             if end.is_none_or(|end| end > size) {
-                let problem = format!("an image of {} bytes at {} is outside of the {size} bytes of {}", image.bytes.len(), image.address, image.place);
+                let problem = format!(
+                    "an image of {} bytes at {} is outside of the {size} bytes of {}",
+                    image.bytes.len(),
+                    image.address,
+                    image.place
+                );
                 return Err(ProgramError::Command { unit: host(), command: 0, problem });
             }
             shape.narrow(image.place, image.address);
@@ -59,7 +64,8 @@ impl Shape {
         }
         for region in [parts.input, parts.output] {
             if region.address.checked_add(region.bytes).is_none_or(|end| end > parts.memories.dram) {
-                let problem = format!("{} bytes at {} are outside of the {} bytes of dram", region.bytes, region.address, parts.memories.dram);
+                let problem =
+                    format!("{} bytes at {} are outside of the {} bytes of dram", region.bytes, region.address, parts.memories.dram);
                 return Err(ProgramError::Command { unit: host(), command: 0, problem });
             }
             shape.narrow(Place::Dram, region.address);
@@ -68,7 +74,14 @@ impl Shape {
         Ok(shape)
     }
 
-    fn items(&mut self, parts: &ProgramParts, queue: usize, items: &[Item], trips: &mut Vec<u64>, total: &mut u64) -> Result<(), ProgramError> {
+    fn items(
+        &mut self,
+        parts: &ProgramParts,
+        queue: usize,
+        items: &[Item],
+        trips: &mut Vec<u64>,
+        total: &mut u64,
+    ) -> Result<(), ProgramError> {
         let unit = parts.queues[queue].unit;
         for item in items {
             match item {
@@ -145,18 +158,28 @@ impl Shape {
         }
         let fits = |rows: u32, cols: u32| {
             if rows == 0 || cols == 0 || rows > parts.array.rows || cols > parts.array.cols {
-                return Err(Problem::Text(format!("{name} fills {rows} x {cols} of an array of {} x {}", parts.array.rows, parts.array.cols)));
+                return Err(Problem::Text(format!(
+                    "{name} fills {rows} x {cols} of an array of {} x {}",
+                    parts.array.rows, parts.array.cols
+                )));
             }
             Ok(())
         };
         let known = |place: Place| {
-            if self.granules.iter().any(|(known, _)| *known == place) { Ok(()) } else { Err(Problem::Text(format!("{name} names {place}, which the program has not"))) }
+            if self.granules.iter().any(|(known, _)| *known == place) {
+                Ok(())
+            } else {
+                Err(Problem::Text(format!("{name} names {place}, which the program has not")))
+            }
         };
         match &command.operation {
             Operation::Mvin(t) | Operation::Mvout(t) => {
                 known(t.place)?;
                 if t.rows == 0 || t.row_bytes == 0 || t.place == Place::Dram {
-                    return Err(Problem::Text(format!("{name} moves {} rows of {} bytes between dram and {}", t.rows, t.row_bytes, t.place)));
+                    return Err(Problem::Text(format!(
+                        "{name} moves {} rows of {} bytes between dram and {}",
+                        t.rows, t.row_bytes, t.place
+                    )));
                 }
             }
             Operation::Preload(p) => {
@@ -176,8 +199,16 @@ impl Shape {
                     return Err(Problem::Text(format!("names output stage {} of {}", r.stage, parts.output_stages.len())));
                 };
                 let channels = r.channel.greatest(trips).and_then(|first| first.checked_add(u64::from(r.cols)));
-                if r.rows == 0 || r.cols == 0 || (stage.channels() > 1 && channels.is_none_or(|channels| channels > stage.channels() as u64)) {
-                    return Err(Problem::Text(format!("requantizes {} x {} sums, past the {} channels of its stage", r.rows, r.cols, stage.channels())));
+                if r.rows == 0
+                    || r.cols == 0
+                    || (stage.channels() > 1 && channels.is_none_or(|channels| channels > stage.channels() as u64))
+                {
+                    return Err(Problem::Text(format!(
+                        "requantizes {} x {} sums, past the {} channels of its stage",
+                        r.rows,
+                        r.cols,
+                        stage.channels()
+                    )));
                 }
             }
             Operation::Fence => {}
@@ -320,7 +351,11 @@ impl<'p> Game<'p> {
     fn missing(&self, unit: usize) -> Option<Semaphore> {
         let cursor = &self.cursors[unit];
         let command = cursor.command()?;
-        command.wait.iter().find(|sync| cursor.waits(**sync) && self.tokens[sync.semaphore.0 as usize].is_empty()).map(|sync| sync.semaphore)
+        command
+            .wait
+            .iter()
+            .find(|sync| cursor.waits(**sync) && self.tokens[sync.semaphore.0 as usize].is_empty())
+            .map(|sync| sync.semaphore)
     }
 
     fn wait_of(&self, unit: usize) -> Option<String> {
@@ -368,7 +403,8 @@ impl<'p> Game<'p> {
         let queues = &self.parts.queues;
         let known = &self.known[unit];
         let ordered = |other: usize, command: u32| other == thread || command <= known[other];
-        let memory = self.memories.iter_mut().find(|memory| memory.place == region.place).expect("bug: a region's place was checked before");
+        let memory =
+            self.memories.iter_mut().find(|memory| memory.place == region.place).expect("bug: a region's place was checked before");
         let threads = known.len();
         let command = u64::from(now - 1);
         let race = |cell: usize, granule: u64, access, other: usize, other_command: u32, other_access| ProgramError::Race {

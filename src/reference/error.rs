@@ -50,7 +50,9 @@ pub enum ReferenceError {
         layer: String,
     },
     /// An operation that has no integer form.
-    #[error("not supported yet: layer \"{layer}\" ({op}) has no integer form\n  help: dense layers, reshapes and a softmax at the end have one")]
+    #[error(
+        "not supported yet: layer \"{layer}\" ({op}) has no integer form\n  help: dense layers, reshapes and a softmax at the end have one"
+    )]
     NoIntegerForm {
         /// The layer's name.
         layer: String,

@@ -27,6 +27,7 @@ impl IntegerTrace {
 ///
 /// # Errors
 /// If the network's input is not quantized, or the samples do not fit it.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 pub fn quantize_inputs(network: &Network, samples: ArrayView2<f32>) -> Result<Array2<i32>, ReferenceError> {
     let input = network.input();
     let quantization = input.output.quantization.ok_or_else(|| ReferenceError::NotQuantized { layer: input.name.clone() })?;
@@ -72,7 +73,13 @@ fn quantization(layer: &Layer) -> Result<Quantization, ReferenceError> {
     layer.output.quantization.ok_or_else(|| ReferenceError::NotQuantized { layer: layer.name.clone() })
 }
 
-fn dense_layer(layer: &Layer, dense: &Dense, read: &Quantization, arithmetic: &Arithmetic, x: &Array2<i32>) -> Result<Array2<i32>, ReferenceError> {
+fn dense_layer(
+    layer: &Layer,
+    dense: &Dense,
+    read: &Quantization,
+    arithmetic: &Arithmetic,
+    x: &Array2<i32>,
+) -> Result<Array2<i32>, ReferenceError> {
     let wrote = quantization(layer)?;
     let Weight::Integer { values: weights, scales, .. } = &dense.weight else {
         return Err(ReferenceError::NotQuantized { layer: layer.name.clone() });

@@ -245,19 +245,18 @@ impl Flight {
             _ => &mut shared.accumulator,
         };
         let actions = shared.accounts.actions(tag);
-        let on_chip: fn(&mut ReadWrite, u64);
-        match self.direction {
+        let on_chip: fn(&mut ReadWrite, u64) = match self.direction {
             Direction::In => {
                 memory.write(local, bytes).copy_from_slice(&shared.dram[range]);
                 actions.dram_read_bytes += if on_bus { bytes } else { 0 };
-                on_chip = |traffic, bytes| traffic.write += bytes;
+                |traffic, bytes| traffic.write += bytes
             }
             Direction::Out => {
                 shared.dram[range].copy_from_slice(memory.read(local, bytes));
                 actions.dram_write_bytes += bytes;
-                on_chip = |traffic, bytes| traffic.read += bytes;
+                |traffic, bytes| traffic.read += bytes
             }
-        }
+        };
         if let Place::Accumulator(_) = self.place {
             // A bias on its way into the sums.
             actions.accumulator_writes += u64::from(self.direction == Direction::In);

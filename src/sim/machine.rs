@@ -147,7 +147,8 @@ impl<'p> State<'p> {
     /// Who waits for what.
     fn waits(&self) -> String {
         let name = |semaphore: u32| &self.shared.program.semaphores[semaphore as usize].name;
-        let wait = |unit: &str, queue: &Queue<'_>| queue.missing(&self.shared).map(|semaphore| format!("{unit} waits for {}", name(semaphore)));
+        let wait =
+            |unit: &str, queue: &Queue<'_>| queue.missing(&self.shared).map(|semaphore| format!("{unit} waits for {}", name(semaphore)));
         let mut waits: Vec<String> = wait("array", self.array.queue()).into_iter().chain(wait("vector", self.vector.queue())).collect();
         waits.extend(self.engines.iter().enumerate().filter_map(|(number, engine)| wait(&format!("dma{number}"), engine.queue())));
         waits.join(", ")

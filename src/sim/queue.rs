@@ -98,7 +98,11 @@ impl<'p> Queue<'p> {
     /// The first semaphore that the next command waits for in vain.
     pub(super) fn missing(&self, shared: &Shared<'_>) -> Option<u32> {
         let command = self.cursor.command()?;
-        command.wait.iter().find(|sync| self.cursor.waits(**sync) && shared.tokens.seen[sync.semaphore.0 as usize] == 0).map(|sync| sync.semaphore.0)
+        command
+            .wait
+            .iter()
+            .find(|sync| self.cursor.waits(**sync) && shared.tokens.seen[sync.semaphore.0 as usize] == 0)
+            .map(|sync| sync.semaphore.0)
     }
 
     /// Why the next command cannot start: the account of the semaphore that it waits for.
