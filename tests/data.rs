@@ -1,5 +1,7 @@
 //! Are data files read right, and are wrong, hostile and cut ones refused?
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;

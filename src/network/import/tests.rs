@@ -137,6 +137,7 @@ fn each_fault_has_its_own_message() {
                 graph(m).node.iter_mut().for_each(|node| node.name = Some("same".into()));
             }),
         ),
+        ("the name \"x\" is given twice: to the model's input and to node 0", refused(|m| graph(m).node[0].name = Some("x".into()))),
         ("reads rows of 5", refused(|m| graph(m).input[0] = value("x", &[N, 5]))),
         ("is declared as [7] a sample, and the layers make [3]", refused(|m| graph(m).output[0] = value("y", &[N, 7]))),
         ("has 2 inputs", refused(|m| graph(m).input.push(value("x2", &[N, 4])))),
