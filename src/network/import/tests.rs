@@ -283,7 +283,7 @@ fn claims_and_nesting_cost_nothing() {
     assert!(import_bytes(b"", "m").unwrap_err().to_string().contains("it holds no graph"));
     let mut nested = GraphProto::default();
     for _ in 0..40 {
-        let attribute = AttributeProto { g: Some(nested), ..AttributeProto::default() };
+        let attribute = AttributeProto { g: Some(Box::new(nested)), ..AttributeProto::default() };
         nested = GraphProto { node: vec![NodeProto { attribute: vec![attribute], ..NodeProto::default() }], ..GraphProto::default() };
     }
     let nested = ModelProto { graph: Some(nested), ..ModelProto::default() };
