@@ -1,8 +1,11 @@
 //! Does the float reference compute what onnxruntime computes, for every operator and form that the importer takes?
 //!
-//! The cases are made by scripts/make_onnx_goldens.py.
+//! The cases are made by `scripts/make_onnx_goldens.py`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ndarray::{Array2, Ix2};
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use systole::data::{Values, read_array};
 use systole::network::{self, Network, Op};
@@ -77,5 +80,43 @@ fn fused_activations_change_no_value_of_the_output() {
         let x = array(&folder().join(format!("{name}.npz")), "x");
         let (plain, fused) = (float::run(&plain, x.view()).unwrap(), float::run(&fused, x.view()).unwrap());
         assert_eq!(plain.output(), fused.output(), "{name}");
+    }
+}
+
+/// Models that are not part of the project are taken from the folder that `SYSTOLE_EXTRA` names.
+#[test]
+fn networks_of_others_are_taken_or_refused_by_operator() {
+    let Some(extra) = std::env::var_os("SYSTOLE_EXTRA").map(|folder| PathBuf::from(folder).join("models")).filter(|folder| folder.is_dir())
+    else {
+        println!("skipped: SYSTOLE_EXTRA names no folder with models");
+        return;
+    };
+    let autoencoder = network::import(&extra.join("autoencoder_ad01_f32.onnx")).unwrap();
+    assert_eq!(autoencoder.layers().filter(|layer| layer.macs() > 0).count(), 10);
+    assert_eq!(autoencoder.output().output.shape, [640]);
+    let found = network::import(&extra.join("resnet8_cifar10_f32.onnx")).unwrap_err().to_string();
+    assert!(found.contains("is not supported, nor are 10 more nodes: AveragePool, Conv"), "{found}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_is_imported_from_changed_bytes_runs(
+        name in prop::sample::select(vec!["gemm_opset13", "matmul_opset9", "residual", "shapes", "old_softmax"]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = std::fs::read(folder().join(format!("{name}.onnx"))).unwrap();
+        for (index, byte) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = byte;
+        }
+        if let Ok(network) = network::import_bytes(&bytes, name) {
+            let elements = network.input().output.elements();
+            if elements < 1 << 16 {
+                let trace = float::run(&network, Array2::zeros((2, elements)).view()).unwrap();
+                prop_assert_eq!(trace.output().dim(), (2, network.output().output.elements()));
+            }
+        }
     }
 }

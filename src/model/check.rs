@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str, path: &str, folder: &Path) -> Result<Checked, Mo
     let mut deserializer = ron::Deserializer::from_str(text).map_err(|error| syntax(path, "", &error))?;
     let file: CardFile = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();
-        let field = if field == "." { String::new() } else { field };
+        let field = if matches!(field.as_str(), "." | "?") { String::new() } else { field };
         let error = deserializer_error(text, error.into_inner());
         syntax(path, &field, &error)
     })?;
@@ -42,7 +42,10 @@ fn deserializer_error(text: &str, error: ron::Error) -> ron::error::SpannedError
 fn syntax(path: &str, field: &str, error: &ron::error::SpannedError) -> ModelError {
     let ron::error::Position { line, col } = error.span.start;
     let help = "models/simplenet-mnist.ron shows the form of a card";
-    let problem = error.code.to_string();
+    let problem = match &error.code {
+        ron::Error::IntegerOutOfBounds => "must be a whole number, not below 0 and within 64 bits".to_string(),
+        other => other.to_string(),
+    };
     ModelError::Card(vec![Fault { path: path.to_string(), line, column: col, field: field.to_string(), problem, help }])
 }
 

@@ -175,3 +175,63 @@ fn spread(constant: &ArrayD<f32>, shape: &[usize]) -> Vec<f32> {
 fn flat(values: &Array2<f32>) -> &[f32] {
     values.as_slice().expect("bug: values of layers are in standard layout")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::NetworkBuilder;
+    use crate::numerics::Dtype;
+    use ndarray::array;
+
+    fn network(dense: Dense) -> Network {
+        let mut builder = NetworkBuilder::new("two");
+        let input = builder.input("x", vec![2]).unwrap();
+        let dense = builder.layer("fc", Op::Dense(dense), &[input]).unwrap();
+        let output = builder.layer("softmax", Op::Softmax, &[dense]).unwrap();
+        builder.finish(output).unwrap()
+    }
+
+    fn float(activation: Activation) -> Dense {
+        let weight = Weight::Float(array![[1.0, -1.0, 0.5], [2.0, 0.0, -0.5]]);
+        Dense { weight, bias: Some(Bias::Float(array![0.5, 0.0, 0.0])), activation }
+    }
+
+    #[test]
+    fn a_dense_layer_is_what_it_is_by_hand() {
+        let inputs = array![[1.0, 2.0], [-1.0, 0.0]];
+        let plain = run(&network(float(Activation::None)), inputs.view()).unwrap();
+        assert_eq!(plain.logits(), array![[5.5, -1.0, -0.5], [-0.5, 1.0, -0.5]]);
+        let fused = run(&network(float(Activation::Relu)), inputs.view()).unwrap();
+        assert_eq!(fused.logits(), array![[5.5, 0.0, 0.0], [0.0, 1.0, 0.0]]);
+        for row in fused.output().rows() {
+            assert!((row.sum() - 1.0).abs() < 1e-6, "a softmax sums to 1: {row}");
+        }
+        assert_eq!(fused.iter().count(), 3);
+    }
+
+    #[test]
+    fn the_order_in_memory_of_weights_and_inputs_does_not_matter() {
+        let network_of = |weight| network(Dense { weight: Weight::Float(weight), bias: None, activation: Activation::None });
+        let rows = array![[0.1, -1.3, 0.7], [2.9, 0.3, -0.5]];
+        let columns = rows.t().as_standard_layout().into_owned().reversed_axes();
+        assert!(columns.as_slice().is_none());
+        let inputs = array![[1.1, 0.2], [-0.7, 0.9]];
+        let by_rows = run(&network_of(rows), inputs.view()).unwrap();
+        assert_eq!(by_rows, run(&network_of(columns), inputs.t().as_standard_layout().t()).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_run_is_refused() {
+        let plain = network(float(Activation::None));
+        let found = run(&plain, Array2::zeros((1, 3)).view()).unwrap_err().to_string();
+        assert!(found.contains("takes 2 numbers a sample (shape [2]) and the data has 3"), "{found}");
+        let one = array![[1.0, 2.0]];
+        let many = one.broadcast((200_000_000, 2)).unwrap();
+        assert!(matches!(run(&plain, many), Err(ReferenceError::TooLarge { values: 1_600_000_000, .. })));
+        let weight = Weight::Integer { values: array![[1, 2, 3], [4, 5, 6]], dtype: Dtype::Int8, scales: vec![0.5] };
+        let quantized = network(Dense { weight, ..float(Activation::None) });
+        let found = run(&quantized, one.view()).unwrap_err().to_string();
+        assert!(found.contains("layer \"fc\" has int8 weights, which the float reference does not run"), "{found}");
+        assert_eq!(run(&plain, Array2::zeros((0, 2)).view()).unwrap().output().dim(), (0, 3));
+    }
+}

@@ -257,7 +257,7 @@ fn constant(node: &NodeProto) -> Result<TensorProto, NetworkError> {
     let mut tensor = TensorProto { data_type: Some(DataType::Float as i32), ..TensorProto::default() };
     match name {
         "value" => match &attribute.t {
-            Some(value) => tensor = value.clone(),
+            Some(value) => tensor = value.as_ref().clone(),
             None => return Err(fault(node, "has no tensor in \"value\"".to_string(), "the file was written wrongly: export it again")),
         },
         "value_float" => tensor.float_data = vec![attributes.float(name, 0.0)?],

@@ -1,7 +1,8 @@
 //! The ONNX file format as Rust types: generated, not written; not here: any meaning, which the rest of `import` gives it.
 //!
 //! Made from `onnx.proto` of PyPI's onnx 1.23.2 (IR version 14) by protox 0.10.0 and prost-build 0.14.6, with
-//! `Config::bytes(["."])` (a tensor's bytes are a view of the file, not a copy) and `Config::disable_comments(["."])`:
+//! `Config::bytes(["."])` (a tensor's bytes are a view of the file, not a copy), `Config::boxed(".onnx.AttributeProto.x")` for the
+//! fields t, g, `sparse_tensor` and tp (so that an empty attribute is small), and `Config::disable_comments(["."])`:
 //! `protox::compile(["onnx.proto"], [folder])`, then `config.compile_fds(files)`. Nobody who builds this needs protoc.
 
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -20,14 +21,14 @@ pub struct AttributeProto {
     pub i: ::core::option::Option<i64>,
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub s: ::core::option::Option<::prost::bytes::Bytes>,
-    #[prost(message, optional, tag = "5")]
-    pub t: ::core::option::Option<TensorProto>,
-    #[prost(message, optional, tag = "6")]
-    pub g: ::core::option::Option<GraphProto>,
-    #[prost(message, optional, tag = "22")]
-    pub sparse_tensor: ::core::option::Option<SparseTensorProto>,
-    #[prost(message, optional, tag = "14")]
-    pub tp: ::core::option::Option<TypeProto>,
+    #[prost(message, optional, boxed, tag = "5")]
+    pub t: ::core::option::Option<::prost::alloc::boxed::Box<TensorProto>>,
+    #[prost(message, optional, boxed, tag = "6")]
+    pub g: ::core::option::Option<::prost::alloc::boxed::Box<GraphProto>>,
+    #[prost(message, optional, boxed, tag = "22")]
+    pub sparse_tensor: ::core::option::Option<::prost::alloc::boxed::Box<SparseTensorProto>>,
+    #[prost(message, optional, boxed, tag = "14")]
+    pub tp: ::core::option::Option<::prost::alloc::boxed::Box<TypeProto>>,
     #[prost(float, repeated, packed = "false", tag = "7")]
     pub floats: ::prost::alloc::vec::Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]

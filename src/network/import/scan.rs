@@ -1,6 +1,6 @@
 //! A walk over the bytes of an ONNX file that bounds what decoding it can cost, before it is decoded. It gives no values.
 //!
-//! Two bytes can say "an empty node", which takes over a kilobyte once decoded; so a small file could fill the memory. The walk counts
+//! Two bytes can say "an empty node", which takes hundreds once decoded; so a small file could fill the memory. The walk counts
 //! the parts (fields of messages) by the format's own tags and refuses a file with too many.
 
 use super::wire::{Field, Payload, Reader};

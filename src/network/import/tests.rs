@@ -137,6 +137,7 @@ fn each_fault_has_its_own_message() {
                 graph(m).node.iter_mut().for_each(|node| node.name = Some("same".into()));
             }),
         ),
+        ("the name \"x\" is given twice: to the model's input and to node 0", refused(|m| graph(m).node[0].name = Some("x".into()))),
         ("reads rows of 5", refused(|m| graph(m).input[0] = value("x", &[N, 5]))),
         ("is declared as [7] a sample, and the layers make [3]", refused(|m| graph(m).output[0] = value("y", &[N, 7]))),
         ("has 2 inputs", refused(|m| graph(m).input.push(value("x2", &[N, 4])))),
@@ -282,7 +283,7 @@ fn claims_and_nesting_cost_nothing() {
     assert!(import_bytes(b"", "m").unwrap_err().to_string().contains("it holds no graph"));
     let mut nested = GraphProto::default();
     for _ in 0..40 {
-        let attribute = AttributeProto { g: Some(nested), ..AttributeProto::default() };
+        let attribute = AttributeProto { g: Some(Box::new(nested)), ..AttributeProto::default() };
         nested = GraphProto { node: vec![NodeProto { attribute: vec![attribute], ..NodeProto::default() }], ..GraphProto::default() };
     }
     let nested = ModelProto { graph: Some(nested), ..ModelProto::default() };

@@ -51,7 +51,7 @@ impl<'a> Wiring<'a> {
                 return Err(NetworkError::Missing { reader: "the model's output".to_string(), value: shown(output.name()) });
             }
         }
-        wiring.check_layer_names()?;
+        wiring.check_layer_names(input)?;
         Ok(wiring)
     }
 
@@ -128,15 +128,12 @@ impl<'a> Wiring<'a> {
     }
 
     /// Layers are told apart by name in reports and recipes: no two nodes may share one.
-    fn check_layer_names(&self) -> Result<(), NetworkError> {
-        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    fn check_layer_names(&self, input: &str) -> Result<(), NetworkError> {
+        let mut seen = BTreeMap::from([(input, Maker::Input)]);
         for (index, node) in self.graph.node.iter().enumerate() {
-            if let Some(first) = seen.insert(of_node(node), index) {
-                return Err(NetworkError::Duplicate {
-                    name: shown(of_node(node)),
-                    first: self.node_name(first),
-                    second: self.node_name(index),
-                });
+            if let Some(first) = seen.insert(of_node(node), Maker::Node(index)) {
+                let (first, second) = (self.maker_name(first), self.node_name(index));
+                return Err(NetworkError::Duplicate { name: shown(of_node(node)), first, second });
             }
         }
         Ok(())
