@@ -1,4 +1,40 @@
 //! systole: a cycle-by-cycle simulator of neural-network accelerators, with the real numbers flowing through.
+//!
+//! A chip comes out of one RON file, a network out of an ONNX file. The network is quantized, mapped onto the chip's systolic array, and
+//! run command by command and cycle by cycle, with real bytes in every memory. The outputs are read back from simulated DRAM and held, bit
+//! for bit, to an integer reference that knows nothing of the chip.
+//!
+//! ```
+//! use systole::compress::Scheme;
+//! use systole::mapping::WeightStart;
+//! use systole::pipeline::{self, RunOptions};
+//! use systole::sim::Engine;
+//! use systole::{chip, model};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The shipped edge chip, with a wider array.
+//! let chip = chip::load("edge-16x16", &[("array.cols".to_string(), "32".to_string())])?;
+//! let model = model::load("simplenet-mnist")?;
+//! let options = RunOptions {
+//!     batch: 1,
+//!     weights: WeightStart::Cold,
+//!     scheme: "w8a8".parse::<Scheme>()?,
+//!     samples: Some(20),
+//!     engine: Engine::Stepped,
+//!     seed: 1,
+//!     command: "an example".to_string(),
+//! };
+//! let prepared = pipeline::prepare(&model, &chip, &options)?;
+//! let outcome = pipeline::run(&prepared, &options, &|| ())?;
+//! assert_eq!(outcome.summary.mismatches, Some(0));
+//! println!("{} cycles a sample", outcome.summary.cycles_per_sample);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The stages, each with one type that its constructor checks:
+//! [`chip::Chip`], [`network::Network`], [`mapping::Mapping`], [`program::Program`], [`sim::Run`], [`report::Summary`].
+//! ARCHITECTURE.md in the repository tells who may know whom, and the contract of time.
 
 pub mod chip;
 pub mod compress;

@@ -2,12 +2,10 @@
 //!
 //! Not here: the range of a single value (`schema`), and what could be built but not simulated yet (`supported`).
 
-use super::chip::{
-    Accumulator, Action, AreaSource, Chip, Dataflow, EnergySource, Extent, Format, Overlap, Part, PeCost, Scratchpad, ScratchpadRole,
-    Sparsity,
-};
+use super::chip::{Accumulator, Chip, Dataflow, Extent, Format, Overlap, Scratchpad, ScratchpadRole, Sparsity};
 use super::costs::written_action;
 use super::fault::Faults;
+use super::price::{Action, AreaSource, EnergySource, Part, PeCost};
 use super::read::{CAPACITY, Reader};
 use super::schema::{self, Draft, DraftArray, DraftDram};
 use super::supported;

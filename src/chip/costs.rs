@@ -2,7 +2,7 @@
 //!
 //! Not here: whether a list is complete (`check`), and what a table's figures are (`energy`).
 
-use super::chip::{Action, AreaEntry, AreaSource, EnergyEntry, EnergySource, Fidelity, Part, PeCost, ShippedTable};
+use super::price::{Action, AreaEntry, AreaSource, EnergyEntry, EnergySource, Fidelity, Part, PeCost, ShippedTable};
 use super::read::{Item, Reader};
 use super::schema::dtype;
 

@@ -4,11 +4,12 @@
 //! Not here: rules between fields (`check`), what cannot be simulated yet (`supported`), the array's timing (`dataflow`), energy and area lists (`costs`).
 
 use super::chip::{
-    Accumulator, AreaSource, Array, Codec, Dataflow, Depthwise, Dma, Dram, EnergySource, Format, Interconnect, Scratchpad, ScratchpadRole,
-    Sparsity, SramCell, Storage, StorageWidth, Technology, Unsupported, VectorCycles, VectorUnit,
+    Accumulator, Array, Codec, Dataflow, Depthwise, Dma, Dram, Format, Interconnect, Scratchpad, ScratchpadRole, Sparsity, SramCell,
+    Storage, StorageWidth, Technology, Unsupported, VectorCycles, VectorUnit,
 };
 use super::costs;
 use super::dataflow::dataflow;
+use super::price::{AreaSource, EnergySource};
 use super::read::{CAPACITY, FEATURE, FREQUENCY, Item, Reader, number};
 use super::tree::Node;
 use crate::numerics::{Dtype, Overflow, Requantizer, Rounding};

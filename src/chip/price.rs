@@ -1,0 +1,135 @@
+//! What actions and parts cost, as a chip file states it: figures with their source and how well they are known.
+//!
+//! Not here: the shipped tables and what a run costs (`energy`).
+
+use crate::numerics::Dtype;
+use serde::Serialize;
+
+/// How well a figure is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+pub enum Fidelity {
+    /// Stands in the source as it is.
+    Published,
+    /// Computed from published figures by a stated rule.
+    Derived,
+    /// Assumed.
+    Assumed,
+}
+
+/// The energy and area tables that are shipped, each made of sourced figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum ShippedTable {
+    /// `Table("45nm")`: arithmetic after Horowitz (ISSCC 2014), memories after CACTI, scaled to the chip's node where it is another.
+    Nm45,
+}
+
+/// Where a chip's energies come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EnergySource {
+    /// A shipped table.
+    Table(ShippedTable),
+    /// The chip file's own list, complete.
+    Listed(Vec<EnergyEntry>),
+}
+
+/// Where a chip's areas come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AreaSource {
+    /// A shipped table.
+    Table(ShippedTable),
+    /// The chip file's own list, complete.
+    Listed(Vec<AreaEntry>),
+}
+
+/// What one PE costs in a format.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum PeCost {
+    /// What the shipped table gives for the pair of formats, marked Assumed where it has no figure for it.
+    Table,
+    /// Stated in the chip file.
+    Stated {
+        /// Energy of one multiply-accumulate (of one lane) in picojoules.
+        picojoules: f64,
+        /// Area of one PE with all its lanes in square micrometres.
+        square_micrometres: f64,
+        /// How well the figures are known.
+        fidelity: Fidelity,
+        /// Where they come from.
+        source: String,
+    },
+}
+
+/// An action that has an energy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Action {
+    /// A multiply-accumulate of `weight` by `activation`.
+    Mac {
+        /// The weights' format.
+        weight: Dtype,
+        /// The activations' format.
+        activation: Dtype,
+    },
+    /// A multiply-accumulate that zero gating kept still.
+    GatedMac,
+    /// A bit written into a PE's register.
+    RegisterBit,
+    /// A zero point subtracted at the array's edge.
+    ZeroPointSubtract,
+    /// A row read from the scratchpad with this index.
+    ScratchpadRead(usize),
+    /// A row written to the scratchpad with this index.
+    ScratchpadWrite(usize),
+    /// A row read from the accumulator.
+    AccumulatorRead,
+    /// A row written to the accumulator.
+    AccumulatorWrite,
+    /// A byte on DRAM's bus, read.
+    DramReadByte,
+    /// A byte on DRAM's bus, written.
+    DramWriteByte,
+    /// One element of a vector operation.
+    VectorOperation,
+    /// A PE clocked for a cycle, whatever it does.
+    PeClock,
+    /// A microsecond of leakage of the on-chip memories: its cost is in pJ a microsecond.
+    LeakageMicrosecond,
+}
+
+/// What an action costs, and how that is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EnergyEntry {
+    /// The action.
+    pub action: Action,
+    /// Its energy in picojoules.
+    pub picojoules: f64,
+    /// How well the figure is known.
+    pub fidelity: Fidelity,
+    /// Where the figure comes from.
+    pub source: String,
+}
+
+/// A part that has an area.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Part {
+    /// All PEs: multipliers, adders and registers.
+    Array,
+    /// The scratchpad with this index.
+    Scratchpad(usize),
+    /// The accumulator.
+    Accumulator,
+    /// The vector unit.
+    VectorUnit,
+}
+
+/// What a part takes, on all cores together, and how that is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AreaEntry {
+    /// The part.
+    pub part: Part,
+    /// Its area in square millimetres.
+    pub square_millimetres: f64,
+    /// How well the figure is known.
+    pub fidelity: Fidelity,
+    /// Where the figure comes from.
+    pub source: String,
+}
