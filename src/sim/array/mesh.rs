@@ -39,6 +39,8 @@ pub(super) struct Mesh {
     streams: Vec<f32>,
     stream_length: usize,
     head: usize,
+    /// Entries that the PEs of a row can still see.
+    window: usize,
     /// Rows of sums by the cycle in which they passed row 0: those on their way down, and finished ones until their last column is.
     waves: Vec<f32>,
     wave_count: usize,
@@ -58,7 +60,7 @@ impl Mesh {
     /// An array without weights. A tile takes at least `cycles_per_tile`.
     pub(super) fn new(shape: Shape, cycles_per_tile: usize) -> Self {
         let window = 1 + usize::try_from(shape.tail(shape.rows, shape.cols)).expect("bug: an array's tail is checked to be short");
-        let stream_length = 4 * window + 64;
+        let stream_length = 4 * window + 256;
         let wave_count = shape.row_hop * (shape.rows - 1) + shape.col_hop * (shape.cols - 1) + 1;
         Self {
             shape,
@@ -66,6 +68,7 @@ impl Mesh {
             streams: vec![0.0; shape.rows * stream_length],
             stream_length,
             head: stream_length - window,
+            window,
             waves: vec![0.0; wave_count * shape.cols],
             wave_count,
             tiles: vec![vec![0.0; shape.rows * shape.cols]; window / cycles_per_tile.max(1) + 3],
@@ -97,17 +100,16 @@ impl Mesh {
 
     /// Makes room for the vector that enters in this cycle, as zeros (a bubble).
     pub(super) fn enter(&mut self) {
-        let window = self.stream_length / 4 - 16;
+        let window = self.window;
         if self.head == 0 {
             self.head = self.stream_length - window;
             for stream in self.streams.chunks_exact_mut(self.stream_length) {
                 stream.copy_within(0..window, self.stream_length - window);
+                // All that is to enter is a bubble until an element is set.
+                stream[..self.stream_length - window].fill(0.0);
             }
         }
         self.head -= 1;
-        for stream in self.streams.chunks_exact_mut(self.stream_length) {
-            stream[self.head] = 0.0;
-        }
     }
 
     /// Sets the entering vector's element of a row.
@@ -118,19 +120,18 @@ impl Mesh {
     /// One cycle of every PE. `cycle` is the array's own.
     pub(super) fn step(&mut self, cycle: u64) {
         self.move_swaps(cycle);
-        let Shape { rows, cols, row_hop, col_hop, registers } = self.shape;
+        let Shape { cols, row_hop, col_hop, registers, .. } = self.shape;
         let newest = self.wave_index(cycle);
         self.waves[newest * cols..(newest + 1) * cols].fill(0.0);
         let mut wave = newest;
         // The row below works on the wave that passed row 0 a hop earlier (an array of one row has no other).
         let back = row_hop % self.wave_count;
-        for row in 0..rows {
-            let stream = &self.streams[row * self.stream_length..(row + 1) * self.stream_length];
-            let first = self.head + registers + row * row_hop;
-            let weights = &self.weights[row * cols..(row + 1) * cols];
-            let sums = &mut self.waves[wave * cols..(wave + 1) * cols];
+        let mut first = self.head + registers;
+        let (streams, weights) = (self.streams.chunks_exact(self.stream_length), self.weights.chunks_exact(cols));
+        for (stream, weights) in streams.zip(weights) {
+            let sums = &mut self.waves[wave * cols..][..cols];
             match col_hop {
-                1 => multiply_add(sums, weights, &stream[first..first + cols]),
+                1 => multiply_add(sums, weights, &stream[first..][..cols]),
                 0 => {
                     let element = stream[first];
                     for (sum, weight) in sums.iter_mut().zip(weights) {
@@ -143,6 +144,7 @@ impl Mesh {
                     }
                 }
             }
+            first += row_hop;
             wave = if wave >= back { wave - back } else { wave + self.wave_count - back };
         }
     }
@@ -169,6 +171,14 @@ impl Mesh {
             // Cycles since the tile's first vector passed the input registers.
             let Some(age) = (cycle - swap.enters).checked_sub(registers as u64) else { continue };
             let age = usize::try_from(age).expect("bug: a swap lasts no longer than the array's tail");
+            if (row_hop, col_hop) == (1, 1) {
+                // The usual array: one PE of each row on the diagonal.
+                for row in (age + 1).saturating_sub(cols)..rows.min(age + 1) {
+                    let place = row * cols + age - row;
+                    self.weights[place] = tile[place];
+                }
+                continue;
+            }
             for row in 0..rows {
                 let Some(age) = age.checked_sub(row * row_hop) else { break };
                 let row = row * cols;
@@ -183,9 +193,21 @@ impl Mesh {
     }
 }
 
-/// `sums[c] += weights[c] * elements[c]`.
+/// `sums[c] += weights[c] * elements[c]`, in blocks of a size that the compiler turns into vector instructions.
 fn multiply_add(sums: &mut [f32], weights: &[f32], elements: &[f32]) {
-    for ((sum, weight), element) in sums.iter_mut().zip(weights).zip(elements) {
+    const BLOCK: usize = 16;
+    let (sum_blocks, sum_rest) = sums.as_chunks_mut::<BLOCK>();
+    let (weight_blocks, weight_rest) = weights.as_chunks::<BLOCK>();
+    let (element_blocks, element_rest) = elements.as_chunks::<BLOCK>();
+    for ((sums, weights), elements) in sum_blocks.iter_mut().zip(weight_blocks).zip(element_blocks) {
+        // Into a block of its own first: so the compiler sees that nothing overlaps.
+        let mut block = [0.0; BLOCK];
+        for column in 0..BLOCK {
+            block[column] = sums[column] + weights[column] * elements[column];
+        }
+        *sums = block;
+    }
+    for ((sum, weight), element) in sum_rest.iter_mut().zip(weight_rest).zip(element_rest) {
         *sum += weight * element;
     }
 }
