@@ -13,7 +13,7 @@
 
 use super::{
     Address, Command, Compute, Fill, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramError, ProgramParts,
-    Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
+    Repeat, Requantize, Ring, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::Chip;
 use crate::counts::{Operand, StallReason};
@@ -359,7 +359,7 @@ impl<'c> Emitter<'c> {
                 wait.push(sync(plan.output_free(), 0));
                 post.push(sync(shared(Shared::OutputFull), 0));
                 let slot = tile * plan.output_pitch;
-                Address::at(address).skip(number * slot).step(0, plan.col_tiles * slot).step(1, slot).wrap(slots * slot)
+                Address { ring: Some(Ring::new(slots, slot, number).step(0, plan.col_tiles * slot).step(1, slot)), ..Address::at(address) }
             }
             OutputBuffer::Kept { address } => {
                 if blocks.last && columns.last {
@@ -414,12 +414,9 @@ impl<'c> Emitter<'c> {
                 post.push(sync(shared(Shared::WeightFree), 0));
                 let over_block = plan.col_tiles * plan.k_tiles * slot;
                 let number = plan.first_tile + blocks.start * plan.col_tiles * plan.k_tiles + within_stage;
-                Address::at(buffers.weight_ring_address)
-                    .skip(number * slot)
-                    .step(0, over_block)
-                    .step(1, plan.k_tiles * slot)
-                    .step(2, slot)
-                    .wrap(buffers.weight_ring_slots * slot)
+                let ring =
+                    Ring::new(buffers.weight_ring_slots, slot, number).step(0, over_block).step(1, plan.k_tiles * slot).step(2, slot);
+                Address { ring: Some(ring), ..Address::at(buffers.weight_ring_address) }
             }
         };
         if plan.stage.weights == WeightBuffer::Fetched {
@@ -491,7 +488,9 @@ impl<'c> Emitter<'c> {
         let slot = plan.stage.vector_tile() * plan.input_pitch;
         match plan.stage.input {
             InputBuffer::Kept { address } => Address::at(address),
-            InputBuffer::Fetched { address, slots } => Address::at(address).skip(blocks.start * slot).step(0, slot).wrap(slots * slot),
+            InputBuffer::Fetched { address, slots } => {
+                Address { ring: Some(Ring::new(slots, slot, blocks.start).step(0, slot)), ..Address::at(address) }
+            }
         }
     }
 
@@ -499,7 +498,8 @@ impl<'c> Emitter<'c> {
     fn sums_address(&self, plan: &StagePlan<'_>, blocks: Segment, columns: Segment) -> Address {
         let slot = self.buffers().accumulator_slot_bytes;
         let number = plan.first_block + blocks.start * plan.col_tiles + columns.start;
-        Address::at(0).skip(number * slot).step(0, plan.col_tiles * slot).step(1, slot).wrap(self.buffers().accumulator_slots * slot)
+        let ring = Ring::new(self.buffers().accumulator_slots, slot, number).step(0, plan.col_tiles * slot).step(1, slot);
+        Address { ring: Some(ring), ..Address::at(0) }
     }
 }
 

@@ -11,7 +11,7 @@ mod error;
 mod text;
 mod verify;
 
-pub use address::Address;
+pub use address::{Address, Ring};
 pub use command::{
     Command, Compute, Fill, Item, Operation, Place, Preload, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId,
     UnitKind, UnitQueue,

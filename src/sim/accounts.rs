@@ -1,6 +1,6 @@
 //! The accounts: actions, bytes and cycles, by stage and by unit.
 
-use crate::counts::{ActionCounts, CycleCounts, TrafficBytes};
+use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
 use crate::program::{Place, Tag, UnitId};
 use crate::units::{Cycles, Tick};
 
@@ -41,6 +41,28 @@ pub struct UnitRun {
     pub unit: UnitId,
     /// Its cycles.
     pub cycles: CycleCounts,
+}
+
+/// What a unit did with one cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Account {
+    /// It advanced.
+    Busy,
+    /// It had a command that could not advance.
+    Stalled(StallReason),
+    /// It had no command.
+    Idle,
+}
+
+impl Account {
+    /// The account that holds the one cycle of `counts`.
+    pub(super) fn of(counts: &CycleCounts) -> Self {
+        match counts.stalls().next() {
+            Some((reason, _)) => Self::Stalled(reason),
+            None if counts.busy > 0 => Self::Busy,
+            None => Self::Idle,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

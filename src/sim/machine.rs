@@ -1,6 +1,6 @@
 //! The machine itself: a chip's units and memories, driven cycle by cycle through a program.
 
-use super::accounts::{Accounts, Run, UnitRun};
+use super::accounts::{Account, Accounts, Run, UnitRun};
 use super::array::Array;
 use super::dma::{Bus, Engine as DmaEngine};
 use super::error::SimError;
@@ -8,9 +8,9 @@ use super::memory::{Sram, size};
 use super::queue::{Did, Queue, Shared, Tokens};
 use super::vector::Vector;
 use crate::chip::{Chip, Format};
-use crate::counts::StallReason;
+use crate::counts::{CycleCounts, StallReason};
 use crate::program::{Program, ProgramParts, UnitId, UnitKind};
-use crate::units::Cycles;
+use crate::units::{Cycles, Tick};
 use serde::{Deserialize, Serialize};
 
 /// How the machine is driven.
@@ -60,8 +60,26 @@ impl<'p> Machine<'p> {
     /// An input of the wrong size, or a deadlock, which a verified program does not have.
     pub fn run(&self, input: &[u8], engine: Engine) -> Result<Run, SimError> {
         match engine {
-            Engine::Stepped => State::new(self, input)?.run(),
+            Engine::Stepped => State::new(self, input)?.run(|_, _| ()),
         }
+    }
+
+    /// As [`Machine::run`], stepped, and `watch` is told each unit's account of each cycle, units in the order of [`Run::units`].
+    ///
+    /// # Errors
+    /// As [`Machine::run`].
+    pub fn run_watched(&self, input: &[u8], mut watch: impl FnMut(Tick, &[Account])) -> Result<Run, SimError> {
+        let mut before = Vec::new();
+        let mut accounts = Vec::new();
+        State::new(self, input)?.run(|cycle, state| {
+            before.resize(2 + state.engines.len(), CycleCounts::default());
+            accounts.clear();
+            for (now, before) in state.cycles().zip(&mut before) {
+                accounts.push(Account::of(&now.since(before)));
+                *before = *now;
+            }
+            watch(Tick::new(cycle), &accounts);
+        })
     }
 }
 
@@ -113,13 +131,19 @@ impl<'p> State<'p> {
         })
     }
 
-    fn run(mut self) -> Result<Run, SimError> {
+    fn run(mut self, mut watch: impl FnMut(u64, &Self)) -> Result<Run, SimError> {
         let mut cycle = 0;
         while !self.done() {
             self.tick(cycle)?;
+            watch(cycle, &self);
             cycle += 1;
         }
         Ok(self.finish(cycle))
+    }
+
+    /// Every unit's cycles, in the order of reports.
+    fn cycles(&self) -> impl Iterator<Item = &CycleCounts> {
+        [&self.array.cycles, &self.vector.cycles].into_iter().chain(self.engines.iter().map(|engine| &engine.cycles))
     }
 
     fn done(&self) -> bool {
@@ -157,11 +181,8 @@ impl<'p> State<'p> {
     fn finish(self, total: u64) -> Run {
         let output = self.shared.program.output;
         let unit = |kind, index| UnitId { core: 0, kind, index };
-        let mut units = vec![
-            UnitRun { unit: unit(UnitKind::Array, 0), cycles: self.array.cycles },
-            UnitRun { unit: unit(UnitKind::Vector, 0), cycles: self.vector.cycles },
-        ];
-        units.extend((0..).zip(&self.engines).map(|(index, engine)| UnitRun { unit: unit(UnitKind::Dma, index), cycles: engine.cycles }));
+        let names = [unit(UnitKind::Array, 0), unit(UnitKind::Vector, 0)].into_iter().chain((0..).map(|index| unit(UnitKind::Dma, index)));
+        let units: Vec<UnitRun> = names.zip(self.cycles()).map(|(unit, cycles)| UnitRun { unit, cycles: *cycles }).collect();
         for account in &units {
             assert_eq!(account.cycles.total(), total, "bug: {} did not account for every cycle once; please report it", account.unit);
         }

@@ -13,6 +13,6 @@ mod memory;
 mod queue;
 mod vector;
 
-pub use accounts::{Run, StageRun, UnitRun};
+pub use accounts::{Account, Run, StageRun, UnitRun};
 pub use error::SimError;
 pub use machine::{Engine, Machine};

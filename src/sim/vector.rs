@@ -9,6 +9,7 @@ use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::Chip;
 use crate::counts::{CycleCounts, StallReason};
 use crate::program::{Operation, Place, Requantize};
+use std::collections::VecDeque;
 
 /// A command under way.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +47,9 @@ pub(super) struct Vector<'p> {
     requantize_cycles: u64,
     latency: u64,
     element_bytes: u64,
-    next: Option<Work>,
+    /// Commands whose first sums are on their way from the memory, in order, and how many may be.
+    next: VecDeque<Work>,
+    ahead: usize,
     work: Option<Work>,
     /// Cycles of start-up that the command has left.
     starting: u64,
@@ -58,15 +61,18 @@ pub(super) struct Vector<'p> {
 impl<'p> Vector<'p> {
     pub(super) fn new(queue: Queue<'p>, chip: &Chip, element_bytes: u64) -> Self {
         let unit = chip.vector();
+        let latency = chip.accumulator().latency.get();
+        let ahead = size(latency) + 2;
         Self {
             queue,
             cycles: CycleCounts::default(),
             lanes: u64::from(unit.lanes),
             start_cycles: u64::from(unit.start_cycles),
             requantize_cycles: u64::from(unit.cycles.requantize),
-            latency: chip.accumulator().latency.get(),
+            latency,
             element_bytes,
-            next: None,
+            next: VecDeque::with_capacity(ahead),
+            ahead,
             work: None,
             starting: 0,
             left: 0,
@@ -75,7 +81,7 @@ impl<'p> Vector<'p> {
     }
 
     pub(super) fn done(&self) -> bool {
-        self.queue.head().is_none() && self.next.is_none() && self.work.is_none()
+        self.queue.head().is_none() && self.next.is_empty() && self.work.is_none()
     }
 
     pub(super) fn queue(&self) -> &Queue<'p> {
@@ -86,10 +92,11 @@ impl<'p> Vector<'p> {
     pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
         let blocked = self.issue(shared, cycle);
         if self.work.is_none()
-            && let Some(next) = self.next
+            && let Some(next) = self.next.front().copied()
             && next.fetched <= cycle
         {
-            (self.work, self.next, self.starting) = (Some(next), None, self.start_cycles);
+            self.next.pop_front();
+            (self.work, self.starting) = (Some(next), self.start_cycles);
             self.open_group(shared);
         }
         if self.work.is_none() {
@@ -113,7 +120,7 @@ impl<'p> Vector<'p> {
     }
 
     fn account_quiet(&mut self, blocked: Option<StallReason>) -> Did {
-        if self.next.is_some() {
+        if !self.next.is_empty() {
             self.cycles.stall(StallReason::MemoryLatency, 1);
             Did::Moved
         } else if let Some(reason) = blocked {
@@ -131,7 +138,7 @@ impl<'p> Vector<'p> {
     /// Starts the next command if it may; tells what it waits for.
     fn issue(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
         let command = self.queue.head()?;
-        if self.next.is_some() {
+        if self.next.len() == self.ahead {
             return None;
         }
         if let Some(reason) = self.queue.blocked(shared) {
@@ -142,7 +149,7 @@ impl<'p> Vector<'p> {
             let Requantize { sums, result, channel, .. } = requantize;
             let (sums, result, channel) = (sums.resolve(counters), result.resolve(counters), channel.resolve(counters));
             let ending = self.queue.start(shared, command, cycle);
-            self.next = Some(Work {
+            self.next.push_back(Work {
                 ending,
                 sums,
                 sums_stride: requantize.sums_stride,

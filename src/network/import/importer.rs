@@ -7,7 +7,7 @@ use super::onnx::tensor_shape_proto::dimension::Value as Size;
 use super::onnx::type_proto::Value as Kind;
 use super::onnx::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 use super::operators::{SUPPORTED, arity};
-use super::tensor::{self, MAX_CONSTANTS};
+use super::tensor::{self, MAX_CONSTANTS, MAX_RANK};
 use super::wiring::Wiring;
 use crate::network::{LayerId, Network, NetworkBuilder, NetworkError, Op};
 use ndarray::ArrayD;
@@ -230,6 +230,9 @@ fn declared(value: &ValueInfoProto) -> Result<Option<Declared>, NetworkError> {
         return refuse(problem, "inputs and outputs must be float32: export the model in float32");
     }
     let Some(shape) = &kind.shape else { return Ok(None) };
+    if shape.dim.len() > MAX_RANK {
+        return refuse(format!("has {} axes; the limit is {MAX_RANK}", shape.dim.len()), "check the shape");
+    }
     let mut sizes = Vec::new();
     for size in &shape.dim {
         sizes.push(match &size.value {

@@ -5,6 +5,7 @@
 use super::attributes::{Attributes, fault};
 use super::importer::{Importer, Known};
 use super::onnx::NodeProto;
+use super::tensor::MAX_RANK;
 use crate::network::{Activation, Bias, Dense, LayerId, NetworkError, Op, Weight};
 use ndarray::{Array1, Array2, ArrayD, Axis, Ix2};
 
@@ -195,6 +196,9 @@ impl<'a> Importer<'a> {
         let target = super::tensor::integers(&tensor)?;
         let refuse =
             |problem: &str, help| Err(fault(node, format!("reshapes samples of {from:?} to {}: {problem}", listed(&target)), help));
+        if target.len() > MAX_RANK {
+            return refuse(&format!("it has {} axes, and the limit is {MAX_RANK}", target.len()), "check the shape");
+        }
         if target.contains(&0) && zero_is_zero {
             return refuse("with allowzero = 1 a 0 means no elements", "remove allowzero");
         }

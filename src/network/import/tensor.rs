@@ -9,6 +9,9 @@ use ndarray::ArrayD;
 /// The most numbers that the constants of one network may hold in all (1 GiB of float32). A constant counts once for each layer that reads it.
 pub(super) const MAX_CONSTANTS: u64 = 1 << 28;
 
+/// The most axes that a shape of the file may have, the batch axis included.
+pub(super) const MAX_RANK: usize = 16;
+
 /// A constant of float32 numbers.
 ///
 /// # Errors
@@ -74,6 +77,9 @@ fn shape_of(tensor: &TensorProto, wanted: DataType) -> Result<Vec<usize>, Networ
     if tensor.segment.is_some() {
         return Err(fault(tensor, "is stored in segments".to_string(), "segments are not supported: export the model again"));
     }
+    if tensor.dims.len() > MAX_RANK {
+        return Err(fault(tensor, format!("has {} axes; the limit is {MAX_RANK}", tensor.dims.len()), "check the shape"));
+    }
     tensor
         .dims
         .iter()
@@ -87,11 +93,11 @@ fn shape_of(tensor: &TensorProto, wanted: DataType) -> Result<Vec<usize>, Networ
 fn count(tensor: &TensorProto, shape: &[usize]) -> Result<usize, NetworkError> {
     let elements = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
     match elements {
-        Some(0) => Err(fault(tensor, format!("has no elements (shape {})", short(shape)), "every size must be at least 1")),
+        Some(0) => Err(fault(tensor, format!("has no elements (shape {shape:?})"), "every size must be at least 1")),
         Some(elements) if elements as u64 <= MAX_CONSTANTS => Ok(elements),
         _ => Err(fault(
             tensor,
-            format!("claims more than {MAX_CONSTANTS} elements (shape {})", short(shape)),
+            format!("claims more than {MAX_CONSTANTS} elements (shape {shape:?})"),
             "constants this large are not supported: check the shape",
         )),
     }
@@ -115,9 +121,4 @@ fn listed<'a, T>(tensor: &TensorProto, values: &'a [T], elements: usize) -> Resu
         return Err(fault(tensor, problem, "the file is damaged or was written wrongly: export it again"));
     }
     Ok(values)
-}
-
-/// A shape in a message; a long one is cut.
-fn short(shape: &[usize]) -> String {
-    if shape.len() > 8 { format!("{:?} and {} more", &shape[..8], shape.len() - 8) } else { format!("{shape:?}") }
 }

@@ -161,6 +161,8 @@ fn each_fault_has_its_own_message() {
         ("tensor \"w\": is type 99 where float is wanted", refused(|m| tensor(m, |t| t.data_type = Some(99)))),
         ("external data is not supported yet", refused(|m| tensor(m, |t| t.data_location = Some(DataLocation::External as i32)))),
         ("tensor \"w\": element 1 is NaN", refused(|m| tensor(m, |t| t.float_data[1] = f32::NAN))),
+        ("tensor \"w\": has 40 axes; the limit is 16", refused(|m| tensor(m, |t| t.dims = vec![1; 40]))),
+        ("tensor \"x\": has 40 axes; the limit is 16", refused(|m| graph(m).input[0] = value("x", &[1; 40]))),
         ("has weights of shape [12]", refused(|m| tensor(m, |t| t.dims = vec![12]))),
         ("has transA = 1", refused(|m| graph(m).node[0] = with(graph(m).node[0].clone(), "transA", 1))),
         ("has the attribute \"axes\"; known: none", refused(|m| graph(m).node[1] = with(graph(m).node[1].clone(), "axes", 1))),
@@ -264,6 +266,7 @@ fn reshapes_keep_the_batch_and_the_elements() {
         (&[0, 2, 6, 0], "a 0 stands where the input has no axis"),
         (&[0, i64::MAX, i64::MAX], "a sample has 12 elements"),
         (&[0, i64::MAX, i64::MAX, -1], "a sample has 12 elements"),
+        (&[1; 500], "it has 500 axes, and the limit is 16"),
         (&[i64::MIN, 12], "it does not keep the batch axis"),
     ] {
         let found = reshape(&[N, 2, 6], target).unwrap_err();

@@ -122,6 +122,8 @@ impl Mesh {
         let newest = self.wave_index(cycle);
         self.waves[newest * cols..(newest + 1) * cols].fill(0.0);
         let mut wave = newest;
+        // The row below works on the wave that passed row 0 a hop earlier (an array of one row has no other).
+        let back = row_hop % self.wave_count;
         for row in 0..rows {
             let stream = &self.streams[row * self.stream_length..(row + 1) * self.stream_length];
             let first = self.head + registers + row * row_hop;
@@ -141,7 +143,7 @@ impl Mesh {
                     }
                 }
             }
-            wave = if wave >= row_hop { wave - row_hop } else { wave + self.wave_count - row_hop };
+            wave = if wave >= back { wave - back } else { wave + self.wave_count - back };
         }
     }
 

@@ -87,9 +87,13 @@ pub(super) struct Array<'p> {
     mesh: Mesh,
     /// The array's own cycle.
     now: u64,
-    next_load: Option<Load>,
+    /// Tiles whose rows are on their way from the memory, in order.
+    next_loads: VecDeque<Load>,
     load: Option<Load>,
-    next_pass: Option<Pass>,
+    /// Passes whose first vectors are on their way from the memory, in order.
+    next_passes: VecDeque<Pass>,
+    /// How many of each may be: enough that a latency is hidden wherever there is something to hide it behind.
+    ahead: usize,
     /// Passes that have started and not given their last sum, in order.
     passes: VecDeque<Pass>,
     /// When the next pass may enter.
@@ -122,6 +126,8 @@ impl<'p> Array<'p> {
             Extent::Physical => timing.load.resolve(array.rows, array.cols).max(timing.min_pass_cycles),
             Extent::Used => timing.min_pass_cycles,
         };
+        let latency: Vec<u64> = chip.scratchpads().iter().map(|pad| pad.latency.get()).collect();
+        let ahead = super::memory::size(latency.iter().copied().max().unwrap_or(0)) + 2;
         Self {
             queue,
             cycles: CycleCounts::default(),
@@ -130,12 +136,13 @@ impl<'p> Array<'p> {
             rule,
             element_bytes,
             psum_bits: u64::from(rule.bits),
-            latency: chip.scratchpads().iter().map(|pad| pad.latency.get()).collect(),
+            latency,
             mesh: Mesh::new(shape, least as usize),
             now: 0,
-            next_load: None,
+            next_loads: VecDeque::with_capacity(ahead),
             load: None,
-            next_pass: None,
+            next_passes: VecDeque::with_capacity(ahead),
+            ahead,
             passes: VecDeque::with_capacity(shape.rows + shape.cols + 4),
             free_from: 0,
             tiles_issued: 0,
@@ -151,7 +158,7 @@ impl<'p> Array<'p> {
 
     /// Whether every command has ended.
     pub(super) fn done(&self) -> bool {
-        self.queue.head().is_none() && self.quiet() && self.next_load.is_none() && self.next_pass.is_none()
+        self.queue.head().is_none() && self.quiet() && self.next_loads.is_empty() && self.next_passes.is_empty()
     }
 
     /// The semaphore that the next command waits for.
@@ -186,7 +193,7 @@ impl<'p> Array<'p> {
 
     /// The account of a cycle in which nothing moves in the array.
     fn account_quiet(&mut self, blocked: Option<StallReason>) -> Did {
-        if self.next_load.is_some() || self.next_pass.is_some() {
+        if !self.next_loads.is_empty() || !self.next_passes.is_empty() {
             // With the array empty, a command that has started and not entered can only wait for its first row.
             self.cycles.stall(StallReason::MemoryLatency, 1);
             return Did::Moved;
@@ -209,8 +216,8 @@ impl<'p> Array<'p> {
         let (mut loads, mut passes) = (0, 0);
         while let Some(command) = self.queue.head() {
             let room = match &command.operation {
-                Operation::Preload(_) => loads == 0 && self.next_load.is_none(),
-                Operation::Compute(_) => passes == 0 && self.next_pass.is_none(),
+                Operation::Preload(_) => loads == 0 && self.next_loads.len() < self.ahead,
+                Operation::Compute(_) => passes == 0 && self.next_passes.len() < self.ahead,
                 _ => loads == 0 && passes == 0,
             };
             if !room {
@@ -253,7 +260,7 @@ impl<'p> Array<'p> {
     fn issue_load(&mut self, preload: &Preload, address: u64, ending: Ending, cycle: u64) {
         self.tiles_issued += 1;
         let (rows, cols) = self.extent(preload.rows, preload.cols);
-        self.next_load = Some(Load {
+        self.next_loads.push_back(Load {
             ending,
             place: preload.place,
             address,
@@ -273,7 +280,7 @@ impl<'p> Array<'p> {
         let (rows, cols) = self.extent(compute.rows, compute.cols);
         let swaps = self.last_tile != self.tiles_issued;
         self.last_tile = self.tiles_issued;
-        self.next_pass = Some(Pass {
+        self.next_passes.push_back(Pass {
             ending,
             place: compute.place,
             stream,
@@ -304,13 +311,13 @@ impl<'p> Array<'p> {
     /// Lets the next pass and the next tile enter in the array's cycle, where they may.
     fn start(&mut self, cycle: u64) {
         let drained = self.passes.is_empty();
-        if let Some(pass) = self.next_pass {
+        if let Some(pass) = self.next_passes.front().copied() {
             let free = match self.timing.overlap {
                 Overlap::Serial => drained,
                 Overlap::Pipelined => self.now >= self.free_from,
             };
             if free && pass.fetched <= cycle && pass.tile <= self.tiles_loaded {
-                self.next_pass = None;
+                self.next_passes.pop_front();
                 self.passes_started += 1;
                 self.free_from = self.now + pass.length;
                 if pass.swaps {
@@ -319,13 +326,13 @@ impl<'p> Array<'p> {
                 self.passes.push_back(Pass { start: self.now, ..pass });
             }
         }
-        if let Some(load) = self.next_load
+        if let Some(load) = self.next_loads.front().copied()
             && self.load.is_none()
         {
             let pipelined = self.timing.overlap == Overlap::Pipelined && self.timing.stationary_buffers == 2;
             let passed = if pipelined { self.passes_started } else { self.passes_done };
             if passed >= load.passes_before && load.fetched <= cycle {
-                self.next_load = None;
+                self.next_loads.pop_front();
                 self.mesh.open_tile(load.tile);
                 self.load = Some(Load { start: self.now, ..load });
             }
