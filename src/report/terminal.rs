@@ -287,7 +287,7 @@ fn totals(summary: &Summary) -> String {
             "latency",
             human::si(summary.latency_s, "s"),
             format!(
-                "{} cycles a batch of {}; the least possible is {} ({})",
+                "{} cycles a batch of {}; lower bound {} ({})",
                 human::about(batch_cycles),
                 human::count(summary.batch),
                 human::about(ratio(summary.cycles_lower_bound as f64, programs as f64).round()),
@@ -307,7 +307,7 @@ fn totals(summary: &Summary) -> String {
         (
             "assumed",
             human::percent(summary.energy_assumed_share),
-            "of the energy is counted at assumed costs, the rest at published or derived ones".to_owned(),
+            "of the energy is counted at assumed costs, the rest at sourced ones".to_owned(),
         ),
     ];
     let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
