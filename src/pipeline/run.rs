@@ -167,11 +167,11 @@ fn warnings(prepared: &Prepared<'_>, metrics: &BTreeMap<String, MetricValues>) -
 }
 
 /// Whether a guesser could well have this accuracy: no more than three standard deviations above chance. Too few samples tell nothing: they
-/// must be able to tell a guesser from somebody who is right half of the time more often than chance would have it.
+/// must be able to tell a guesser from a network that is better by a quarter of what there is to be gained.
 fn is_at_chance(accuracy: f64, classes: usize, samples: usize) -> bool {
     let chance = 1.0 / classes.max(1) as f64;
     let spread = 3.0 * libm::sqrt(chance * (1.0 - chance) / samples.max(1) as f64);
-    classes > 1 && spread <= 0.5 * (1.0 - chance) && accuracy <= chance + spread
+    classes > 1 && spread <= 0.25 * (1.0 - chance) && accuracy <= chance + spread
 }
 
 #[cfg(test)]

@@ -125,8 +125,8 @@ fn batches(summary: &Summary) -> String {
     let zeros = (programs * summary.batch).saturating_sub(summary.samples);
     let filling = match (zeros, programs) {
         (0, _) => String::new(),
-        (_, 1) => format!(", {} of it zeros", human::count(zeros)),
-        _ => format!(", {} of the last zeros", human::count(zeros)),
+        (_, 1) => format!(" with {} of zeros", human::plural(zeros, "sample")),
+        _ => format!(", the last with {} of zeros", human::plural(zeros, "sample")),
     };
     let number = if programs == 1 { "1 batch".to_owned() } else { format!("{} batches", human::count(programs)) };
     format!("{number} of {}{filling}", human::count(summary.batch))
@@ -294,7 +294,7 @@ fn totals(summary: &Summary) -> String {
                 human::percent(bound)
             ),
         ),
-        ("throughput", human::si(summary.throughput_per_s, "/s"), "samples, batch after batch".to_owned()),
+        ("throughput", human::si(summary.throughput_per_s, "/s"), "samples, full batches one after another".to_owned()),
         ("energy", human::energy(summary.energy_pj_per_sample), format!("a sample: {}", shares.join(", "))),
         ("power", human::si(summary.average_power_mw() * 1e-3, "W"), "average while it runs, DRAM included".to_owned()),
         (
