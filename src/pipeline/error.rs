@@ -43,7 +43,7 @@ pub enum PipelineError {
     Energy(#[from] EnergyError),
     /// More samples than there are, or none.
     #[error(
-        "{asked} samples were asked for, and the report data of \"{model}\" has {available}\n  help: ask for 1 to {available} with --samples, or leave it away for all"
+        "{asked} samples were asked for, and the report data of \"{model}\" has {available}\n  help: ask for 1 to {available} with --samples, or leave it out for all"
     )]
     Samples {
         /// Samples asked for.

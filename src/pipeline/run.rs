@@ -183,6 +183,6 @@ mod tests {
         assert!(!is_at_chance(1.0, 10, 1) && !is_at_chance(0.0, 10, 1) && !is_at_chance(0.5, 2, 20));
         assert!(is_at_chance(0.1, 10, 20) && is_at_chance(0.3, 10, 20) && !is_at_chance(0.35, 10, 20));
         assert!(is_at_chance(0.108, 10, 10_000) && !is_at_chance(0.12, 10, 10_000));
-        assert!(is_at_chance(0.5, 2, 100) && !is_at_chance(1.0, 1, 100));
+        assert!(is_at_chance(0.5, 2, 200) && !is_at_chance(1.0, 1, 100));
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The folder is not there and cannot be made.
-    #[error("cannot make the folder {} for results: {source}; choose another with --out", .path.display())]
+    #[error("cannot make the folder {} for results: {}\n  help: choose another with --out", .path.display(), if .path.exists() { "it is there and no folder".to_owned() } else { .source.to_string() })]
     Make {
         /// The folder.
         path: PathBuf,
@@ -19,7 +19,7 @@ pub enum FolderError {
         source: io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write {}: {source}; choose another folder with --out", .path.display())]
+    #[error("cannot write {}: {source}\n  help: choose another folder with --out", .path.display())]
     Write {
         /// The file.
         path: PathBuf,
