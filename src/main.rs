@@ -12,8 +12,13 @@ fn main() -> ExitCode {
         cli::complain(&format!("bug: {panic}\nplease report it, with the command and the files that it read"));
         std::process::exit(EXIT_BUG);
     }));
-    let arguments = Arguments::parse();
-    match cli::dispatch(&arguments) {
+    let done = match Arguments::try_parse() {
+        Ok(arguments) => cli::dispatch(&arguments),
+        // Help and version are answers, and an answer that cannot be written is an error like any other.
+        Err(answer) if !answer.use_stderr() => cli::say_help(&answer),
+        Err(usage) => usage.exit(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             cli::complain(&format!("error: {error}"));

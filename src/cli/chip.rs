@@ -4,6 +4,7 @@ use super::{field_and_value, say};
 use clap::{Args, Subcommand};
 use std::error::Error;
 use systole::chip;
+use systole::report::human;
 
 /// What to do with chips.
 #[derive(Debug, Args)]
@@ -37,7 +38,9 @@ pub(crate) fn run(arguments: &ChipArguments) -> Result<(), Box<dyn Error>> {
         Action::List => {
             for (name, _) in chip::shipped() {
                 let chip = chip::load(name, &[])?;
-                say(&format!("{name}: {} x {}, {}\n", chip.array().rows, chip.array().cols, chip.source()))?;
+                let (rows, cols) = (chip.array().rows, chip.array().cols);
+                let (clock, bytes) = (human::frequency(chip.clock().get()), human::bytes(chip.on_chip_bytes().get()));
+                say(&format!("{name:<16} {rows} x {cols} PEs at {clock}, {bytes} on chip\n    {}\n", chip.source()))?;
             }
             Ok(())
         }

@@ -37,9 +37,18 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
 }
 
+/// Prints what `--help` or `--version` asked for.
+pub(crate) fn say_help(answer: &clap::Error) -> Result<(), Box<dyn Error>> {
+    written(answer.print().and_then(|()| io::stdout().flush()))
+}
+
 /// Prints to standard output. A reader that went away (`systole ... | head`) is no fault.
 fn say(text: &str) -> Result<(), Box<dyn Error>> {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+    written(io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()))
+}
+
+fn written(result: io::Result<()>) -> Result<(), Box<dyn Error>> {
+    match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to standard output: {error}").into()),
         _ => Ok(()),
     }

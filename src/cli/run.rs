@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use systole::compress::Scheme;
 use systole::data::sha256_hex;
 use systole::mapping::WeightStart;
-use systole::pipeline::{self, Prepared, RunOptions};
+use systole::pipeline::{self, PipelineError, Prepared, RunOptions};
 use systole::report::{LayerRows, ResultFolder, summary_json, terminal};
 use systole::sim::Engine;
 use systole::{chip, model, plot};
@@ -26,16 +26,16 @@ pub(crate) struct RunArguments {
     /// Data in place of the card's report split: a folder with a pair of IDX files, or an NPZ file with x and y
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// Samples that the chip processes at a time
+    /// Samples that the chip processes at a time; zero samples fill the last batch up, which cost and are not scored
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: u64,
     /// Where weights are when a batch starts
     #[arg(long, value_enum, default_value_t = Weights::Cold)]
     weights: Weights,
-    /// Bits of weights and activations
+    /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations
     #[arg(long, value_name = "SCHEME", default_value = "w8a8")]
     quant: Scheme,
-    /// Only the first N samples
+    /// Only the first N samples of the data; all where it is not given
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
     /// Seed of every random generator; it is kept beside the results (quantization to w8a8 draws no random number)
@@ -47,13 +47,13 @@ pub(crate) struct RunArguments {
     /// The folder for results, in place of out/<network>-<recipe>-<chip>-<hash>
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print the summary as JSON
+    /// Print the summary as JSON, the same bytes as summary.json, in place of tables
     #[arg(long)]
     json: bool,
-    /// How the machine is driven
+    /// How simulated time is driven; it changes no figure
     #[arg(long, value_enum, default_value_t = Drive::Stepped)]
     engine: Drive,
-    /// A row for every layer, however many there are
+    /// A row for every layer in the tables; else the 10 costliest of more than 25
     #[arg(long)]
     all_layers: bool,
     /// Also write numbers of the run, as NPZ
@@ -73,7 +73,7 @@ enum Weights {
 enum Drive {
     /// Cycle by cycle, with every register of every PE
     Stepped,
-    /// From event to event
+    /// From event to event (not supported yet)
     Wavefront,
 }
 
@@ -102,16 +102,24 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
         seed: arguments.seed,
         command: command_line(),
     };
-    let prepared = pipeline::prepare(&model, &chip, &options)?;
+    let prepared = pipeline::prepare(&model, &chip, &options).map_err(user_fault)?;
     let folder = ResultFolder::prepare(&arguments.out.clone().unwrap_or_else(|| default_folder(&prepared, &options)))?;
     let bar = progress_bar(prepared.samples.labels.len() as u64, options.batch);
     let outcome = pipeline::run(&prepared, &options, &|| bar.inc(1));
     bar.finish_and_clear();
-    let outcome = outcome?;
-    folder.write(&outcome.summary, chip.resolved(), &plot::layers(&outcome.summary)?)?;
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // A bug ends the program where it is met; the empty folder must be gone by then.
+            drop(folder);
+            return Err(user_fault(error).into());
+        }
+    };
+    let mut more = Vec::new();
     if let Some(dump) = arguments.dump {
-        folder.write_file(dump.file_name(), &dump.bytes(&prepared, &outcome.numbers)?)?;
+        more.push((dump.file_name(), dump.bytes(&prepared, &outcome.numbers)?));
     }
+    folder.write(&outcome.summary, chip.resolved(), &plot::layers(&outcome.summary)?, &more)?;
     if arguments.json {
         say(&summary_json(&outcome.summary))?;
     } else {
@@ -128,10 +136,40 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The command as a user would type it again.
+/// The error, if it is the user's.
+///
+/// # Panics
+/// If it is ours.
+fn user_fault(error: PipelineError) -> PipelineError {
+    assert!(!error.is_bug(), "a program that systole made itself cannot run: {error}");
+    error
+}
+
+/// The command as a user would type it again, without what changes no figure: where results go, and how they are shown.
 fn command_line() -> String {
-    let quote = |word: String| if word.is_empty() || word.contains([' ', '"', '\'', '(', ')', '$']) { format!("'{word}'") } else { word };
-    std::iter::once("systole".to_string()).chain(std::env::args().skip(1).map(quote)).collect::<Vec<_>>().join(" ")
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    recorded(words)
+}
+
+fn recorded(words: impl Iterator<Item = String>) -> String {
+    let mut kept = vec!["systole".to_string()];
+    let mut is_value_of_out = false;
+    for word in words {
+        let is_left_out =
+            std::mem::take(&mut is_value_of_out) || word.starts_with("--out=") || ["--json", "--all-layers"].contains(&word.as_str());
+        if word == "--out" {
+            is_value_of_out = true;
+        } else if !is_left_out {
+            kept.push(quoted(&word));
+        }
+    }
+    kept.join(" ")
+}
+
+/// A word as a POSIX shell takes it for itself.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.
@@ -140,7 +178,10 @@ fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
     let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
     let run = format!("{} {files} {batch} {weights:?} {scheme} {samples:?} {engine:?} {seed}", prepared.chip.resolved());
     let hash = &sha256_hex(run.as_bytes())[..8];
-    let plain = |name: &str| name.replace(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)), "_");
+    // A network's name may be anything; the hash tells those apart whose names are cut.
+    let plain = |name: &str| -> String {
+        name.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
+    };
     PathBuf::from("out").join(format!("{}-{scheme}-{}-{hash}", plain(prepared.quantized.name()), plain(prepared.chip.name())))
 }
 
@@ -149,4 +190,18 @@ fn progress_bar(samples: u64, batch: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} batches, {per_sec}, {eta} left")
         .expect("bug: the template is a constant that parses");
     ProgressBar::new(samples.div_ceil(batch.max(1))).with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorded_command_says_what_changes_figures_and_no_more() {
+        let command = |text: &str| recorded(text.split(' ').map(str::to_owned));
+        assert_eq!(command("run --json --samples 4 --out a/b --all-layers --batch=2"), "systole run --samples 4 --batch=2");
+        assert_eq!(command("run --out=x --set clock=MHz(700) --out y"), "systole run --set 'clock=MHz(700)'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 }

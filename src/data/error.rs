@@ -59,7 +59,9 @@ pub enum DataError {
         labels: usize,
     },
     /// Samples that are not in the file.
-    #[error("{path}: samples {start} to {end} are asked for (the end not included) and the file has {count}")]
+    #[error(
+        "{path}: samples {start} to {end} are asked for (the end not included) and the file has {count}\n  help: give data with samples, or fewer --samples, or correct the split in the card"
+    )]
     Range {
         /// The path as it was given.
         path: String,

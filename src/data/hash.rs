@@ -28,7 +28,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// If the file cannot be read.
 pub fn sha256_file(path: &Path) -> Result<FileHash, DataError> {
     let fault = |error| DataError::read(path, &error);
-    let mut file = File::open(path).map_err(fault)?;
+    let mut file = open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -40,6 +40,15 @@ pub fn sha256_file(path: &Path) -> Result<FileHash, DataError> {
     }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     Ok(FileHash { file: name, sha256: hex(&hash.finalize()) })
+}
+
+/// Opens a regular file; what else can be opened may never end, or never begin.
+pub(super) fn open(path: &Path) -> Result<File, DataError> {
+    let fault = |error| DataError::read(path, &error);
+    if !std::fs::metadata(path).map_err(fault)?.is_file() {
+        return Err(DataError::Read { path: path.display().to_string(), problem: "it is not a regular file".to_string() });
+    }
+    File::open(path).map_err(fault)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -4,9 +4,9 @@
 
 use super::DataError;
 use super::dataset::{MAX_BYTES, MAX_DEFLATE_RATIO, Values};
+use super::hash::open;
 use flate2::read::MultiGzDecoder;
 use ndarray::ArrayD;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ impl Idx {
     /// Opens a file and checks its header, and that its size can be what the header claims.
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
         let fault = |error| DataError::read(path, &error);
-        let mut file = File::open(path).map_err(fault)?;
+        let mut file = open(path)?;
         let stored = file.metadata().map_err(fault)?.len();
         let mut magic = Vec::new();
         (&mut file).take(2).read_to_end(&mut magic).map_err(fault)?;

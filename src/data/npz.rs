@@ -2,6 +2,7 @@
 
 use super::DataError;
 use super::dataset::{MAX_BYTES, MAX_DEFLATE_RATIO, Values};
+use super::hash::open;
 use super::npy::{Header, check_finite};
 use ndarray::ArrayD;
 use std::fs::File;
@@ -32,7 +33,7 @@ pub fn read_array(path: &Path, name: &str) -> Result<Values, DataError> {
 impl<'a> Npz<'a> {
     /// Opens an archive.
     pub(super) fn open(path: &'a Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|error| DataError::read(path, &error))?;
+        let file = open(path)?;
         let archive = ZipArchive::new(BufReader::new(file))
             .map_err(|error| DataError::format(path, format!("is no NPZ file, or is cut short: {error}"), REWRITE))?;
         Ok(Self { path, archive })

@@ -7,7 +7,7 @@ use thiserror::Error;
 pub enum MappingError {
     /// A memory is too small for the smallest tile.
     #[error(
-        "one tile does not fit {memory}\n  layer \"{layer}\" needs at least {needed} bytes of it ({why}); the chip has {capacity} bytes\n  help: raise the capacity of {field} to {needed} bytes or more"
+        "one tile does not fit {memory}\n  layer \"{layer}\" needs at least {needed} bytes of it ({why}); the chip has {capacity} bytes\n  help: raise {field} to B({needed}) or more"
     )]
     TooSmall {
         /// The memory, in words.
@@ -64,7 +64,7 @@ pub enum MappingError {
         layer: String,
     },
     /// The batch is empty or far too large.
-    #[error("a batch of {batch} samples cannot be mapped; it must be 1 to {limit}")]
+    #[error("a batch of {batch} samples cannot be mapped; it must be 1 to {limit}\n  help: choose another with --batch")]
     Batch {
         /// Samples.
         batch: u64,

@@ -71,7 +71,7 @@ impl Checks<'_> {
         self.demand(
             is_path(&file.network),
             "network",
-            || format!("is {:?}", file.network),
+            || format!("is {:?}, which is empty or absolute", file.network),
             "give the .onnx file's path relative to the card",
         );
         self.preprocessing(file);
@@ -129,7 +129,7 @@ impl Checks<'_> {
                 self.demand(
                     is_path(path),
                     "data",
-                    || format!("{name:?} has the path {path:?}"),
+                    || format!("{name:?} has the path {path:?}, which is empty or absolute"),
                     "give the file's path relative to the card",
                 );
             }

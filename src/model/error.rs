@@ -39,18 +39,20 @@ impl fmt::Display for Fault {
 pub enum ModelError {
     /// There is no such model.
     #[error(
-        "there is no model \"{name}\": {looked} does not exist, and the models that come with the program are: {shipped}\n  help: give a path to a card (.ron) or a network (.onnx), or one of these names"
+        "there is no model \"{name}\": {looked}, and the models that come with the program are: {shipped}\n  help: give a path to a card (.ron) or a network (.onnx), or one of these names"
     )]
     Unknown {
         /// The name as it was given.
         name: String,
-        /// Where it was looked for.
+        /// Where it was looked for, and that it is not there.
         looked: String,
         /// The names that would have been found.
         shipped: String,
     },
     /// The card cannot be read.
-    #[error("{path}: the model card cannot be read: {problem}")]
+    #[error(
+        "{path}: the model card cannot be read: {problem}\n  help: give the path of a card (.ron), or the name of a model that comes with the program: simplenet-mnist"
+    )]
     Read {
         /// The path as it was given.
         path: String,
@@ -61,7 +63,7 @@ pub enum ModelError {
     #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
     Card(Vec<Fault>),
     /// The network is wrong.
-    #[error("{path}: {error}")]
+    #[error("{}{error}", if matches!(error, NetworkError::Read { .. }) { String::new() } else { format!("{path}: ") })]
     Network {
         /// The path of its file.
         path: String,

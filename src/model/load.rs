@@ -3,7 +3,7 @@
 use super::check::{self, Checked};
 use super::shipped::{SHIPPED, shipped_names};
 use super::{Card, ModelError, Preprocessing, Samples, Split, SplitData};
-use crate::data::{FileHash, Metric, Source, Task, sha256_hex};
+use crate::data::{DataError, FileHash, Metric, Source, Task, sha256_hex};
 use crate::network::{self, Network, import_bytes};
 use std::fs::File;
 use std::io::Read;
@@ -13,6 +13,8 @@ use std::path::Path;
 const MAX_CARD: u64 = 1 << 20;
 
 const IN_THE_PROJECT: &str = "\n  help: data is not part of the program: run it in the project's folder, or give other data with --data";
+
+const CHECK_THE_PATH: &str = "\n  help: check the path: data is a folder with a pair of IDX files, or an NPZ file";
 
 /// A network, what is known of it, and where its data lies.
 #[derive(Debug, Clone)]
@@ -54,7 +56,11 @@ pub fn load(path_or_name: &str) -> Result<Model, ModelError> {
         }
         None => Err(ModelError::Unknown {
             name: path_or_name.escape_debug().take(80).collect(),
-            looked: if is_name { local.display().to_string() } else { "a card or network of that path".to_string() },
+            looked: if is_name {
+                format!("{} does not exist", local.display())
+            } else {
+                "the path of a model ends in .ron or .onnx".to_string()
+            },
             shipped: shipped_names().collect::<Vec<_>>().join(", "),
         }),
     }
@@ -81,7 +87,7 @@ impl Model {
     /// # Errors
     /// If there is no such data.
     pub fn with_data(mut self, path: &Path) -> Result<Self, ModelError> {
-        let source = Source::find(path).map_err(|error| ModelError::Data { error, help: "" })?;
+        let source = Source::find(path).map_err(|error| data_fault(error, ""))?;
         self.data = Some(SplitData { source, range: None });
         Ok(self)
     }
@@ -96,10 +102,10 @@ impl Model {
             return Ok(data);
         }
         let Some([train, calibrate, select, report]) = &self.splits else {
-            return Err(match split {
-                Split::Report => no_data("give it with --data, or write a model card beside the network"),
-                _ => no_data("write a model card beside the network: models/simplenet-mnist.ron shows the form"),
-            });
+            return Err(no_data(
+                "write a model card (.ron) beside the network and give that: it names the data that quantization is calibrated on, which \
+                 --data does not; models/simplenet-mnist.ron shows the form",
+            ));
         };
         Ok(match split {
             Split::Train => train,
@@ -117,8 +123,7 @@ impl Model {
         let SplitData { source, range } = self.split_data(split)?;
         let fault = |error| {
             let is_missing = range.is_some() && source.files().iter().any(|path| !path.exists());
-            let help = if is_missing { IN_THE_PROJECT } else { "" };
-            ModelError::Data { error, help }
+            data_fault(error, if is_missing { IN_THE_PROJECT } else { "" })
         };
         let all = match range {
             Some(range) => range.clone(),
@@ -151,6 +156,9 @@ impl Model {
     fn with_card(path: &Path) -> Result<Self, ModelError> {
         let place = path.display().to_string();
         let fault = |problem: String| ModelError::Read { path: place.clone(), problem };
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(fault("it is not a regular file".to_string()));
+        }
         let mut text = Vec::new();
         File::open(path).and_then(|file| file.take(MAX_CARD + 1).read_to_end(&mut text)).map_err(|error| fault(error.to_string()))?;
         if text.len() as u64 > MAX_CARD {
@@ -193,6 +201,12 @@ impl Model {
         };
         Ok(Self { card, network, splits: None, data: None, files: vec![hash(path, &bytes)] })
     }
+}
+
+/// A fault in data, with the help that goes with it where neither the fault nor the caller has one.
+fn data_fault(error: DataError, help: &'static str) -> ModelError {
+    let is_bare = help.is_empty() && matches!(error, DataError::Read { .. });
+    ModelError::Data { error, help: if is_bare { CHECK_THE_PATH } else { help } }
 }
 
 fn hash(path: &Path, bytes: &[u8]) -> FileHash {

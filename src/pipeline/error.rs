@@ -43,7 +43,7 @@ pub enum PipelineError {
     Energy(#[from] EnergyError),
     /// More samples than there are, or none.
     #[error(
-        "{asked} samples were asked for and the report split of \"{model}\" has {available}\n  help: ask for 1 to {available} (--samples)"
+        "{asked} samples were asked for, and the report data of \"{model}\" has {available}\n  help: ask for 1 to {available} with --samples, or leave it out for all"
     )]
     Samples {
         /// Samples asked for.
@@ -53,4 +53,16 @@ pub enum PipelineError {
         /// The model.
         model: String,
     },
+}
+
+impl PipelineError {
+    /// Whether this is a broken promise of ours, since nothing that a user gives leads here: a program that we emitted and that the
+    /// verifier refuses, or that the machine cannot run to its end.
+    pub const fn is_bug(&self) -> bool {
+        match self {
+            Self::Program(error) => !matches!(error, ProgramError::TooLong { .. }),
+            Self::Sim(_) => true,
+            _ => false,
+        }
+    }
 }

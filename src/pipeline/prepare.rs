@@ -37,13 +37,16 @@ pub struct Prepared<'a> {
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Result<Prepared<'a>, PipelineError> {
+    let not_as_many = |asked| -> Result<PipelineError, PipelineError> {
+        let available = model.split(Split::Report, None)?.labels.len();
+        Ok(PipelineError::Samples { asked, available, model: model.card().name.clone() })
+    };
+    if options.samples == Some(0) {
+        return Err(not_as_many(0)?);
+    }
     let samples = model.split(Split::Report, options.samples)?;
-    if options.samples.is_some_and(|asked| asked != samples.labels.len() || asked == 0) || samples.labels.is_empty() {
-        return Err(PipelineError::Samples {
-            asked: options.samples.unwrap_or(0),
-            available: model.split(Split::Report, None)?.labels.len(),
-            model: model.card().name.clone(),
-        });
+    if let Some(asked) = options.samples.filter(|asked| *asked != samples.labels.len()) {
+        return Err(not_as_many(asked)?);
     }
     let compressed = fuse_activations(model.network())?;
     let calibration = model.split(Split::Calibrate, None)?;

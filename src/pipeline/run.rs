@@ -33,16 +33,19 @@ pub enum Warning {
         accuracy: f64,
         /// The classes.
         classes: usize,
+        /// The samples.
+        samples: usize,
     },
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AtChance { accuracy, classes } => write!(
+            Self::AtChance { accuracy, classes, samples } => write!(
                 f,
-                "the float reference's accuracy is {accuracy:.4}, no better than guessing among {classes} classes; check the card's \
-                 preprocessing and the order of the labels"
+                "the float reference, the network as imported, is right in {:.1}% of {samples} samples: no better than guessing among \
+                 {classes} classes\n  help: check that the labels belong to the samples, and the card's preprocessing (scale, mean, std)",
+                accuracy * 100.0
             ),
         }
     }
@@ -156,11 +159,30 @@ fn metrics(prepared: &Prepared<'_>, numbers: &Numbers) -> Result<BTreeMap<String
 
 fn warnings(prepared: &Prepared<'_>, metrics: &BTreeMap<String, MetricValues>) -> Vec<Warning> {
     let Task::Classification { classes } = prepared.model.card().task;
-    let chance = 1.0 / classes.max(1) as f64;
-    // Three standard deviations of a guesser's accuracy over as many samples.
-    let spread = 3.0 * libm::sqrt(chance * (1.0 - chance) / prepared.samples.labels.len() as f64);
+    let samples = prepared.samples.labels.len();
     match metrics.get("accuracy").and_then(|values| values.float) {
-        Some(accuracy) if classes > 1 && accuracy <= chance + spread => vec![Warning::AtChance { accuracy, classes }],
+        Some(accuracy) if is_at_chance(accuracy, classes, samples) => vec![Warning::AtChance { accuracy, classes, samples }],
         _ => Vec::new(),
+    }
+}
+
+/// Whether a guesser could well have this accuracy: no more than three standard deviations above chance. Too few samples tell nothing: they
+/// must be able to tell a guesser from a network that is better by a quarter of what there is to be gained.
+fn is_at_chance(accuracy: f64, classes: usize, samples: usize) -> bool {
+    let chance = 1.0 / classes.max(1) as f64;
+    let spread = 3.0 * libm::sqrt(chance * (1.0 - chance) / samples.max(1) as f64);
+    classes > 1 && spread <= 0.25 * (1.0 - chance) && accuracy <= chance + spread
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_samples_raise_no_alarm() {
+        assert!(!is_at_chance(1.0, 10, 1) && !is_at_chance(0.0, 10, 1) && !is_at_chance(0.5, 2, 20));
+        assert!(is_at_chance(0.1, 10, 20) && is_at_chance(0.3, 10, 20) && !is_at_chance(0.35, 10, 20));
+        assert!(is_at_chance(0.108, 10, 10_000) && !is_at_chance(0.12, 10, 10_000));
+        assert!(is_at_chance(0.5, 2, 200) && !is_at_chance(1.0, 1, 100));
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The folder is not there and cannot be made.
-    #[error("cannot make the folder {} for results: {source}; choose another with --out", .path.display())]
+    #[error("cannot make the folder {} for results: {}\n  help: choose another with --out", .path.display(), if .path.exists() { "it is there and no folder".to_owned() } else { .source.to_string() })]
     Make {
         /// The folder.
         path: PathBuf,
@@ -19,7 +19,7 @@ pub enum FolderError {
         source: io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write {}: {source}; choose another folder with --out", .path.display())]
+    #[error("cannot write {}: {source}\n  help: choose another folder with --out", .path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -37,10 +37,12 @@ pub struct Pictures {
     pub layers_png: Vec<u8>,
 }
 
-/// A folder that is there and can be written to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A folder that is there and can be written to. Folders that were made for it and stay empty, because the run fails, go away with it.
+#[derive(Debug)]
 pub struct ResultFolder {
     path: PathBuf,
+    /// Folders that were not there before, the innermost first.
+    made: Vec<PathBuf>,
 }
 
 impl ResultFolder {
@@ -49,10 +51,14 @@ impl ResultFolder {
     /// # Errors
     /// If it cannot be made or written to.
     pub fn prepare(path: &Path) -> Result<Self, FolderError> {
+        let made = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).map(Path::to_owned).collect();
+        // From here on, what was made goes away again if anything fails.
+        let folder = Self { path: path.to_owned(), made };
         fs::create_dir_all(path).map_err(|source| FolderError::Make { path: path.to_owned(), source })?;
-        let folder = Self { path: path.to_owned() };
         let trial = folder.temporary("trial");
-        File::create(&trial).and_then(|_| fs::remove_file(&trial)).map_err(|source| FolderError::Write { path: trial, source })?;
+        File::create(&trial)
+            .and_then(|_| fs::remove_file(&trial))
+            .map_err(|source| FolderError::Write { path: path.to_owned(), source })?;
         Ok(folder)
     }
 
@@ -61,40 +67,55 @@ impl ResultFolder {
         &self.path
     }
 
-    /// Writes `chip.ron`, `layers.csv`, `layers.svg`, `layers.png` and, last, `summary.json`: where that stands, the others do too.
+    /// Writes `chip.ron`, `layers.csv`, `layers.svg`, `layers.png`, the files of `more` by their names and, last, `summary.json`: where
+    /// that stands, the others do too. All are written under other names first, and none takes its place before all are whole.
     ///
     /// # Errors
-    /// If a file cannot be written; those before it stay.
-    pub fn write(&self, summary: &Summary, chip_ron: &str, pictures: &Pictures) -> Result<(), FolderError> {
-        self.write_file("chip.ron", chip_ron.as_bytes())?;
-        self.write_file("layers.csv", layers_csv(summary).as_bytes())?;
-        self.write_file("layers.svg", pictures.layers_svg.as_bytes())?;
-        self.write_file("layers.png", &pictures.layers_png)?;
-        self.write_file("summary.json", summary_json(summary).as_bytes())
+    /// If a file cannot be written; then none of an earlier run was touched, unless it is the renaming that failed.
+    pub fn write(&self, summary: &Summary, chip_ron: &str, pictures: &Pictures, more: &[(&str, Vec<u8>)]) -> Result<(), FolderError> {
+        let (csv, json) = (layers_csv(summary), summary_json(summary));
+        let mut files: Vec<(&str, &[u8])> = vec![
+            ("chip.ron", chip_ron.as_bytes()),
+            ("layers.csv", csv.as_bytes()),
+            ("layers.svg", pictures.layers_svg.as_bytes()),
+            ("layers.png", &pictures.layers_png),
+        ];
+        files.extend(more.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+        files.push(("summary.json", json.as_bytes()));
+        let written = files.iter().try_for_each(|(name, bytes)| self.write_temporary(name, bytes));
+        let written = written.and_then(|()| files.iter().try_for_each(|(name, _)| self.rename(name)));
+        if written.is_err() {
+            for (name, _) in &files {
+                // Best effort: the message names what failed, whether or not the rest can be taken away.
+                let _ = fs::remove_file(self.temporary(name));
+            }
+        }
+        written
     }
 
-    /// Writes one file whole: to another name, then renamed.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
-        let temporary = self.temporary(name);
-        let path = self.path.join(name);
-        let written = File::create(&temporary).and_then(|mut file| {
+    fn write_temporary(&self, name: &str, bytes: &[u8]) -> Result<(), FolderError> {
+        let written = File::create(self.temporary(name)).and_then(|mut file| {
             file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)
+            file.sync_all()
         });
-        written.map_err(|source| {
-            // Best effort: the message names the file that was asked for, whether or not the other can be taken away.
-            let _ = fs::remove_file(&temporary);
-            FolderError::Write { path, source }
-        })
+        written.map_err(|source| FolderError::Write { path: self.path.join(name), source })
+    }
+
+    fn rename(&self, name: &str) -> Result<(), FolderError> {
+        let path = self.path.join(name);
+        fs::rename(self.temporary(name), &path).map_err(|source| FolderError::Write { path, source })
     }
 
     /// A name that no other process uses.
     fn temporary(&self, name: &str) -> PathBuf {
         self.path.join(format!(".{name}.{}.tmp", std::process::id()))
+    }
+}
+
+impl Drop for ResultFolder {
+    fn drop(&mut self) {
+        // Succeeds for empty folders only, which is what is wanted.
+        let _ = self.made.iter().try_for_each(fs::remove_dir);
     }
 }
 
@@ -108,13 +129,27 @@ mod tests {
         let outer = tempfile::tempdir().unwrap();
         let folder = ResultFolder::prepare(&outer.path().join("a/b")).unwrap();
         let pictures = Pictures { layers_svg: "<svg/>".to_owned(), layers_png: vec![1, 2, 3] };
-        folder.write(&fixture::simplenet(), "Chip()", &pictures).unwrap();
-        folder.write(&fixture::simplenet(), "Chip()", &pictures).unwrap();
+        folder.write(&fixture::simplenet(), "Chip()", &pictures, &[("logits.npz", vec![4])]).unwrap();
+        folder.write(&fixture::simplenet(), "Chip()", &pictures, &[]).unwrap();
         let mut names: Vec<String> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        assert_eq!(names, ["chip.ron", "layers.csv", "layers.png", "layers.svg", "summary.json"]);
+        assert_eq!(names, ["chip.ron", "layers.csv", "layers.png", "layers.svg", "logits.npz", "summary.json"]);
         assert_eq!(fs::read_to_string(folder.path().join("summary.json")).unwrap(), summary_json(&fixture::simplenet()));
+    }
+
+    #[test]
+    fn what_was_made_for_a_run_that_failed_goes_away() {
+        let outer = tempfile::tempdir().unwrap();
+        fs::create_dir(outer.path().join("there")).unwrap();
+        drop(ResultFolder::prepare(&outer.path().join("there/a/b")).unwrap());
+        assert!(outer.path().join("there").is_dir() && !outer.path().join("there/a").exists());
+        let folder = ResultFolder::prepare(&outer.path().join("there")).unwrap();
+        fs::create_dir_all(outer.path().join("there/layers.png/full")).unwrap();
+        let pictures = Pictures { layers_svg: String::new(), layers_png: Vec::new() };
+        let error = folder.write(&fixture::simplenet(), "Chip()", &pictures, &[]).unwrap_err();
+        assert!(error.to_string().contains("layers.png"), "{error}");
+        assert!(fs::read_dir(folder.path()).unwrap().all(|entry| !entry.unwrap().file_name().into_string().unwrap().ends_with("tmp")));
     }
 
     #[test]

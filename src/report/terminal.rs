@@ -103,7 +103,7 @@ fn head(summary: &Summary) -> String {
             vec![
                 summary.recipe.clone(),
                 human::plural(summary.samples, "sample"),
-                format!("batch {}", summary.batch),
+                batches(summary),
                 format!("{} weights", summary.weights.name()),
                 format!("{} engine", summary.engine),
             ],
@@ -114,6 +114,22 @@ fn head(summary: &Summary) -> String {
         let _ = writeln!(text, "{name:<9}{}", facts.join("   "));
     }
     text
+}
+
+/// The batch; where there are several, how many, and what fills the last one up.
+fn batches(summary: &Summary) -> String {
+    let programs = summary.programs();
+    if programs == 1 && summary.samples == summary.batch || summary.batch == 1 {
+        return format!("batch {}", human::count(summary.batch));
+    }
+    let zeros = (programs * summary.batch).saturating_sub(summary.samples);
+    let filling = match (zeros, programs) {
+        (0, _) => String::new(),
+        (_, 1) => format!(" with {} of zeros", human::plural(zeros, "sample")),
+        _ => format!(", the last with {} of zeros", human::plural(zeros, "sample")),
+    };
+    let number = if programs == 1 { "1 batch".to_owned() } else { format!("{} batches", human::count(programs)) };
+    format!("{number} of {}{filling}", human::count(summary.batch))
 }
 
 /// A table without borders: names to the left, numbers to the right.
@@ -181,7 +197,7 @@ fn where_cycles_went(summary: &Summary, shown: &Shown<'_>) -> String {
         row.push(part(sum(&group, |layer| layer.idle_cycles)));
         cycles.add_row(row);
     }
-    rendered("Where the array's cycles went", &cycles)
+    rendered("Where the array's cycles went (busy: it loads, fills, computes or drains)", &cycles)
 }
 
 /// What a reason's column is called, on two lines.
@@ -236,7 +252,7 @@ fn what_layers_cost(summary: &Summary, shown: &Shown<'_>) -> String {
             one.and_then(|layer| layer.sqnr_db).map_or_else(String::new, |sqnr| format!("{sqnr:.1}")),
         ]);
     }
-    rendered("What each layer did and cost, a sample", &costs)
+    rendered("What each layer did and cost, a sample (util: MACs per cycle and PE; mapped: PEs that a pass fills)", &costs)
 }
 
 /// `int8 x int8` as `int8`, `int4 x int8` as `int4×int8`.
@@ -270,19 +286,29 @@ fn totals(summary: &Summary) -> String {
         (
             "latency",
             human::si(summary.latency_s, "s"),
-            format!("{} cycles a batch of {}; the bound is {} of that", human::about(batch_cycles), summary.batch, human::percent(bound)),
+            format!(
+                "{} cycles a batch of {}; lower bound {} ({})",
+                human::about(batch_cycles),
+                human::count(summary.batch),
+                human::about(ratio(summary.cycles_lower_bound as f64, programs as f64).round()),
+                human::percent(bound)
+            ),
         ),
-        ("throughput", human::si(summary.throughput_per_s, "/s"), "samples, batch after batch".to_owned()),
-        ("energy", human::energy(summary.energy_pj_per_sample), format!("an inference: {}", shares.join(", "))),
-        ("power", human::si(summary.average_power_mw() * 1e-3, "W"), "average".to_owned()),
+        ("throughput", human::si(summary.throughput_per_s, "/s"), "samples, full batches one after another".to_owned()),
+        ("energy", human::energy(summary.energy_pj_per_sample), format!("a sample: {}", shares.join(", "))),
+        ("power", human::si(summary.average_power_mw() * 1e-3, "W"), "average while it runs, DRAM included".to_owned()),
         (
             "performance",
             format!("{} TOPS", human::digits(summary.effective_tops())),
             format!("effective, {} of peak", human::percent(peak)),
         ),
-        ("efficiency", format!("{} TOPS/W", human::digits(summary.tops_per_watt())), "effective".to_owned()),
+        ("efficiency", format!("{} TOPS/W", human::digits(summary.tops_per_watt())), "effective, at that power".to_owned()),
         ("area", format!("{} mm²", human::digits(summary.area_mm2)), "array, memories and vector unit".to_owned()),
-        ("assumed", human::percent(summary.energy_assumed_share), "of the energy rests on figures that are assumed".to_owned()),
+        (
+            "assumed",
+            human::percent(summary.energy_assumed_share),
+            "of the energy is counted at assumed costs, the rest at sourced ones".to_owned(),
+        ),
     ];
     let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
     let mut text = "Totals\n".to_owned();
@@ -315,14 +341,15 @@ fn metrics(summary: &Summary) -> String {
         text.push_str(&rendered("Metrics", &table));
         text.push('\n');
     }
-    let values = human::plural(summary.output_values, "output value");
+    // A sentence to search for, in logs too: its numbers have no separators.
+    let values = format!("{} output value{}", summary.output_values, if summary.output_values == 1 { "" } else { "s" });
     match summary.mismatches {
         None => text.push_str("Outputs were not compared with the integer reference.\n"),
         Some(0) => {
             let _ = writeln!(text, "0 mismatches in {values}: the chip equals the integer reference, bit for bit.");
         }
         Some(mismatches) => {
-            let _ = writeln!(text, "{} in {values}!", human::plural(mismatches, "mismatch").replace("mismatchs", "mismatches"));
+            let _ = writeln!(text, "{mismatches} mismatch{} in {values}!", if mismatches == 1 { "" } else { "es" });
             if let Some(first) = &summary.first_mismatch {
                 let cycle = first.cycle.map_or_else(String::new, |cycle| format!(", cycle {}", human::count(cycle)));
                 let _ = writeln!(
@@ -371,7 +398,7 @@ mod tests {
         summary.mismatches = Some(3);
         summary.first_mismatch = Some(Mismatch { stage: "fc1".to_owned(), sample: 12, index: 3, cycle: Some(4123), expected: 12, got: 13 });
         let text = terminal(&summary, LayerRows::Costliest);
-        assert!(text.contains("3 mismatches in 100,000 output values!"), "{text}");
+        assert!(text.contains("3 mismatches in 100000 output values!"), "{text}");
         assert!(text.contains("The first: stage fc1, sample 12, element 3, cycle 4,123: expected 12, got 13."), "{text}");
     }
 }

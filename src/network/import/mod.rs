@@ -64,6 +64,10 @@ pub fn import_bytes(bytes: &[u8], name: &str) -> Result<Network, NetworkError> {
 /// If the file cannot be read or is larger.
 pub fn read(path: &Path) -> Result<Vec<u8>, NetworkError> {
     let fault = |error: std::io::Error| NetworkError::Read { path: shown(&path.display().to_string()), problem: error.to_string() };
+    // What is no regular file, such as a named pipe, may never end, or never begin.
+    if !std::fs::metadata(path).map_err(fault)?.is_file() {
+        return Err(fault(std::io::Error::other("it is not a regular file")));
+    }
     let mut bytes = Vec::new();
     File::open(path).map_err(fault)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(fault)?;
     Ok(bytes)
