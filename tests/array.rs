@@ -4,6 +4,7 @@
 //! out of the accumulator by DMA, must be the products. The longer run: `PROPTEST_CASES=20000 cargo test --release --test array`.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::cast_possible_truncation, reason = "sizes here are small")]
 
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
