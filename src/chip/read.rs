@@ -10,6 +10,9 @@ use super::tree::{Kind, Node};
 use crate::units::BytesPerCycle;
 use std::ops::RangeInclusive;
 
+/// The lowest rate in millionths of a byte a cycle: slower than any memory, and a simulation still ends.
+const SLOWEST: u64 = 1_000;
+
 /// A value with its path, which messages name.
 #[derive(Debug, Clone)]
 pub(super) struct Item<'t> {
@@ -250,13 +253,15 @@ impl Reader {
         let item = item?;
         let literal = if let Kind::Literal(literal) = &item.node.kind { literal.as_str() } else { "" };
         match scaled(literal, 1_000_000) {
-            Scaled::Whole(millionths) if (1..=most * 1_000_000).contains(&millionths) => Some(BytesPerCycle::from_millionths(millionths)),
+            Scaled::Whole(millionths) if (SLOWEST..=most * 1_000_000).contains(&millionths) => {
+                Some(BytesPerCycle::from_millionths(millionths))
+            }
             Scaled::Fraction => {
                 self.refuse(&item, format!("{} has more than six decimal places", item.path), "round it to a millionth of a byte");
                 None
             }
             _ => {
-                let what = format!("{} must be a number of bytes above 0, at most {most}", item.path);
+                let what = format!("{} must be a number of bytes from 0.001 to {most}", item.path);
                 self.refuse(&item, what, "write it without a unit: 16, or 48.571428");
                 None
             }

@@ -41,6 +41,22 @@ pub enum PipelineError {
     /// The energy table.
     #[error(transparent)]
     Energy(#[from] EnergyError),
+    /// One batch would take too much memory.
+    #[error(
+        "a batch of {batch} samples of \"{model}\" has {bytes} bytes of input, and {limit} is the most that is simulated\n  help: choose a --batch of {most} or less"
+    )]
+    BatchBytes {
+        /// Samples in the batch.
+        batch: u64,
+        /// The model.
+        model: String,
+        /// Bytes of their inputs.
+        bytes: u64,
+        /// The most bytes.
+        limit: u64,
+        /// The most samples.
+        most: u64,
+    },
     /// More samples than there are, or none.
     #[error(
         "{asked} samples were asked for, and the report data of \"{model}\" has {available}\n  help: ask for 1 to {available} with --samples, or leave it out for all"

@@ -8,6 +8,9 @@ use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
 use crate::program::{Program, emit};
 
+/// The most bytes of input in a batch: the verifier and every simulated DRAM hold many times as much.
+const MAX_BATCH_BYTES: u64 = 1 << 27;
+
 /// A run that is ready to be made.
 #[derive(Debug)]
 pub struct Prepared<'a> {
@@ -37,6 +40,12 @@ pub struct Prepared<'a> {
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Result<Prepared<'a>, PipelineError> {
+    let of_one = (model.network().input().output.elements() as u64).max(1);
+    let bytes = options.batch.saturating_mul(of_one);
+    if bytes > MAX_BATCH_BYTES {
+        let (batch, model, most) = (options.batch, model.card().name.clone(), (MAX_BATCH_BYTES / of_one).max(1));
+        return Err(PipelineError::BatchBytes { batch, model, bytes, limit: MAX_BATCH_BYTES, most });
+    }
     let not_as_many = |asked| -> Result<PipelineError, PipelineError> {
         let available = model.split(Split::Report, None)?.labels.len();
         Ok(PipelineError::Samples { asked, available, model: model.card().name.clone() })
