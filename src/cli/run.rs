@@ -51,7 +51,7 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     json: bool,
     /// How simulated time is driven; it changes no figure
-    #[arg(long, value_enum, default_value_t = Drive::Stepped)]
+    #[arg(long, value_enum, default_value_t = Drive::Wavefront)]
     engine: Drive,
     /// A row for every layer in the tables; else the 10 costliest of more than 25
     #[arg(long)]
@@ -81,9 +81,7 @@ enum Drive {
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let engine = match arguments.engine {
         Drive::Stepped => Engine::Stepped,
-        Drive::Wavefront => {
-            return Err("not supported yet: --engine wavefront\n  help: run with --engine stepped, which gives the same result".into());
-        }
+        Drive::Wavefront => Engine::Wavefront,
     };
     let chip = chip::load(&arguments.chip, &arguments.set)?;
     let mut model = model::load(&arguments.model)?;
