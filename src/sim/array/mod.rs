@@ -7,8 +7,8 @@
 mod mesh;
 mod products;
 
-use super::memory::{load_sum, store_sum};
 use super::machine::Engine;
+use super::memory::{load_sum, store_sum};
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::{Chip, Dataflow, Extent, Overlap, StationaryTiming};
 use crate::counts::{CycleCounts, StallReason};
@@ -328,36 +328,38 @@ impl<'p> Array<'p> {
 
     /// Lets the next pass and the next tile enter in the array's cycle, where they may.
     fn start(&mut self, cycle: u64) {
-        let drained = self.passes.is_empty();
-        if let Some(pass) = self.next_passes.front().copied() {
-            let free = match self.timing.overlap {
-                Overlap::Serial => drained,
-                Overlap::Pipelined => self.now >= self.free_from,
-            };
-            if free && pass.fetched <= cycle && pass.tile <= self.tiles_loaded {
-                self.next_passes.pop_front();
-                self.passes_started += 1;
-                self.free_from = self.now + pass.length;
-                if pass.swaps
-                    && let Datapath::Stepped(mesh) = &mut self.datapath
-                {
-                    mesh.swap(pass.tile, self.now);
-                }
-                self.passes.push_back(Pass { start: self.now, ..pass });
-            }
-        }
-        if let Some(load) = self.next_loads.front().copied()
-            && self.load.is_none()
+        if self.may_enter(cycle)
+            && let Some(pass) = self.next_passes.pop_front()
         {
-            if self.may_load(&load) && load.fetched <= cycle {
-                self.next_loads.pop_front();
-                match &mut self.datapath {
-                    Datapath::Stepped(mesh) => mesh.open_tile(load.tile),
-                    Datapath::Wavefront(products) => products.open_tile(load.tile),
-                }
-                self.load = Some(Load { start: self.now, ..load });
+            self.passes_started += 1;
+            self.free_from = self.now + pass.length;
+            if pass.swaps
+                && let Datapath::Stepped(mesh) = &mut self.datapath
+            {
+                mesh.swap(pass.tile, self.now);
             }
+            self.passes.push_back(Pass { start: self.now, ..pass });
         }
+        if self.load.is_none()
+            && self.next_loads.front().is_some_and(|load| self.may_load(load) && load.fetched <= cycle)
+            && let Some(load) = self.next_loads.pop_front()
+        {
+            match &mut self.datapath {
+                Datapath::Stepped(mesh) => mesh.open_tile(load.tile),
+                Datapath::Wavefront(products) => products.open_tile(load.tile),
+            }
+            self.load = Some(Load { start: self.now, ..load });
+        }
+    }
+
+    /// Whether the next pass may enter in the array's cycle.
+    fn may_enter(&self, cycle: u64) -> bool {
+        let Some(pass) = self.next_passes.front() else { return false };
+        let free = match self.timing.overlap {
+            Overlap::Serial => self.passes.is_empty(),
+            Overlap::Pipelined => self.now >= self.free_from,
+        };
+        free && pass.fetched <= cycle && pass.tile <= self.tiles_loaded
     }
 
     /// Whether the passes before a tile let it load: with two buffers once they have started, else once they have drained.
@@ -367,18 +369,16 @@ impl<'p> Array<'p> {
         passed >= load.passes_before
     }
 
-    /// The pass that gives a vector in the array's cycle, and which.
-    fn entering(&self) -> Option<(Pass, u64)> {
+    /// The vector of the youngest pass that enters in the array's cycle.
+    fn entering(&self) -> Option<u64> {
         let pass = self.passes.back()?;
-        let vector = self.now - pass.start;
-        (vector < pass.vectors).then_some((*pass, vector))
+        Some(self.now - pass.start).filter(|vector| *vector < pass.vectors)
     }
 
-    /// The vector whose last sum comes out in the array's cycle. Passes come out in order, so it is the oldest one's.
-    fn leaving(&self) -> Option<(Pass, u64)> {
+    /// The vector of the oldest pass whose last sum comes out in the array's cycle. Passes come out in order.
+    fn leaving(&self) -> Option<u64> {
         let pass = self.passes.front()?;
-        let vector = (self.now - pass.start).checked_sub(pass.tail)?;
-        (vector < pass.vectors).then_some((*pass, vector))
+        (self.now - pass.start).checked_sub(pass.tail).filter(|vector| *vector < pass.vectors)
     }
 
     /// The rows of the tile that enter in the array's cycle: the lowest of each entry port's first, as a shift chain takes them.
@@ -391,25 +391,27 @@ impl<'p> Array<'p> {
     }
 
     /// Lists the memory rows that the array's cycle needs.
-    fn claim(&mut self, shared: &mut Shared<'_>) {
-        let mut claims = std::mem::take(&mut self.claims);
-        if let Some((pass, vector)) = self.entering() {
-            push_rows(&mut claims, shared, pass.place, pass.stream + vector * pass.stream_stride, u64::from(pass.rows), false);
+    fn claim(&mut self, shared: &Shared<'_>) {
+        if let (Some(vector), Some(pass)) = (self.entering(), self.passes.back()) {
+            push_rows(&mut self.claims, shared, pass.place, pass.stream + vector * pass.stream_stride, u64::from(pass.rows), false);
         }
-        if let Some(load) = self.load {
-            for row in self.loading() {
-                push_rows(&mut claims, shared, load.place, load.address + row * load.stride, u64::from(load.cols), false);
+        let rows = self.loading();
+        if let Some(load) = &self.load {
+            for row in rows {
+                push_rows(&mut self.claims, shared, load.place, load.address + row * load.stride, u64::from(load.cols), false);
             }
         }
-        if let Some((pass, vector)) = self.leaving() {
+        if let (Some(vector), Some(pass)) = (self.leaving(), self.passes.front()) {
             let address = pass.result + vector * pass.result_stride;
-            push_rows(&mut claims, shared, pass.place.accumulator_beside(), address, u64::from(pass.cols) * self.element_bytes, true);
+            push_rows(&mut self.claims, shared, pass.place.accumulator_beside(), address, u64::from(pass.cols) * self.element_bytes, true);
         }
-        self.claims = claims;
     }
 
     /// Takes the ports that are to be had; tells why if any is not.
     fn stall(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
+        if self.claims.is_empty() {
+            return None;
+        }
         let mut reason = None;
         self.claims.retain(|claim| {
             let memory = shared.sram(claim.place);
@@ -431,8 +433,8 @@ impl<'p> Array<'p> {
         if let Datapath::Stepped(mesh) = &mut self.datapath {
             mesh.enter();
         }
-        if let Some((pass, vector)) = self.entering() {
-            self.enter_vector(shared, &pass, vector);
+        if let Some(vector) = self.entering() {
+            self.enter_vector(shared, vector);
         }
         for row in self.loading() {
             self.load_row(shared, row);
@@ -440,15 +442,15 @@ impl<'p> Array<'p> {
         if let Datapath::Stepped(mesh) = &mut self.datapath {
             mesh.step(self.now);
         }
-        if let Some((pass, vector)) = self.leaving() {
-            self.accumulate(shared, &pass, vector);
+        if let Some(vector) = self.leaving() {
+            self.accumulate(shared, vector);
         }
-        if let Some(load) = self.load
+        if let Some(load) = &self.load
             && self.now + 1 == load.start + load.span
         {
             self.tiles_loaded = load.tile;
-            self.load = None;
             load.ending.end(shared, cycle);
+            self.load = None;
         }
         // A pass that is shorter than the least still holds its place until that is over.
         while let Some(pass) = self.passes.front()
@@ -461,7 +463,8 @@ impl<'p> Array<'p> {
         self.now += 1;
     }
 
-    fn enter_vector(&mut self, shared: &mut Shared<'_>, pass: &Pass, vector: u64) {
+    fn enter_vector(&mut self, shared: &mut Shared<'_>, vector: u64) {
+        let Some(pass) = self.passes.back() else { return };
         let rows = u64::from(pass.rows);
         let memory = shared.sram(pass.place);
         let address = pass.stream + vector * pass.stream_stride;
@@ -483,7 +486,7 @@ impl<'p> Array<'p> {
     }
 
     fn load_row(&mut self, shared: &mut Shared<'_>, row: u64) {
-        let Some(load) = self.load else { return };
+        let Some(load) = &self.load else { return };
         let cols = u64::from(load.cols);
         let address = load.address + row * load.stride;
         let memory = shared.sram(load.place);
@@ -504,7 +507,8 @@ impl<'p> Array<'p> {
         shared.accounts.traffic(tag).scratchpad.weight.read += cols;
     }
 
-    fn accumulate(&mut self, shared: &mut Shared<'_>, pass: &Pass, vector: u64) {
+    fn accumulate(&mut self, shared: &mut Shared<'_>, vector: u64) {
+        let Some(pass) = self.passes.front() else { return };
         let width = self.element_bytes;
         let address = pass.result + vector * pass.result_stride;
         let bytes = u64::from(pass.cols) * width;
@@ -608,8 +612,8 @@ pub(super) fn rows_touched(first: u64, last: u64) -> u64 {
     last - first + 1
 }
 
-fn push_rows(claims: &mut Vec<Claim>, shared: &mut Shared<'_>, place: Place, address: u64, bytes: u64, update: bool) {
-    let memory = shared.sram(place);
+fn push_rows(claims: &mut Vec<Claim>, shared: &Shared<'_>, place: Place, address: u64, bytes: u64, update: bool) {
+    let memory = shared.sram_ref(place);
     for row in memory.row_of(address)..=memory.row_of(address + bytes - 1) {
         claims.push(Claim { place, row, update });
     }
