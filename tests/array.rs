@@ -4,6 +4,7 @@
 //! out of the accumulator by DMA, must be the products. The longer run: `PROPTEST_CASES=20000 cargo test --release --test array`.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::cast_possible_truncation, reason = "sizes here are small")]
 
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -207,7 +208,9 @@ impl Case {
     fn run(&self) -> (Run, u64, Vec<i64>) {
         let chip = self.chip();
         let (program, sums) = self.program(&mut ChaCha8Rng::seed_from_u64(self.seed));
-        let run = Machine::new(&chip, &chip.formats()[0], &program).unwrap().run(&[], Engine::Stepped).unwrap();
+        let machine = Machine::new(&chip, &chip.formats()[0], &program).unwrap();
+        let run = machine.run(&[], Engine::Stepped).unwrap();
+        assert_eq!(machine.run(&[], Engine::Wavefront).unwrap(), run, "both drives agree in outputs, cycles, counts and stalls");
         (run, self.cycles(&chip), sums)
     }
 }

@@ -8,7 +8,6 @@ use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account
 use crate::mapping::{StageBound, WeightStart, lower_bounds};
 use crate::network::{Layer, Op};
 use crate::report::{ChipSummary, LayerSummary, MetricValues, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
-use crate::sim::Engine;
 use crate::units::Cycles;
 use std::collections::BTreeMap;
 
@@ -48,9 +47,7 @@ pub(super) fn summarize(
             WeightStart::Cold => WeightsAt::Cold,
             WeightStart::Resident => WeightsAt::Resident,
         },
-        engine: match options.engine {
-            Engine::Stepped => "stepped".to_string(),
-        },
+        engine: options.engine.name().to_string(),
         samples,
         total_cycles: total_cycles.get(),
         cycles_per_sample: ratio(total_cycles.as_f64(), samples as f64),

@@ -192,6 +192,9 @@ impl Shape {
                 if c.vectors == 0 {
                     return Err(Problem::Text("compute streams no vector".to_string()));
                 }
+                if i8::try_from(c.zero_point).is_err() {
+                    return Err(Problem::Text(format!("subtracts a zero point of {}, which is no int8", c.zero_point)));
+                }
             }
             Operation::Requantize(r) => {
                 known(r.place)?;

@@ -139,6 +139,43 @@ impl<'p> Engine<'p> {
         None
     }
 
+    /// The first cycle, from `next` on, in which a tick would do anything but repeat this one's account; `None` if only a token, or the
+    /// bus, can wake the engine.
+    pub(super) fn next_event(&self, shared: &Shared<'_>, bus: &Bus, next: u64) -> Option<u64> {
+        let room = self.flights.len() < self.outstanding;
+        if self.queue.head().is_some() && room && self.queue.missing(shared).is_none() {
+            return Some(next);
+        }
+        let flight = self.flights.front()?;
+        if flight.ready > next {
+            return Some(flight.ready);
+        }
+        if flight.needs_bus() && bus.holder != Some(self.number) {
+            return bus.holder.is_none().then_some(next);
+        }
+        Some(next + flight.beats_to_next_piece(shared, bus.rate))
+    }
+
+    /// Lets `cycles` cycles pass in which nothing happens but the account of the last one.
+    pub(super) fn skip(&mut self, shared: &Shared<'_>, bus: &Bus, next: u64, cycles: u64) {
+        let blocked = self.queue.blocked(shared);
+        let Some(flight) = self.flights.front_mut() else {
+            match blocked {
+                Some(reason) => self.cycles.stall(reason, cycles),
+                None => self.cycles.idle += cycles,
+            }
+            return;
+        };
+        if flight.ready > next {
+            self.cycles.stall(StallReason::DramLatency, cycles);
+        } else if flight.needs_bus() && bus.holder != Some(self.number) {
+            self.cycles.stall(StallReason::DramBandwidth, cycles);
+        } else {
+            flight.beats += cycles;
+            self.cycles.busy += cycles;
+        }
+    }
+
     /// One cycle of the machine, after the bus was given out.
     pub(super) fn tick(&mut self, shared: &mut Shared<'_>, bus: &mut Bus, blocked: Option<StallReason>, cycle: u64) -> Did {
         let Some(flight) = self.flights.front_mut() else {
@@ -218,8 +255,8 @@ impl Flight {
     }
 
     /// Bytes of the next piece: up to the end of the transfer's row or of the memory's row.
-    fn piece(&self, shared: &mut Shared<'_>) -> u64 {
-        let port = shared.sram(self.place).port();
+    fn piece(&self, shared: &Shared<'_>) -> u64 {
+        let port = shared.sram_ref(self.place).port();
         let address = self.local_address();
         (port - address % port).min(self.row_bytes - self.byte)
     }
@@ -228,9 +265,18 @@ impl Flight {
         self.local + self.row * self.local_stride + self.byte
     }
 
-    fn local_row(&self, shared: &mut Shared<'_>) -> u64 {
-        let address = self.local_address();
-        shared.sram(self.place).row_of(address)
+    fn local_row(&self, shared: &Shared<'_>) -> u64 {
+        shared.sram_ref(self.place).row_of(self.local_address())
+    }
+
+    /// Beats that pass before the one that completes the next piece.
+    fn beats_to_next_piece(&self, shared: &Shared<'_>, rate: BytesPerCycle) -> u64 {
+        if !self.needs_bus() {
+            return 0;
+        }
+        let piece_ends = self.row * self.row_bytes + self.byte + self.piece(shared);
+        // The first beat after which enough bytes have crossed.
+        rate.cycles_for(Bytes::new(piece_ends)).get().saturating_sub(self.beats + 1)
     }
 
     /// Copies the next piece and counts it.

@@ -19,6 +19,18 @@ use serde::{Deserialize, Serialize};
 pub enum Engine {
     /// Cycle by cycle, with every register of every PE.
     Stepped,
+    /// From event to event, with a pass's numbers computed at once. The same outputs, cycles, counts and stalls.
+    Wavefront,
+}
+
+impl Engine {
+    /// The name in reports and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stepped => "stepped",
+            Self::Wavefront => "wavefront",
+        }
+    }
 }
 
 /// A chip with a program loaded. Each [`Machine::run`] starts from an empty machine.
@@ -59,8 +71,10 @@ impl<'p> Machine<'p> {
     /// # Errors
     /// An input of the wrong size, or a deadlock, which a verified program does not have.
     pub fn run(&self, input: &[u8], engine: Engine) -> Result<Run, SimError> {
+        let state = State::new(self, input, engine)?;
         match engine {
-            Engine::Stepped => State::new(self, input)?.run(|_, _| ()),
+            Engine::Stepped => state.run(|_, _| ()),
+            Engine::Wavefront => state.run_by_events(),
         }
     }
 
@@ -71,7 +85,7 @@ impl<'p> Machine<'p> {
     pub fn run_watched(&self, input: &[u8], mut watch: impl FnMut(Tick, &[Account])) -> Result<Run, SimError> {
         let mut before = Vec::new();
         let mut accounts = Vec::new();
-        State::new(self, input)?.run(|cycle, state| {
+        State::new(self, input, Engine::Stepped)?.run(|cycle, state| {
             before.resize(2 + state.engines.len(), CycleCounts::default());
             accounts.clear();
             for (now, before) in state.cycles().zip(&mut before) {
@@ -93,7 +107,7 @@ struct State<'p> {
 }
 
 impl<'p> State<'p> {
-    fn new(machine: &Machine<'p>, input: &[u8]) -> Result<Self, SimError> {
+    fn new(machine: &Machine<'p>, input: &[u8], engine: Engine) -> Result<Self, SimError> {
         let (chip, parts) = (machine.chip, machine.program.parts());
         if input.len() as u64 != parts.input.bytes {
             return Err(SimError::InputSize { wanted: parts.input.bytes, given: input.len() as u64 });
@@ -124,7 +138,7 @@ impl<'p> State<'p> {
         let element_bytes = parts.accumulator_element_bytes;
         Ok(Self {
             shared,
-            array: Array::new(queue(UnitKind::Array, 0), chip, rule, element_bytes),
+            array: Array::new(queue(UnitKind::Array, 0), chip, rule, element_bytes, engine),
             vector: Vector::new(queue(UnitKind::Vector, 0), chip, element_bytes),
             engines: (0..chip.dma().engines).map(|index| DmaEngine::new(index as usize, queue(UnitKind::Dma, index), chip)).collect(),
             bus: Bus::new(chip),
@@ -141,6 +155,40 @@ impl<'p> State<'p> {
         Ok(self.finish(cycle))
     }
 
+    /// As [`State::run`], but cycles in which every unit would only repeat its account are passed over in one go.
+    fn run_by_events(mut self) -> Result<Run, SimError> {
+        let mut cycle = 0;
+        while !self.done() {
+            let posted = self.tick(cycle)?;
+            cycle += 1;
+            // A token that was just posted may wake anybody.
+            if !posted && !self.done() {
+                let event = self.next_event(cycle);
+                if event > cycle {
+                    self.skip(cycle, event - cycle);
+                    cycle = event;
+                }
+            }
+        }
+        Ok(self.finish(cycle))
+    }
+
+    /// The first cycle, from `next` on, in which any unit does something new; `next` itself where none ever would, so that the tick finds
+    /// the deadlock.
+    fn next_event(&self, next: u64) -> u64 {
+        let units = [self.array.next_event(&self.shared, next), self.vector.next_event(&self.shared, next)];
+        let engines = self.engines.iter().map(|engine| engine.next_event(&self.shared, &self.bus, next));
+        units.into_iter().chain(engines).flatten().min().unwrap_or(next)
+    }
+
+    fn skip(&mut self, next: u64, cycles: u64) {
+        self.array.skip(&self.shared, cycles);
+        self.vector.skip(&self.shared, cycles);
+        for engine in &mut self.engines {
+            engine.skip(&self.shared, &self.bus, next, cycles);
+        }
+    }
+
     /// Every unit's cycles, in the order of reports.
     fn cycles(&self) -> impl Iterator<Item = &CycleCounts> {
         [&self.array.cycles, &self.vector.cycles].into_iter().chain(self.engines.iter().map(|engine| &engine.cycles))
@@ -150,8 +198,8 @@ impl<'p> State<'p> {
         self.array.done() && self.vector.done() && self.engines.iter().all(DmaEngine::done)
     }
 
-    /// One cycle.
-    fn tick(&mut self, cycle: u64) -> Result<(), SimError> {
+    /// One cycle; tells whether a token was posted in it.
+    fn tick(&mut self, cycle: u64) -> Result<bool, SimError> {
         let array = self.array.tick(&mut self.shared, cycle);
         let vector = self.vector.tick(&mut self.shared, cycle);
         let mut moved = array == Did::Moved || vector == Did::Moved;
@@ -163,9 +211,10 @@ impl<'p> State<'p> {
         for (engine, blocked) in self.engines.iter_mut().zip(blocked) {
             moved |= engine.tick(&mut self.shared, &mut self.bus, blocked, cycle) == Did::Moved;
         }
-        moved |= self.shared.tokens.end_cycle();
+        let posted = self.shared.tokens.end_cycle();
+        moved |= posted;
         self.shared.accounts.end_cycle(cycle, &self.array.cycles);
-        if moved { Ok(()) } else { Err(SimError::Deadlock { cycle, waits: self.waits() }) }
+        if moved { Ok(posted) } else { Err(SimError::Deadlock { cycle, waits: self.waits() }) }
     }
 
     /// Who waits for what.

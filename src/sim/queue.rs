@@ -29,6 +29,17 @@ impl Shared<'_> {
     }
 }
 
+impl Shared<'_> {
+    /// The on-chip memory of a place, to look at.
+    pub(super) fn sram_ref(&self, place: Place) -> &Sram {
+        match place {
+            Place::Scratchpad(_, index) => &self.scratchpads[index as usize],
+            Place::Accumulator(_) => &self.accumulator,
+            Place::Dram => unreachable!("bug: the verifier lets only transfers name DRAM"),
+        }
+    }
+}
+
 /// The semaphores' tokens. A token that is posted in a cycle is seen in the next.
 #[derive(Debug)]
 pub(super) struct Tokens {

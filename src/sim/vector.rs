@@ -100,7 +100,7 @@ impl<'p> Vector<'p> {
             self.open_group(shared);
         }
         if self.work.is_none() {
-            return self.account_quiet(blocked);
+            return self.account_quiet(blocked, 1);
         }
         if self.starting > 0 {
             self.starting -= 1;
@@ -119,19 +119,50 @@ impl<'p> Vector<'p> {
         Did::Moved
     }
 
-    fn account_quiet(&mut self, blocked: Option<StallReason>) -> Did {
+    /// The account of cycles in which nothing is worked on.
+    fn account_quiet(&mut self, blocked: Option<StallReason>, cycles: u64) -> Did {
         if !self.next.is_empty() {
-            self.cycles.stall(StallReason::MemoryLatency, 1);
+            self.cycles.stall(StallReason::MemoryLatency, cycles);
             Did::Moved
         } else if let Some(reason) = blocked {
-            self.cycles.stall(reason, 1);
+            self.cycles.stall(reason, cycles);
             Did::Waits
         } else if self.queue.head().is_some() {
-            self.cycles.busy += 1;
+            self.cycles.busy += cycles;
             Did::Moved
         } else {
-            self.cycles.idle += 1;
+            self.cycles.idle += cycles;
             Did::Nothing
+        }
+    }
+
+    /// The first cycle, from `next` on, in which a tick would do anything but repeat this one's account; `None` if only a token can wake
+    /// the unit.
+    pub(super) fn next_event(&self, shared: &Shared<'_>, next: u64) -> Option<u64> {
+        let room = self.next.len() < self.ahead;
+        if self.queue.head().is_some() && room && self.queue.missing(shared).is_none() {
+            return Some(next);
+        }
+        match self.work {
+            None => self.next.front().map(|work| work.fetched.max(next)),
+            Some(_) if self.starting > 0 => Some(next + self.starting),
+            Some(_) if !self.claims.is_empty() => Some(next),
+            Some(_) => Some(next + self.left - 1),
+        }
+    }
+
+    /// Lets `cycles` cycles pass in which nothing happens but the account of the last one.
+    pub(super) fn skip(&mut self, shared: &Shared<'_>, cycles: u64) {
+        if self.work.is_none() {
+            let blocked = self.queue.blocked(shared);
+            self.account_quiet(blocked, cycles);
+        } else {
+            self.cycles.busy += cycles;
+            if self.starting > 0 {
+                self.starting -= cycles;
+            } else {
+                self.left -= cycles;
+            }
         }
     }
 

@@ -57,8 +57,8 @@ struct Swap {
 }
 
 impl Mesh {
-    /// An array without weights. A tile takes at least `cycles_per_tile`.
-    pub(super) fn new(shape: Shape, cycles_per_tile: usize) -> Self {
+    /// An array without weights, and room for as many `tiles` as may be under way.
+    pub(super) fn new(shape: Shape, tiles: usize) -> Self {
         let window = 1 + usize::try_from(shape.tail(shape.rows, shape.cols)).expect("bug: an array's tail is checked to be short");
         let stream_length = 4 * window + 256;
         let wave_count = shape.row_hop * (shape.rows - 1) + shape.col_hop * (shape.cols - 1) + 1;
@@ -71,7 +71,7 @@ impl Mesh {
             window,
             waves: vec![0.0; wave_count * shape.cols],
             wave_count,
-            tiles: vec![vec![0.0; shape.rows * shape.cols]; window / cycles_per_tile.max(1) + 3],
+            tiles: vec![vec![0.0; shape.rows * shape.cols]; tiles],
             swaps: VecDeque::with_capacity(window + 2),
         }
     }

@@ -5,14 +5,17 @@
 //! ahead of the data, so that a memory's latency is paid only where nothing was under way to hide it.
 
 mod mesh;
+mod products;
 
 use super::memory::{load_sum, store_sum};
+use super::machine::Engine;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::{Chip, Dataflow, Extent, Overlap, StationaryTiming};
 use crate::counts::{CycleCounts, StallReason};
 use crate::numerics::AccumulateRule;
 use crate::program::{Compute, Operation, Place, Preload};
 use mesh::{Mesh, Shape};
+use products::Products;
 use std::collections::VecDeque;
 
 /// Bits of an activation register: eight and a sign, since the edge has subtracted the zero point.
@@ -53,7 +56,7 @@ struct Pass {
     vectors: u64,
     rows: u32,
     cols: u32,
-    zero_point: f32,
+    zero_point: i16,
     fetched: u64,
     tile: u64,
     /// Cycles from its first vector to the first of the next pass, at least.
@@ -63,6 +66,15 @@ struct Pass {
     start: u64,
     /// Whether it is the first that streams past its tile.
     swaps: bool,
+}
+
+/// How the array's numbers come about.
+#[derive(Debug)]
+enum Datapath {
+    /// Every register of every PE moves in every cycle.
+    Stepped(Mesh),
+    /// A pass's sums are computed when the last one comes out.
+    Wavefront(Products),
 }
 
 /// A row of a memory that the array must have before its clock moves on.
@@ -84,7 +96,7 @@ pub(super) struct Array<'p> {
     psum_bits: u64,
     /// Latency of each scratchpad.
     latency: Vec<u64>,
-    mesh: Mesh,
+    datapath: Datapath,
     /// The array's own cycle.
     now: u64,
     /// Tiles whose rows are on their way from the memory, in order.
@@ -110,7 +122,7 @@ pub(super) struct Array<'p> {
 }
 
 impl<'p> Array<'p> {
-    pub(super) fn new(queue: Queue<'p>, chip: &Chip, rule: AccumulateRule, element_bytes: u64) -> Self {
+    pub(super) fn new(queue: Queue<'p>, chip: &Chip, rule: AccumulateRule, element_bytes: u64, engine: Engine) -> Self {
         let array = chip.array();
         let Dataflow::WeightStationary(timing) = array.dataflows[0] else {
             unreachable!("bug: a dataflow other than weight stationary should have been refused by chip::check");
@@ -126,6 +138,9 @@ impl<'p> Array<'p> {
             Extent::Physical => timing.load.resolve(array.rows, array.cols).max(timing.min_pass_cycles),
             Extent::Used => timing.min_pass_cycles,
         };
+        // A tile is in use from its load until its last vector has left; loads start at least this many cycles apart.
+        let in_flight = super::memory::size(shape.tail(shape.rows, shape.cols) + 1);
+        let tiles = in_flight / (least as usize).max(1) + 3;
         let latency: Vec<u64> = chip.scratchpads().iter().map(|pad| pad.latency.get()).collect();
         let ahead = super::memory::size(latency.iter().copied().max().unwrap_or(0)) + 2;
         Self {
@@ -137,7 +152,10 @@ impl<'p> Array<'p> {
             element_bytes,
             psum_bits: u64::from(rule.bits),
             latency,
-            mesh: Mesh::new(shape, least as usize),
+            datapath: match engine {
+                Engine::Stepped => Datapath::Stepped(Mesh::new(shape, tiles)),
+                Engine::Wavefront => Datapath::Wavefront(Products::new(shape.rows, shape.cols, tiles)),
+            },
             now: 0,
             next_loads: VecDeque::with_capacity(ahead),
             load: None,
@@ -177,7 +195,7 @@ impl<'p> Array<'p> {
         if !self.open {
             self.start(cycle);
             if self.quiet() {
-                return self.account_quiet(blocked);
+                return self.account_quiet(blocked, 1);
             }
             self.claim(shared);
             self.open = true;
@@ -191,23 +209,23 @@ impl<'p> Array<'p> {
         Did::Moved
     }
 
-    /// The account of a cycle in which nothing moves in the array.
-    fn account_quiet(&mut self, blocked: Option<StallReason>) -> Did {
+    /// The account of cycles in which nothing moves in the array.
+    fn account_quiet(&mut self, blocked: Option<StallReason>, cycles: u64) -> Did {
         if !self.next_loads.is_empty() || !self.next_passes.is_empty() {
             // With the array empty, a command that has started and not entered can only wait for its first row.
-            self.cycles.stall(StallReason::MemoryLatency, 1);
+            self.cycles.stall(StallReason::MemoryLatency, cycles);
             return Did::Moved;
         }
         if let Some(reason) = blocked {
-            self.cycles.stall(reason, 1);
+            self.cycles.stall(reason, cycles);
             return Did::Waits;
         }
         if self.queue.head().is_some() {
             // A fence started and ended in this cycle.
-            self.cycles.busy += 1;
+            self.cycles.busy += cycles;
             return Did::Moved;
         }
-        self.cycles.idle += 1;
+        self.cycles.idle += cycles;
         Did::Nothing
     }
 
@@ -290,7 +308,7 @@ impl<'p> Array<'p> {
             vectors: u64::from(compute.vectors),
             rows: compute.rows,
             cols: compute.cols,
-            zero_point: compute.zero_point as f32,
+            zero_point: i16::try_from(compute.zero_point).expect("bug: the verifier lets zero points be of eight bits"),
             fetched: cycle + self.latency_of(compute.place),
             tile: self.tiles_issued,
             length: u64::from(compute.vectors.max(self.timing.min_pass_cycles)),
@@ -320,8 +338,10 @@ impl<'p> Array<'p> {
                 self.next_passes.pop_front();
                 self.passes_started += 1;
                 self.free_from = self.now + pass.length;
-                if pass.swaps {
-                    self.mesh.swap(pass.tile, self.now);
+                if pass.swaps
+                    && let Datapath::Stepped(mesh) = &mut self.datapath
+                {
+                    mesh.swap(pass.tile, self.now);
                 }
                 self.passes.push_back(Pass { start: self.now, ..pass });
             }
@@ -329,14 +349,22 @@ impl<'p> Array<'p> {
         if let Some(load) = self.next_loads.front().copied()
             && self.load.is_none()
         {
-            let pipelined = self.timing.overlap == Overlap::Pipelined && self.timing.stationary_buffers == 2;
-            let passed = if pipelined { self.passes_started } else { self.passes_done };
-            if passed >= load.passes_before && load.fetched <= cycle {
+            if self.may_load(&load) && load.fetched <= cycle {
                 self.next_loads.pop_front();
-                self.mesh.open_tile(load.tile);
+                match &mut self.datapath {
+                    Datapath::Stepped(mesh) => mesh.open_tile(load.tile),
+                    Datapath::Wavefront(products) => products.open_tile(load.tile),
+                }
                 self.load = Some(Load { start: self.now, ..load });
             }
         }
+    }
+
+    /// Whether the passes before a tile let it load: with two buffers once they have started, else once they have drained.
+    fn may_load(&self, load: &Load) -> bool {
+        let beside = self.timing.overlap == Overlap::Pipelined && self.timing.stationary_buffers == 2;
+        let passed = if beside { self.passes_started } else { self.passes_done };
+        passed >= load.passes_before
     }
 
     /// The pass that gives a vector in the array's cycle, and which.
@@ -400,14 +428,18 @@ impl<'p> Array<'p> {
     /// One cycle of the array's clock: data enters, every PE works, sums leave.
     fn advance(&mut self, shared: &mut Shared<'_>, cycle: u64) {
         self.open = false;
-        self.mesh.enter();
+        if let Datapath::Stepped(mesh) = &mut self.datapath {
+            mesh.enter();
+        }
         if let Some((pass, vector)) = self.entering() {
             self.enter_vector(shared, &pass, vector);
         }
         for row in self.loading() {
             self.load_row(shared, row);
         }
-        self.mesh.step(self.now);
+        if let Datapath::Stepped(mesh) = &mut self.datapath {
+            mesh.step(self.now);
+        }
         if let Some((pass, vector)) = self.leaving() {
             self.accumulate(shared, &pass, vector);
         }
@@ -433,9 +465,10 @@ impl<'p> Array<'p> {
         let rows = u64::from(pass.rows);
         let memory = shared.sram(pass.place);
         let address = pass.stream + vector * pass.stream_stride;
-        let bytes = memory.read(address, rows);
-        for (row, byte) in bytes.iter().enumerate() {
-            self.mesh.element(row, f32::from(i8::from_le_bytes([*byte])) - pass.zero_point);
+        if let Datapath::Stepped(mesh) = &mut self.datapath {
+            for (row, byte) in memory.read(address, rows).iter().enumerate() {
+                mesh.element(row, f32::from(i16::from(i8::from_le_bytes([*byte])) - pass.zero_point));
+            }
         }
         let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + rows - 1));
         let tag = pass.ending.tag;
@@ -456,8 +489,13 @@ impl<'p> Array<'p> {
         let memory = shared.sram(load.place);
         let bytes = memory.read(address, cols);
         let index = usize::try_from(row).expect("bug: a tile has no more rows than the array");
-        for (weight, byte) in self.mesh.tile_row(load.tile, index).iter_mut().zip(bytes) {
-            *weight = f32::from(i8::from_le_bytes([*byte]));
+        match &mut self.datapath {
+            Datapath::Stepped(mesh) => {
+                for (weight, byte) in mesh.tile_row(load.tile, index).iter_mut().zip(bytes) {
+                    *weight = f32::from(i8::from_le_bytes([*byte]));
+                }
+            }
+            Datapath::Wavefront(products) => products.load_row(load.tile, index, bytes),
         }
         let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + cols - 1));
         let tag = load.ending.tag;
@@ -467,16 +505,40 @@ impl<'p> Array<'p> {
     }
 
     fn accumulate(&mut self, shared: &mut Shared<'_>, pass: &Pass, vector: u64) {
-        let (cols, width) = (pass.cols as usize, self.element_bytes);
+        let width = self.element_bytes;
         let address = pass.result + vector * pass.result_stride;
         let bytes = u64::from(pass.cols) * width;
         let memory = &mut shared.accumulator;
         let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + bytes - 1));
-        let entered = pass.start + vector;
-        for (col, held) in (0..cols).zip(memory.write(address, bytes).chunks_exact_mut(super::memory::size(width))) {
-            #[expect(clippy::cast_possible_truncation, reason = "a sum inside a pass is whole and below 2^24")]
-            let addend = self.mesh.sum(entered, col) as i64;
-            store_sum(held, self.rule.update(load_sum(held), addend));
+        let rule = self.rule;
+        let add = |held: &mut [u8], addend: i64| store_sum(held, rule.update(load_sum(held), addend));
+        let element = super::memory::size(width);
+        match &mut self.datapath {
+            Datapath::Stepped(mesh) => {
+                let entered = pass.start + vector;
+                for (col, held) in memory.write(address, bytes).chunks_exact_mut(element).enumerate() {
+                    #[expect(clippy::cast_possible_truncation, reason = "a sum inside a pass is whole and below 2^24")]
+                    let addend = mesh.sum(entered, col) as i64;
+                    add(held, addend);
+                }
+            }
+            Datapath::Wavefront(products) if vector + 1 == pass.vectors => {
+                let size = (pass.rows as usize, pass.cols as usize);
+                let (scratchpads, accumulator) = (&shared.scratchpads, &mut shared.accumulator);
+                let streamed = &scratchpads[scratchpad_index(pass.place)];
+                products.pass(
+                    pass.tile,
+                    size,
+                    pass.vectors,
+                    pass.zero_point,
+                    |vector, take| take(streamed.read(pass.stream + vector * pass.stream_stride, u64::from(pass.rows))),
+                    |vector, sums| {
+                        let row = accumulator.write(pass.result + vector * pass.result_stride, bytes);
+                        row.chunks_exact_mut(element).zip(sums).for_each(|(held, sum)| add(held, i64::from(*sum)));
+                    },
+                );
+            }
+            Datapath::Wavefront(_) => {}
         }
         let actions = shared.accounts.actions(pass.ending.tag);
         actions.accumulator_reads += port_rows;
@@ -484,6 +546,56 @@ impl<'p> Array<'p> {
         let psum = &mut shared.accounts.traffic(pass.ending.tag).accumulator.psum;
         psum.read += bytes;
         psum.write += bytes;
+    }
+
+    /// The first cycle, from `next` on, in which a tick would do anything but repeat this one's account; `None` if only a token can wake
+    /// the array.
+    pub(super) fn next_event(&self, shared: &Shared<'_>, next: u64) -> Option<u64> {
+        if !self.claims.is_empty() || self.can_issue(shared) {
+            return Some(next);
+        }
+        if self.load.is_some() || self.entering().is_some() {
+            return Some(next);
+        }
+        // What is left is to drain, and to wait for what comes next: a sum or the end of the oldest pass, the next pass, the next tile.
+        let oldest = self.passes.front().map(|pass| match (pass.start + pass.tail).checked_sub(self.now) {
+            Some(wait) => next + wait,
+            None if self.leaving().is_some() => next,
+            None => next + (pass.start + pass.length + pass.tail - 1 - self.now),
+        });
+        let pass = self.next_passes.front().map(|pass| pass.fetched.max(next + self.free_from.saturating_sub(self.now)));
+        let load = self.next_loads.front().filter(|load| self.may_load(load)).map(|load| load.fetched.max(next));
+        oldest.into_iter().chain(pass).chain(load).min()
+    }
+
+    /// Lets `cycles` cycles pass in which nothing happens but the account of the last one.
+    pub(super) fn skip(&mut self, shared: &Shared<'_>, cycles: u64) {
+        if self.quiet() {
+            let blocked = self.queue.blocked(shared);
+            self.account_quiet(blocked, cycles);
+        } else {
+            self.cycles.busy += cycles;
+            self.now += cycles;
+        }
+    }
+
+    /// Whether a command would start in the next cycle.
+    fn can_issue(&self, shared: &Shared<'_>) -> bool {
+        self.queue.head().is_some_and(|command| {
+            let room = match &command.operation {
+                Operation::Preload(_) => self.next_loads.len() < self.ahead,
+                Operation::Compute(_) => self.next_passes.len() < self.ahead,
+                _ => true,
+            };
+            room && self.queue.missing(shared).is_none()
+        })
+    }
+}
+
+fn scratchpad_index(place: Place) -> usize {
+    match place {
+        Place::Scratchpad(_, index) => index as usize,
+        Place::Accumulator(_) | Place::Dram => unreachable!("bug: the verifier lets vectors stream from scratchpads only"),
     }
 }
 
