@@ -185,8 +185,8 @@ fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
 
 /// A bar on a terminal, nothing where standard error is piped.
 fn progress_bar(samples: u64, batch: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} batches, {per_sec}, {eta} left")
-        .expect("bug: the template is a constant that parses");
+    let style =
+        ProgressStyle::with_template("{bar:40} {pos}/{len} batches, {eta} left").expect("bug: the template is a constant that parses");
     ProgressBar::new(samples.div_ceil(batch.max(1))).with_style(style)
 }
 
