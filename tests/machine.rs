@@ -48,7 +48,7 @@ struct Checked {
     run: Run,
     mapping: mapping::Mapping,
     program: Program,
-    bound: u64,
+    bounds: mapping::Bounds,
 }
 
 fn run_and_compare(network: &Network, chip: &Chip, batch: u64, start: WeightStart, seed: u64) -> Result<Checked, MappingError> {
@@ -66,8 +66,8 @@ fn run_and_compare(network: &Network, chip: &Chip, batch: u64, start: WeightStar
     let golden = integer::run(network, &chip.arithmetic(format), inputs).unwrap();
     let expected: Vec<u8> = golden.layer(network.logits().id).unwrap().iter().map(|y| i8::try_from(*y).unwrap().to_le_bytes()[0]).collect();
     assert_eq!(run.output, expected);
-    let bound = mapping::lower_bounds(&mapping, chip).iter().map(|bound| bound.cycles.get()).sum();
-    Ok(Checked { run, mapping, program, bound })
+    let bounds = mapping::lower_bounds(&mapping, chip);
+    Ok(Checked { run, mapping, program, bounds })
 }
 
 fn sum_of(run: &Run) -> (ActionCounts, TrafficBytes) {
@@ -81,7 +81,7 @@ fn sum_of(run: &Run) -> (ActionCounts, TrafficBytes) {
 
 /// What holds for any run, whatever the chip.
 fn check_laws(network: &Network, checked: &Checked, batch: u64, start: WeightStart) {
-    let Checked { run, mapping, program, bound } = checked;
+    let Checked { run, mapping, program, bounds } = checked;
     let total = run.total_cycles.get();
     for unit in &run.units {
         assert_eq!(unit.cycles.total(), total, "{} accounts for every cycle once", unit.unit);
@@ -91,7 +91,10 @@ fn check_laws(network: &Network, checked: &Checked, batch: u64, start: WeightSta
         assert_eq!(stage.array.total(), stage.window.get());
         assert!(stage.first_tick <= stage.last_tick && stage.last_tick.get() < total);
     }
-    assert!(*bound <= total, "{bound} is a lower bound of {total}");
+    assert!(bounds.program <= run.total_cycles, "{} are a lower bound of {}", bounds.program, run.total_cycles);
+    for (stage, bound) in run.stages.iter().zip(&bounds.stages) {
+        assert!(bound.cycles <= stage.window, "{} are a lower bound of a window of {}", bound.cycles, stage.window);
+    }
     let (actions, traffic) = sum_of(run);
     assert_eq!(actions.macs, batch * network.macs(), "useful MACs are the network's");
     // Compulsory traffic: inputs and biases in, outputs out, weights in where they are not on the chip.

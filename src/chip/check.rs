@@ -170,20 +170,7 @@ fn operands_have_one_home(reader: &mut Reader, root: &Node, pads: &[Option<Scrat
 fn energies_are_complete(reader: &mut Reader, root: &Node, draft: &Draft) {
     let (Some(EnergySource::Listed(entries)), Some(array)) = (&draft.energy, &draft.array) else { return };
     let (Some(formats), Some(gating)) = (draft.formats.iter().cloned().collect::<Option<Vec<_>>>(), array.zero_gating) else { return };
-    let mut wanted: Vec<Action> =
-        formats.iter().map(|format| Action::Mac { weight: format.weight, activation: format.activation }).collect();
-    wanted.extend(gating.then_some(Action::GatedMac));
-    wanted.extend([Action::RegisterBit, Action::ZeroPointSubtract]);
-    wanted.extend((0..draft.scratchpads.len()).flat_map(|index| [Action::ScratchpadRead(index), Action::ScratchpadWrite(index)]));
-    wanted.extend([
-        Action::AccumulatorRead,
-        Action::AccumulatorWrite,
-        Action::DramReadByte,
-        Action::DramWriteByte,
-        Action::VectorOperation,
-        Action::PeClock,
-        Action::LeakageMicrosecond,
-    ]);
+    let wanted = Action::all(&formats, gating, draft.scratchpads.len());
     let listed: Vec<Action> = entries.iter().map(|entry| entry.action).collect();
     complete(reader, root, ("energy", "action", "an action"), &wanted, &listed, written_action);
     for (format, index) in formats.iter().zip(0..) {

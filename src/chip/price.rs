@@ -2,6 +2,7 @@
 //!
 //! Not here: the shipped tables and what a run costs (`energy`).
 
+use super::chip::Format;
 use crate::numerics::Dtype;
 use serde::Serialize;
 
@@ -93,6 +94,25 @@ pub enum Action {
     PeClock,
     /// A microsecond of leakage of the on-chip memories: its cost is in pJ a microsecond.
     LeakageMicrosecond,
+}
+
+impl Action {
+    /// Every action that a chip can do which multiplies `formats`, gates zeros or not, and has this many scratchpads, in the order of tables.
+    pub fn all(formats: &[Format], zero_gating: bool, scratchpads: usize) -> Vec<Self> {
+        let macs = formats.iter().map(|format| Self::Mac { weight: format.weight, activation: format.activation });
+        let array = zero_gating.then_some(Self::GatedMac).into_iter().chain([Self::RegisterBit, Self::ZeroPointSubtract]);
+        let pads = (0..scratchpads).flat_map(|pad| [Self::ScratchpadRead(pad), Self::ScratchpadWrite(pad)]);
+        let rest = [
+            Self::AccumulatorRead,
+            Self::AccumulatorWrite,
+            Self::DramReadByte,
+            Self::DramWriteByte,
+            Self::VectorOperation,
+            Self::PeClock,
+            Self::LeakageMicrosecond,
+        ];
+        macs.chain(array).chain(pads).chain(rest).collect()
+    }
 }
 
 /// What an action costs, and how that is known.

@@ -52,19 +52,7 @@ impl ChipParts<'_> {
 
     /// Every action that this chip can do, in the order of tables.
     pub fn actions(&self) -> Vec<Action> {
-        let macs = self.formats.iter().map(|format| Action::Mac { weight: format.weight, activation: format.activation });
-        let array = [Action::GatedMac, Action::RegisterBit, Action::ZeroPointSubtract];
-        let pads = (0..self.scratchpads.len()).flat_map(|pad| [Action::ScratchpadRead(pad), Action::ScratchpadWrite(pad)]);
-        let rest = [
-            Action::AccumulatorRead,
-            Action::AccumulatorWrite,
-            Action::DramReadByte,
-            Action::DramWriteByte,
-            Action::VectorOperation,
-            Action::PeClock,
-            Action::LeakageMicrosecond,
-        ];
-        macs.chain(array).chain(pads).chain(rest).collect()
+        Action::all(self.formats, self.array.zero_gating, self.scratchpads.len())
     }
 
     /// Every part of this chip that takes area, in the order of tables.
@@ -110,7 +98,7 @@ pub(super) mod fixture {
     pub(in crate::energy) fn small() -> Parts {
         Parts {
             technology: Technology { node_nm: 45, supply_v: 0.9, sram_cell: SramCell::LSTP },
-            array: Array { rows: 16, cols: 16, dataflows: vec![], zero_gating: false, sparsity: Sparsity::Dense },
+            array: Array { rows: 16, cols: 16, dataflows: vec![], zero_gating: true, sparsity: Sparsity::Dense },
             formats: vec![format(Dtype::Int8, 1)],
             scratchpads: vec![Scratchpad {
                 role: ScratchpadRole::Shared,

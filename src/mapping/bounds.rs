@@ -1,8 +1,8 @@
 //! The closed forms: cycles that a mapping takes at least, whatever the order of events, and the share of the array that it fills.
 //!
-//! A stage ends no sooner than the array's passes up to it allow, nor than the bytes up to it can cross DRAM's bus, nor than the vector
-//! unit can do its elements. Each of the three is summed over the stages up to this one; the greatest bounds the end of the stage, and
-//! the difference to the stage before is the stage's row. So the rows sum to the bound of the whole program.
+//! The program: it ends no sooner than the array's passes allow, nor than all bytes can cross DRAM's bus, nor than the vector unit can do
+//! all elements. A stage's window (from the end of the stage before): a stage reads what the one before has yielded, so all of its passes,
+//! its vector work and its stores lie in its window, and those of its weights that no ring could hold before it began.
 
 use super::{Mapping, OutputBuffer, Stage, WeightBuffer};
 use crate::chip::{Chip, Dataflow, Extent, Overlap, StationaryTiming};
@@ -12,7 +12,7 @@ use crate::units::{Bytes, Cycles};
 /// What bounds one stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StageBound {
-    /// Cycles that the stage adds to the program at least.
+    /// Cycles of the stage's window at least.
     pub cycles: Cycles,
     /// Cycles that each resource needs for the stage alone.
     pub demand: Demand,
@@ -63,52 +63,100 @@ struct Passes {
     cycles: u64,
     /// The same without loads and drains.
     streaming: u64,
+    /// Cycles of the first tile's load, where `cycles` counts it.
+    first_load: u64,
     /// What the last pass of the stage takes less when no load follows it.
     last_slack: u64,
     /// Cycles from the end of the last pass to its last output.
     tail: u64,
 }
 
-/// Bounds of every stage of a mapping, cumulative as the module's page says.
-pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Vec<StageBound> {
+/// What bounds a program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bounds {
+    /// Cycles of the whole program at least. The stages' own bounds may sum to less, since what is fetched ahead counts in no window.
+    pub program: Cycles,
+    /// Every stage, in the order in which they run.
+    pub stages: Vec<StageBound>,
+}
+
+/// Bounds of a mapping and of each of its stages.
+pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     let array = chip.array();
     let Dataflow::WeightStationary(timing) = array.dataflows[0] else {
         unreachable!("bug: a dataflow other than weight stationary should have been refused by chip::check");
     };
     let pe_count = u64::from(array.rows) * u64::from(array.cols);
     let load = u64::from(timing.load.resolve(array.rows, array.cols));
-    let bus = chip.dram().bytes_per_cycle();
-    let engine = chip.dma().bytes_per_cycle;
-    let latency = chip.dram().latency().get();
-    // A serial pass counts its own load; pipelined ones overlap all but the first.
-    let mut array_cycles = if timing.overlap == Overlap::Pipelined && timing.stationary_buffers == 2 { load } else { 0 };
-    let (mut bus_bytes, mut load_bytes, mut vector_cycles, mut reached) = (0_u64, 0_u64, 0_u64, 0_u64);
-    let mut bounds = Vec::new();
+    let beside = timing.overlap == Overlap::Pipelined && timing.stationary_buffers == 2;
+    let ring_bytes = mapping.buffers().weight_ring_slots * mapping.buffers().weight_slot_bytes;
+    let mut sum = Traffic::default();
+    let (mut array_cycles, mut vector_cycles, mut program) = (if beside { load } else { 0 }, 0, 0);
+    let mut stages: Vec<StageBound> = Vec::new();
     for stage in mapping.stages() {
         let passes = passes(stage, timing, array.rows, array.cols);
-        let (fetched, stored) = traffic(stage, mapping);
-        bus_bytes += fetched + stored;
-        load_bytes += fetched;
+        let traffic = Traffic::of(stage, mapping);
         let vector = vector_work(stage, chip);
+        sum.add(traffic);
         vector_cycles += vector;
         let array_end = array_cycles + passes.cycles - passes.last_slack + passes.tail;
+        program = array_end.max(chip.dram().latency().get() + sum.cycles(chip)).max(vector_cycles);
         array_cycles += passes.cycles;
-        let dram_end = latency + bus.cycles_for(Bytes::new(bus_bytes)).get().max(engine.cycles_for(Bytes::new(load_bytes)).get());
-        let end = array_end.max(dram_end).max(vector_cycles).max(reached);
-        bounds.push(StageBound {
-            cycles: Cycles::new(end - reached),
-            demand: Demand {
-                array: passes.cycles,
-                streaming: passes.streaming,
-                dram: bus.cycles_for(Bytes::new(fetched + stored)).get().max(engine.cycles_for(Bytes::new(fetched)).get()),
-                vector,
-            },
+        // The first stage has no window before its own. Later ones may find weights in the ring, a bias in every block, and one tile loaded.
+        let first = stages.is_empty();
+        let own_traffic = Traffic {
+            weights: traffic.weights.saturating_sub(if first { 0 } else { ring_bytes }),
+            biases: if first { traffic.biases } else { 0 },
+            ..traffic
+        };
+        let loaded_before = if first || beside { 0 } else { passes.first_load };
+        let own_array = passes.cycles - passes.last_slack + passes.tail - loaded_before;
+        stages.push(StageBound {
+            cycles: Cycles::new(own_array.max(own_traffic.cycles(chip)).max(vector)),
+            demand: Demand { array: passes.cycles, streaming: passes.streaming, dram: traffic.cycles(chip), vector },
             passes: passes.count,
             mapping_efficiency: passes.filled as f64 / (passes.count * pe_count) as f64,
         });
-        reached = end;
     }
-    bounds
+    Bounds { program: Cycles::new(program), stages }
+}
+
+/// Bytes that cross DRAM's bus.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traffic {
+    weights: u64,
+    biases: u64,
+    input: u64,
+    output: u64,
+}
+
+impl Traffic {
+    /// What a stage fetches and stores.
+    fn of(stage: &Stage, mapping: &Mapping) -> Self {
+        let problem = &stage.problem;
+        let blocks = problem.vectors().div_ceil(stage.vector_tile());
+        let only_if = |so: bool, bytes: u64| if so { bytes } else { 0 };
+        Self {
+            weights: only_if(stage.weights == WeightBuffer::Fetched, blocks * problem.weight_bytes()),
+            biases: blocks * problem.channels() * mapping.buffers().accumulator_element_bytes,
+            input: only_if(matches!(stage.input, InputBuffer::Fetched { .. }), problem.vectors() * problem.reduction()),
+            output: only_if(matches!(stage.output, OutputBuffer::Stored { .. }), problem.vectors() * problem.channels()),
+        }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.weights += more.weights;
+        self.biases += more.biases;
+        self.input += more.input;
+        self.output += more.output;
+    }
+
+    /// Cycles of the bus for all of it, or of the engine that loads weights and biases, if that is slower.
+    fn cycles(self, chip: &Chip) -> u64 {
+        let loaded = self.weights + self.biases;
+        let bus = chip.dram().bytes_per_cycle().cycles_for(Bytes::new(loaded + self.input + self.output));
+        bus.max(chip.dma().bytes_per_cycle.cycles_for(Bytes::new(loaded))).get()
+    }
 }
 
 /// Sizes of the pieces that `size` is cut into, with how many there are of each: full ones, then a rest.
@@ -120,7 +168,7 @@ pub(crate) fn pieces(size: u64, tile: u64) -> impl Iterator<Item = (u64, u64)> {
 fn passes(stage: &Stage, timing: StationaryTiming, rows: u32, cols: u32) -> Passes {
     let problem = &stage.problem;
     let min = u64::from(timing.min_pass_cycles);
-    let mut sum = Passes { count: 0, filled: 0, cycles: 0, streaming: 0, last_slack: 0, tail: 0 };
+    let mut sum = Passes { count: 0, filled: 0, cycles: 0, streaming: 0, first_load: 0, last_slack: 0, tail: 0 };
     for (blocks, block) in pieces(problem.vectors(), stage.vector_tile()) {
         for (col_tiles, used_cols) in pieces(problem.channels(), u64::from(cols)) {
             for (row_tiles, used_rows) in pieces(problem.reduction(), u64::from(rows)) {
@@ -142,6 +190,9 @@ fn passes(stage: &Stage, timing: StationaryTiming, rows: u32, cols: u32) -> Pass
                     (Overlap::Pipelined, 1) => load + per_tile + tail,
                     (Overlap::Pipelined, _) => per_tile - last + last.max(load),
                 };
+                if sum.count == 0 {
+                    sum.first_load = load;
+                }
                 sum.count += tiles * count;
                 sum.filled += tiles * count * used_rows * used_cols;
                 sum.cycles += tiles * cycles;
@@ -156,17 +207,6 @@ fn passes(stage: &Stage, timing: StationaryTiming, rows: u32, cols: u32) -> Pass
 
 fn narrow(used: u64) -> u32 {
     u32::try_from(used).expect("bug: a pass fills no more rows or columns than the array has")
-}
-
-/// Bytes that a stage fetches from and stores to DRAM.
-fn traffic(stage: &Stage, mapping: &Mapping) -> (u64, u64) {
-    let problem = &stage.problem;
-    let blocks = problem.vectors().div_ceil(stage.vector_tile());
-    let weights = if stage.weights == WeightBuffer::Fetched { blocks * problem.weight_bytes() } else { 0 };
-    let biases = blocks * problem.channels() * mapping.buffers().accumulator_element_bytes;
-    let input = if matches!(stage.input, InputBuffer::Fetched { .. }) { problem.vectors() * problem.reduction() } else { 0 };
-    let output = if matches!(stage.output, OutputBuffer::Stored { .. }) { problem.vectors() * problem.channels() } else { 0 };
-    (weights + biases + input, output)
 }
 
 /// Cycles of the vector unit.

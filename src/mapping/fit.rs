@@ -160,6 +160,8 @@ struct Capacity<'c> {
     activation_field: String,
     shared: bool,
     accumulator_bytes: u64,
+    /// Bytes of one row in every bank of the accumulator: capacities are multiples of it.
+    accumulator_stripe: u64,
     buffers: Buffers,
 }
 
@@ -187,6 +189,7 @@ impl<'c> Capacity<'c> {
             activation_field: format!("scratchpads.{}.capacity", roles.activation),
             shared: roles.weight == roles.activation,
             accumulator_bytes: chip.accumulator().capacity.get(),
+            accumulator_stripe: u64::from(chip.accumulator().port_bytes) * u64::from(chip.accumulator().banks),
             buffers: Buffers {
                 weight_ring_address: 0,
                 weight_ring_slots: 0,
@@ -263,8 +266,9 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
     let stage_tiles: Vec<u64> = stages.iter().map(|stage| weight_tiles(&stage.problem, capacity.array)).collect();
     if start == WeightStart::Resident {
         for (index, tiles) in stage_tiles.iter().enumerate() {
-            let ring =
-                if stage_tiles[index + 1..].iter().sum::<u64>() + fetched_tiles(&weights[..index], &stage_tiles) == 0 { 0 } else { 2 };
+            // What is fetched all the same needs a ring that hides the latency of as many transfers as may be under way.
+            let others = stage_tiles[index + 1..].iter().sum::<u64>() + fetched_tiles(&weights[..index], &stage_tiles);
+            let ring = others.min(u64::from(chip.dma().outstanding) + 2);
             if next + (tiles + ring) * slot <= capacity.weight_pad.capacity.get() {
                 weights[index] = WeightBuffer::Resident { address: next };
                 next += tiles * slot;
@@ -312,7 +316,7 @@ fn vector_tile(stage: &Lowered, capacity: &Capacity<'_>) -> Result<u64, MappingE
             memory: "the accumulator".to_string(),
             field: "accumulator.capacity".to_string(),
             layer: stage.name.clone(),
-            needed: sums,
+            needed: round_up(sums, capacity.accumulator_stripe),
             why: format!("one vector of {} sums", capacity.array.cols),
             capacity: capacity.accumulator_bytes,
         });
@@ -344,23 +348,25 @@ fn vector_tile(stage: &Lowered, capacity: &Capacity<'_>) -> Result<u64, MappingE
         memory: "the activation scratchpad".to_string(),
         field: capacity.activation_field.clone(),
         layer: stage.name.clone(),
-        needed,
+        needed: round_up(needed, stripe(capacity.activation_pad)),
         why: format!("a vector of {} inputs and one of outputs", stage.problem.reduction()),
         capacity: capacity.activation_pad.capacity.get(),
     })
+}
+
+/// Bytes of one row in every bank: capacities are multiples of it.
+fn stripe(pad: &Scratchpad) -> u64 {
+    u64::from(pad.port_bytes) * u64::from(pad.banks)
 }
 
 fn too_small_for_weights(stage: &Lowered, capacity: &Capacity<'_>, activations: u64) -> MappingError {
     let tile = format!("a weight tile of {} x {}", capacity.array.rows, capacity.array.cols);
     let why = if activations == 0 { tile } else { format!("{tile}, a vector of {} inputs and one of outputs", stage.problem.reduction()) };
     MappingError::TooSmall {
-        memory: "the weight scratchpad".to_string(),
+        memory: if capacity.shared { "the scratchpad" } else { "the weight scratchpad" }.to_string(),
         field: capacity.weight_field.clone(),
         layer: stage.name.clone(),
-        needed: round_up(
-            capacity.buffers.weight_slot_bytes + activations,
-            u64::from(capacity.weight_pad.port_bytes * capacity.weight_pad.banks),
-        ),
+        needed: round_up(capacity.buffers.weight_slot_bytes + activations, stripe(capacity.weight_pad)),
         why,
         capacity: capacity.weight_pad.capacity.get(),
     }

@@ -11,7 +11,7 @@ mod nest;
 mod problem;
 
 pub(crate) use bounds::pieces;
-pub use bounds::{Demand, StageBound, lower_bounds};
+pub use bounds::{Bounds, Demand, StageBound, lower_bounds};
 pub use error::MappingError;
 pub use fit::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, map};
 pub use lower::{Lowered, lower};

@@ -24,7 +24,7 @@ pub(super) fn summarize(
     let samples = prepared.samples.labels.len() as u64;
     let bounds = lower_bounds(&prepared.mapping, chip);
     let energy = energy(prepared, totals)?;
-    let layers = layers(prepared, totals, numbers, &bounds, &energy);
+    let layers = layers(prepared, totals, numbers, &bounds.stages, &energy);
     let total_cycles = totals.first.total_cycles * programs;
     let mut traffic = TrafficBytes::default();
     totals.traffic.iter().for_each(|stage| traffic += *stage);
@@ -51,7 +51,7 @@ pub(super) fn summarize(
         samples,
         total_cycles: total_cycles.get(),
         cycles_per_sample: ratio(total_cycles.as_f64(), samples as f64),
-        cycles_lower_bound: programs * bounds.iter().map(|bound| bound.cycles.get()).sum::<u64>(),
+        cycles_lower_bound: programs * bounds.program.get(),
         latency_s: latency.get(),
         throughput_per_s: ratio(options.batch as f64, latency.get()),
         energy_pj: energy.total.get(),

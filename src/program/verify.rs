@@ -14,6 +14,9 @@ use std::collections::VecDeque;
 /// More commands than this (every iteration counted) are refused: the check would not end in reasonable time.
 const MAX_COMMANDS: u64 = 50_000_000;
 
+/// More pieces of one memory than this are refused: their history would not fit.
+const MAX_CELLS: usize = 1 << 27;
+
 /// Verifies a program; the result is how many commands carry each stage's tag.
 pub(super) fn verify(parts: &ProgramParts) -> Result<Vec<u64>, ProgramError> {
     let shape = Shape::check(parts)?;
@@ -25,8 +28,8 @@ pub(super) fn verify(parts: &ProgramParts) -> Result<Vec<u64>, ProgramError> {
 /// What a walk over the unexpanded program finds.
 struct Shape {
     commands_per_stage: Vec<u64>,
-    /// Bytes that every access of a memory is a multiple of.
-    granules: Vec<(Place, u64)>,
+    /// What is touched of each memory.
+    touched: Vec<Touched>,
     posters: Vec<Option<usize>>,
     waiters: Vec<Option<usize>>,
 }
@@ -36,7 +39,7 @@ impl Shape {
         let semaphores = parts.semaphores.len();
         let mut shape = Self {
             commands_per_stage: vec![0; parts.stages.len()],
-            granules: memories(parts).into_iter().map(|(place, _)| (place, 0)).collect(),
+            touched: memories(parts).into_iter().map(|(place, _)| Touched { place, granule: 0, end: 0 }).collect(),
             posters: vec![None; semaphores],
             waiters: vec![None; semaphores],
         };
@@ -59,8 +62,7 @@ impl Shape {
                 );
                 return Err(ProgramError::Command { unit: host(), command: 0, problem });
             }
-            shape.narrow(image.place, image.address);
-            shape.narrow(image.place, image.bytes.len() as u64);
+            shape.touch(image.place, [image.address, image.bytes.len() as u64], end.unwrap_or(size));
         }
         for region in [parts.input, parts.output] {
             if region.address.checked_add(region.bytes).is_none_or(|end| end > parts.memories.dram) {
@@ -68,8 +70,7 @@ impl Shape {
                     format!("{} bytes at {} are outside of the {} bytes of dram", region.bytes, region.address, parts.memories.dram);
                 return Err(ProgramError::Command { unit: host(), command: 0, problem });
             }
-            shape.narrow(Place::Dram, region.address);
-            shape.narrow(Place::Dram, region.bytes);
+            shape.touch(Place::Dram, [region.address, region.bytes], region.address + region.bytes);
         }
         Ok(shape)
     }
@@ -136,9 +137,8 @@ impl Shape {
             if end.is_none_or(|end| end > size) {
                 return Err(Problem::Bounds { place: region.place, first: region.address.base, end: end.unwrap_or(u64::MAX), size });
             }
-            for part in [region.address.granule(), if region.rows > 1 { region.stride } else { 0 }, region.row_bytes] {
-                self.narrow(region.place, part);
-            }
+            let stride = if region.rows > 1 { region.stride } else { 0 };
+            self.touch(region.place, [region.address.granule(), stride, region.row_bytes], end.unwrap_or(size));
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl Shape {
             Ok(())
         };
         let known = |place: Place| {
-            if self.granules.iter().any(|(known, _)| *known == place) {
+            if self.touched.iter().any(|touched| touched.place == place) {
                 Ok(())
             } else {
                 Err(Problem::Text(format!("{name} names {place}, which the program has not")))
@@ -219,11 +219,22 @@ impl Shape {
         Ok(())
     }
 
-    fn narrow(&mut self, place: Place, part: u64) {
-        if let Some((_, granule)) = self.granules.iter_mut().find(|(known, _)| *known == place) {
-            *granule = gcd(*granule, part);
+    /// Notes an access that is made of these parts and ends here.
+    fn touch<const N: usize>(&mut self, place: Place, parts: [u64; N], end: u64) {
+        if let Some(touched) = self.touched.iter_mut().find(|touched| touched.place == place) {
+            touched.granule = parts.into_iter().fold(touched.granule, gcd);
+            touched.end = touched.end.max(end);
         }
     }
+}
+
+/// What a program touches of a memory.
+struct Touched {
+    place: Place,
+    /// Bytes that every access is a multiple of.
+    granule: u64,
+    /// One past the last byte.
+    end: u64,
 }
 
 /// A fault in one command, before it is known where.
@@ -294,14 +305,19 @@ impl<'p> Game<'p> {
     fn new(parts: &'p ProgramParts, shape: &'p Shape) -> Result<Self, ProgramError> {
         let threads = 2 * parts.queues.len();
         let mut memories = Vec::new();
-        for ((place, size), (_, granule)) in self::memories(parts).into_iter().zip(&shape.granules) {
-            let granule = if *granule == 0 { size.max(1) } else { *granule };
-            let cells = usize::try_from(size.div_ceil(granule)).ok().filter(|cells| *cells <= 1 << 31);
+        for Touched { place, granule, end } in &shape.touched {
+            let granule = (*granule).max(1);
+            let cells = usize::try_from(end.div_ceil(granule)).ok().filter(|cells| *cells <= MAX_CELLS);
             let Some(cells) = cells else {
-                let problem = format!("{place} of {size} bytes is too large to check in steps of {granule} bytes");
+                let problem = format!("{end} bytes of {place} are too many to check in steps of {granule} bytes");
                 return Err(ProgramError::Command { unit: host(), command: 0, problem });
             };
-            memories.push(MemoryHistory { place, granule, writers: vec![Writer::Nobody; cells], readers: vec![0; cells * threads] });
+            memories.push(MemoryHistory {
+                place: *place,
+                granule,
+                writers: vec![Writer::Nobody; cells],
+                readers: vec![0; cells * threads],
+            });
         }
         let mut game = Self {
             parts,
