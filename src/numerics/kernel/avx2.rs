@@ -5,9 +5,9 @@
     reason = "the processor's vector instructions: each block says why it is sound, and tests hold it to the plain kernel"
 )]
 
+use super::Block;
 use super::binary::{BitBlock, WORD_COLS, Words};
-use super::tile::{COLS, Pair};
-use super::{Block, wide};
+use super::tile::{COLS, Line};
 use std::arch::x86_64::{
     __m256i, _mm_setr_epi8, _mm256_add_epi8, _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256, _mm256_broadcastsi128_si256,
     _mm256_loadu_si256, _mm256_madd_epi16, _mm256_sad_epu8, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x,
@@ -31,21 +31,21 @@ const LOW: u8 = 1;
 const HIGH: u8 = 2;
 
 impl Block<i32> for Avx2 {
-    fn block<const R: usize>(&self, panel: &[Pair], rows: [&[i16]; R]) -> [[i32; COLS]; R] {
+    fn block<const R: usize>(&self, panel: &[Line], rows: [&[i16]; R]) -> [[i32; COLS]; R] {
         // SAFETY: `sums` needs AVX2 and nothing else; `self` exists, so the processor has it.
         unsafe { sums::<R, WHOLE>(panel, rows) }
     }
 }
 
 impl Block<i64> for Avx2 {
-    fn block<const R: usize>(&self, panel: &[Pair], rows: [&[i16]; R]) -> [[i64; COLS]; R] {
+    fn block<const R: usize>(&self, panel: &[Line], rows: [&[i16]; R]) -> [[i64; COLS]; R] {
         // SAFETY: `wide_sums` needs AVX2 and nothing else; `self` exists, so the processor has it.
         unsafe { wide_sums(panel, rows) }
     }
 }
 
 impl BitBlock for Avx2 {
-    fn differences<const R: usize>(&self, panel: &[Words], rows: [&[u64]; R]) -> [[u32; WORD_COLS]; R] {
+    fn differences<const R: usize>(&self, panel: &[Words], rows: [&[u64]; R]) -> [[u64; WORD_COLS]; R] {
         // SAFETY: `differences` needs AVX2 and nothing else; `self` exists, so the processor has it.
         unsafe { differences(panel, rows) }
     }
@@ -56,7 +56,7 @@ type Halves = [__m256i; 2];
 
 /// `R` x 16 sums in registers; each pair of K is one multiply-add for each half of the panel and each vector.
 #[target_feature(enable = "avx2")]
-fn sums<const R: usize, const PART: u8>(panel: &[Pair], rows: [&[i16]; R]) -> [[i32; COLS]; R] {
+fn sums<const R: usize, const PART: u8>(panel: &[Line], rows: [&[i16]; R]) -> [[i32; COLS]; R] {
     let inner = rows.first().map_or(0, |row| row.len());
     assert!(rows.iter().all(|row| row.len() == inner) && panel.len() == inner.div_ceil(2), "bug: rows and panel differ in K");
     let mut sums: [Halves; R] = [[_mm256_setzero_si256(); 2]; R];
@@ -75,21 +75,35 @@ fn sums<const R: usize, const PART: u8>(panel: &[Pair], rows: [&[i16]; R]) -> [[
             multiply_add(sums, part::<PART>(i32::from(row[inner - 1])), w);
         }
     }
-    sums.map(|[low, high]| {
-        let mut row = [0; COLS];
+    let mut stored = [[0; COLS]; R];
+    for (row, [low, high]) in stored.iter_mut().zip(sums) {
         // SAFETY: `row` has 16 values of 32 bits: 8 for each store, which asks for no alignment.
         unsafe {
             _mm256_storeu_si256(row.as_mut_ptr().cast(), low);
             _mm256_storeu_si256(row.as_mut_ptr().add(8).cast(), high);
         }
-        row
-    })
+    }
+    stored
 }
 
-/// `R` x 16 sums of 64 bits.
+/// How much of K the wide sums take in 32 bits: the low parts are at most 255, the high at most 128, and `256 * 255 * 32768 < 2^31`.
+const STRETCH: usize = 256;
+
+/// `R` x 16 sums of 64 bits: each `x` is `256 * high + low`, and over a stretch of K neither part's sum overflows 32 bits.
 #[target_feature(enable = "avx2")]
-fn wide_sums<const R: usize>(panel: &[Pair], rows: [&[i16]; R]) -> [[i64; COLS]; R] {
-    wide::sums(panel, rows, |panel, rows| sums::<R, LOW>(panel, rows), |panel, rows| sums::<R, HIGH>(panel, rows))
+fn wide_sums<const R: usize>(panel: &[Line], rows: [&[i16]; R]) -> [[i64; COLS]; R] {
+    let mut wide = [[0_i64; COLS]; R];
+    let (mut rows, mut rest) = (rows, rows);
+    for panel in panel.chunks(STRETCH / 2) {
+        for (row, rest) in rows.iter_mut().zip(&mut rest) {
+            (*row, *rest) = rest.split_at(rest.len().min(STRETCH));
+        }
+        let (low, high) = (sums::<R, LOW>(panel, rows), sums::<R, HIGH>(panel, rows));
+        for ((wide, low), high) in wide.as_flattened_mut().iter_mut().zip(low.as_flattened()).zip(high.as_flattened()) {
+            *wide = wide.wrapping_add((i64::from(*high) << 8) + i64::from(*low));
+        }
+    }
+    wide
 }
 
 /// Sixteen products of each half summed by twos, modulo 2^32: only `2 * 32768^2` needs the modulus.
@@ -104,7 +118,7 @@ fn multiply_add(sums: &mut Halves, x: __m256i, w: Halves) {
 /// Both halves of a panel's pair of K.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn halves(Pair(w): &Pair) -> Halves {
+fn halves(Line(w): &Line) -> Halves {
     // SAFETY: `w` has 32 values of 16 bits: 16 for each load, which asks for no alignment.
     unsafe { [_mm256_loadu_si256(w.as_ptr().cast()), _mm256_loadu_si256(w.as_ptr().add(16).cast())] }
 }
@@ -126,7 +140,7 @@ const WORDS: usize = 31;
 
 /// A lane is a column: each vector's word goes to all lanes, and bytes count set bits by a table of nibbles until they are full.
 #[target_feature(enable = "avx2")]
-fn differences<const R: usize>(panel: &[Words], rows: [&[u64]; R]) -> [[u32; WORD_COLS]; R] {
+fn differences<const R: usize>(panel: &[Words], rows: [&[u64]; R]) -> [[u64; WORD_COLS]; R] {
     let mut counts: [Halves; R] = [[_mm256_setzero_si256(); 2]; R];
     let nibble = _mm256_set1_epi8(0xf);
     let ones_of = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
@@ -156,14 +170,13 @@ fn differences<const R: usize>(panel: &[Words], rows: [&[u64]; R]) -> [[u32; WOR
         }
         from = to;
     }
-    counts.map(|[low, high]| {
-        let mut row = [0_u64; WORD_COLS];
+    let mut stored = [[0; WORD_COLS]; R];
+    for (row, [low, high]) in stored.iter_mut().zip(counts) {
         // SAFETY: `row` has 8 values of 64 bits: 4 for each store, which asks for no alignment.
         unsafe {
             _mm256_storeu_si256(row.as_mut_ptr().cast(), low);
             _mm256_storeu_si256(row.as_mut_ptr().add(4).cast(), high);
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a count of bits is at most K, which fits an i32")]
-        row.map(|count| count as u32)
-    })
+    }
+    stored
 }

@@ -14,7 +14,7 @@ pub(super) struct Words(pub(super) [u64; WORD_COLS]);
 /// Counts, in one panel for `R` vectors, the bits in which each vector differs from each column.
 pub(super) trait BitBlock {
     /// The block's counts, padding columns included.
-    fn differences<const R: usize>(&self, panel: &[Words], rows: [&[u64]; R]) -> [[u32; WORD_COLS]; R];
+    fn differences<const R: usize>(&self, panel: &[Words], rows: [&[u64]; R]) -> [[u64; WORD_COLS]; R];
 }
 
 /// A stationary tile of +1 (bit 1) and -1 (bit 0), packed for the kernel. Reusable: `pack` allocates nothing once it has been as large.
@@ -135,7 +135,7 @@ fn step<const R: usize>(kernel: &impl BitBlock, tile: &PackedBits, panel: &[Word
 
 /// `K - 2 * count`.
 #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "K fits an i32, `pack` asked; the count is at most K")]
-const fn dot(inner: usize, count: u32) -> i32 {
+const fn dot(inner: usize, count: u64) -> i32 {
     (inner as i32).wrapping_sub((count as i32).wrapping_mul(2))
 }
 

@@ -4,9 +4,9 @@
 //! sums[t][n] = sum over k of x[t][k] * w[k][n]        x: vectors x inner, w: inner x cols, sums: vectors x cols, all row-major
 //! ```
 //!
-//! A block of [`ROWS`] vectors by [`COLS`] columns stays in registers while the pairs of K stream past it. The tile is packed for
-//! that: panels of 16 columns, and in a panel one cache line for each pair of K, `w[2p][n], w[2p+1][n]` side by side, as the
-//! multiply-add instruction wants them. Columns and an odd K are padded with zeros, which add nothing.
+//! Blocks of 4 vectors by 16 columns are summed in registers while K streams past, and the tile is packed for that, each column's
+//! end padded with zeros, which add nothing. Where AVX2 is, a line of the packed tile holds two values of K for 16 columns, side by
+//! side as its multiply-add takes them; elsewhere it holds 32 values of K of one column, a dot product that compilers vectorise.
 //!
 //! The same numbers come out on every path ([`Instructions`]): 16-bit sums are taken modulo 2^32, so each sum that fits `i32` is
 //! exact whatever its partial sums do, and one that does not fit wraps alike everywhere.
@@ -21,22 +21,21 @@ mod portable;
 #[cfg(test)]
 mod tests;
 mod tile;
-mod wide;
 
 pub use binary::{PackedBits, multiply_binary};
 pub use instructions::Instructions;
 pub use tile::PackedTile;
 
 use instructions::Choice;
-use tile::{COLS, Pair};
+use tile::{COLS, Line};
 
 /// Vectors in a full block.
 const ROWS: usize = 4;
 
-/// Computes the sums of one panel for `R` vectors: `rows[r]` holds the vector's K values, `panel` their `ceil(K / 2)` pairs of weights.
+/// Sums one panel's columns for `R` vectors of K values.
 trait Block<Sum> {
     /// The block's sums, padding columns included.
-    fn block<const R: usize>(&self, panel: &[Pair], rows: [&[i16]; R]) -> [[Sum; COLS]; R];
+    fn block<const R: usize>(&self, panel: &[Line], rows: [&[i16]; R]) -> [[Sum; COLS]; R];
 }
 
 /// Multiplies `vectors` rows of `x` by the tile and overwrites `sums` with the results, as the module says. Allocates nothing.
@@ -55,7 +54,7 @@ pub fn multiply(tile: &PackedTile, x: &[i16], vectors: usize, sums: &mut [i32]) 
     }
 }
 
-/// As [`multiply`], with sums of 64 bits: exact for any 16-bit operands (`inner` below 2^33). About half as fast.
+/// As [`multiply`], with sums of 64 bits: exact for all 16-bit operands (`inner` up to 2^33). About a third as fast.
 ///
 /// # Panics
 ///
@@ -95,7 +94,7 @@ fn drive<Sum: Copy>(tile: &PackedTile, x: &[i16], vectors: usize, sums: &mut [Su
 #[inline]
 fn step<Sum: Copy, const R: usize>(
     kernel: &impl Block<Sum>,
-    panel: &[Pair],
+    panel: &[Line],
     x: &[i16],
     inner: usize,
     sums: &mut [Sum],

@@ -1,33 +1,34 @@
-//! The blocks in plain Rust, shaped so that the compiler makes vector instructions of them.
+//! The blocks in plain Rust: dot products of one vector with one column, a shape that compilers make vector instructions of.
 
 use super::Block;
 use super::binary::{BitBlock, WORD_COLS, Words};
-use super::tile::{COLS, Pair};
-use super::wide;
+use super::tile::{COLS, LINE, Line};
 
 /// No instructions beyond the target's own.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portable;
 
 impl Block<i32> for Portable {
-    fn block<const R: usize>(&self, panel: &[Pair], rows: [&[i16]; R]) -> [[i32; COLS]; R] {
-        sums(panel, rows, |x| x)
+    fn block<const R: usize>(&self, panel: &[Line], rows: [&[i16]; R]) -> [[i32; COLS]; R] {
+        sums(panel, rows, |sum: i32, x, w| x.iter().zip(w).fold(sum, |sum, (&x, &w)| sum.wrapping_add(i32::from(x) * i32::from(w))))
     }
 }
 
 impl Block<i64> for Portable {
-    fn block<const R: usize>(&self, panel: &[Pair], rows: [&[i16]; R]) -> [[i64; COLS]; R] {
-        wide::sums(panel, rows, |panel, rows| sums(panel, rows, wide::low), |panel, rows| sums(panel, rows, wide::high))
+    fn block<const R: usize>(&self, panel: &[Line], rows: [&[i16]; R]) -> [[i64; COLS]; R] {
+        sums(panel, rows, |sum: i64, x, w| {
+            x.iter().zip(w).fold(sum, |sum, (&x, &w)| sum.wrapping_add(i64::from(i32::from(x) * i32::from(w))))
+        })
     }
 }
 
 impl BitBlock for Portable {
-    fn differences<const R: usize>(&self, panel: &[Words], rows: [&[u64]; R]) -> [[u32; WORD_COLS]; R] {
+    fn differences<const R: usize>(&self, panel: &[Words], rows: [&[u64]; R]) -> [[u64; WORD_COLS]; R] {
         rows.map(|row| {
             let mut counts = [0; WORD_COLS];
             for (&x, Words(w)) in row.iter().zip(panel) {
                 for (count, w) in counts.iter_mut().zip(w) {
-                    *count += (x ^ w).count_ones();
+                    *count += u64::from((x ^ w).count_ones());
                 }
             }
             counts
@@ -35,23 +36,24 @@ impl BitBlock for Portable {
     }
 }
 
-/// Sums of `part(x) * w`, one vector after the other: what 16 sums of one vector need, the smallest register files hold.
+/// The sums of each vector with each column the panel has, where `add` adds a line's products; the columns that pad have none.
 #[inline]
-fn sums<const R: usize>(panel: &[Pair], rows: [&[i16]; R], part: impl Fn(i16) -> i16) -> [[i32; COLS]; R] {
+fn sums<Sum: Copy + Default, const R: usize>(
+    panel: &[Line],
+    rows: [&[i16]; R],
+    add: impl Fn(Sum, &[i16], &[i16; LINE]) -> Sum,
+) -> [[Sum; COLS]; R] {
     rows.map(|row| {
-        let mut sums = [0_i32; COLS];
-        let mut add = |[low, high]: [i16; 2], Pair(w): &Pair| {
-            let x = [i32::from(part(low)), i32::from(part(high))];
-            for (sum, [low, high]) in sums.iter_mut().zip(w.as_chunks().0) {
-                *sum = sum.wrapping_add((x[0] * i32::from(*low)).wrapping_add(x[1] * i32::from(*high)));
+        let mut sums = [Sum::default(); COLS];
+        let (full, rest) = row.as_chunks::<LINE>();
+        let depth = row.len().div_ceil(LINE);
+        for (sum, column) in sums.iter_mut().zip(panel.chunks_exact(depth.max(1))) {
+            for (x, Line(w)) in full.iter().zip(column) {
+                *sum = add(*sum, x, w);
             }
-        };
-        let (pairs, rest) = row.as_chunks();
-        for (&x, w) in pairs.iter().zip(panel) {
-            add(x, w);
-        }
-        if let (&[last], Some(w)) = (rest, panel.last()) {
-            add([last, 0], w);
+            if let Some(Line(w)) = column.get(full.len()) {
+                *sum = add(*sum, rest, w);
+            }
         }
         sums
     })
