@@ -1,9 +1,6 @@
 //! The blocks in AVX2 instructions. The one file of the crate with unsafe code: loads, stores, and the entry into code that needs AVX2.
 
-#![allow(
-    unsafe_code,
-    reason = "the processor's vector instructions: each block says why it is sound, and tests hold it to the plain kernel"
-)]
+#![allow(unsafe_code, reason = "vector instructions; each block says why it is sound, tests hold all to the plain kernel")]
 
 use super::Block;
 use super::binary::{BitBlock, WORD_COLS, Words};

@@ -18,6 +18,7 @@ pub(super) struct Line(pub(super) [i16; LINE]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     /// A line is two values of K for each of 16 columns, `w[2p][n], w[2p + 1][n]` side by side: a panel is `ceil(K / 2)` lines.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AVX2 reads pairs"))]
     Pairs,
     /// A line is 32 values of K of one column: a panel is `ceil(K / 32)` lines for each of its columns.
     Columns,
