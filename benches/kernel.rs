@@ -1,20 +1,21 @@
 //! How fast the matrix kernel multiplies: MACs a second by operand width, path and size.
 //!
-//! `cargo bench --bench kernel`. Measured on one core of an AMD EPYC (Zen 3, 2.45 GHz) that others used too; `K x N x vectors`,
-//! GMAC/s, and instructions a MAC:
+//! `cargo bench --bench kernel`. Measured on one of the two cores of an AMD EPYC (Zen 3, 2.45 GHz) that others kept busy: load 3 to 4.
+//! `K x N x vectors`; GMAC/s as the mean that criterion gave, in brackets the best of 20 plain loops of 10 ms, which is nearer to what
+//! a free core does; instructions a MAC.
 //!
 //! | kernel | size | AVX2 | instructions | portable (SSE2) | instructions |
 //! | --- | --- | --- | --- | --- | --- |
-//! | `multiply` | 128x128x1024 | 67 | 0.225 | 15 | 0.879 |
-//! | `multiply` | 256x256x1024 | 65 | | 17 | |
-//! | `multiply` | 2048x512x1024 | 72 | | 19 | |
-//! | `multiply` | 128x128x1 | 47 | | 17 | |
-//! | `multiply_wide` | 128x128x1024 | 26 | 0.562 | 2.6 | 4.26 |
-//! | `multiply_binary` | 2048x128x1024 | 330 | 0.0427 | 41 | 0.322 |
-//! | `multiply_binary` | 1024x64x1024 | 310 | | 40 | |
+//! | `multiply` | 128x128x1024 | 55 (67) | 0.225 | 12 (15) | 0.879 |
+//! | `multiply` | 256x256x1024 | 60 (65) | | 15 (18) | |
+//! | `multiply` | 2048x512x256 | 65 | | 18 | |
+//! | `multiply` | 128x128x1 | 43 (46) | | 14 (17) | |
+//! | `multiply_wide` | 128x128x1024 | 22 (26) | 0.562 | 2.1 (2.6) | 4.26 |
+//! | `multiply_binary` | 2048x128x1024 | 272 (330) | 0.0427 | 37 (41) | 0.322 |
+//! | `multiply_binary` | 1024x64x1024 | 283 (310) | | 34 (40) | |
 //!
-//! One call at 16x16: 21 ns for one vector (316 instructions) and 112 ns for 16 (1713); portable 67 and 980 ns; wide 31 and 300 ns.
-//! Packing 16x16 takes 41 ns, 128x128 1.8 us; portable 0.4 and 15 us. The times are the best of many; a loaded host gives less.
+//! One call at 16x16: 25 ns (21) for one vector, 316 instructions, and 127 ns (112) for 16, 1713 instructions; portable 74 ns (67) and
+//! 1020 ns (980); wide 38 ns (31) and 323 ns (297). Packing: 16x16 in 55 ns (41), 128x128 in 2.5 us (1.8); portable 0.48 us and 17 us.
 //!
 //! Instructions do not depend on the host's load. Per call, from `callgrind_annotate`'s total and the number of calls:
 //! `valgrind --tool=callgrind --toggle-collect='systole::numerics::kernel::*multiply' target/release/deps/kernel-* --bench
