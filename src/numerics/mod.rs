@@ -4,6 +4,7 @@
 
 mod accumulate;
 mod dtype;
+pub mod kernel;
 mod quantization;
 mod requantize;
 

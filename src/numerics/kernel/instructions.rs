@@ -1,0 +1,39 @@
+//! Which instructions a kernel is computed with: picked once, kept in the packed operand. The results do not depend on it.
+
+#[cfg(target_arch = "x86_64")]
+use super::avx2::Avx2;
+
+/// The instructions that a packed operand is multiplied with. One that this processor lacks cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instructions(Choice);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+}
+
+impl Instructions {
+    /// What every processor of the target has.
+    pub const fn portable() -> Self {
+        Self(Choice::Portable)
+    }
+
+    /// AVX2, if this processor has it.
+    pub fn avx2() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        return Avx2::detect().map(|avx2| Self(Choice::Avx2(avx2)));
+        #[cfg(not(target_arch = "x86_64"))]
+        return None;
+    }
+
+    /// The fastest that this processor has.
+    pub fn fastest() -> Self {
+        Self::avx2().unwrap_or(Self::portable())
+    }
+
+    pub(super) const fn choice(self) -> Choice {
+        self.0
+    }
+}
