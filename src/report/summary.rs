@@ -251,8 +251,8 @@ pub struct LayerSummary {
     pub format: String,
     /// Cycles of its window. Windows partition the run: layers sum to the run's `total_cycles`.
     pub total_cycles: u64,
-    /// What it adds to the run's lower bound, by compute and by bandwidth. Its work may begin in the window of the layer before, so that the
-    /// bound holds for sums: of a layer and all before it, these are never more than `total_cycles`.
+    /// The least that its window could take, by compute and by bandwidth. What is fetched ahead counts in no window, so these may sum to
+    /// less than the run's bound.
     pub cycles_lower_bound: u64,
     /// Of `total_cycles`, those in which the array advanced: fill, drain and load included.
     pub busy_cycles: u64,

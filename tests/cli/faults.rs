@@ -147,7 +147,7 @@ fn a_chip_too_small_for_one_tile_says_which_memory_and_how_much_it_needs() {
     let pads = "scratchpads=[(role: Weight, capacity: KiB(4), banks: 1, port_bytes: 16, latency: Cycles(1)), \
                 (role: Input, capacity: B(512), banks: 1, port_bytes: 16, latency: Cycles(1))]";
     all_refused(&[
-        (&["run", "--set", "scratchpads.0.capacity=B(512)"], &["weight scratchpad", "scratchpads.0.capacity", "B(1088)", "512"]),
+        (&["run", "--set", "scratchpads.0.capacity=B(512)"], &["does not fit the scratchpad", "scratchpads.0.capacity", "B(1088)", "512"]),
         (&["run", "--set", "accumulator.capacity=B(128)", "--set", "array.cols=64"], &["accumulator.capacity", "B(256)", "128"]),
         (&["run", "--set", pads], &["activation scratchpad", "scratchpads.1.capacity", "512"]),
     ]);

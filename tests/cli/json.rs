@@ -54,19 +54,16 @@ fn cycles_add_up() {
     for arguments in RUNS {
         let json = run_json(arguments);
         let mut windows = 0;
-        let mut bounds = 0;
         for layer in layers(&json) {
             let stalls: u64 = layer["stall_cycles"].as_object().unwrap().values().map(|cycles| cycles.as_u64().unwrap()).sum();
             let total = count(layer, "/total_cycles");
             assert_eq!(count(layer, "/busy_cycles") + count(layer, "/idle_cycles") + stalls, total, "{arguments:?}: {layer}");
             assert!(count(layer, "/first_tick") <= count(layer, "/last_tick"), "{arguments:?}");
             windows += total;
-            bounds += count(layer, "/cycles_lower_bound");
-            // A layer's work may begin in the window of the one before, so that bounds hold for a layer and all before it.
-            assert!(bounds <= windows, "{arguments:?}: {} ends before its bound", layer["name"]);
+            assert!(count(layer, "/cycles_lower_bound") <= total, "{arguments:?}: {} ends before its bound", layer["name"]);
         }
         assert_eq!(windows, count(&json, "/total_cycles"), "{arguments:?}");
-        assert_eq!(bounds, count(&json, "/cycles_lower_bound"), "{arguments:?}");
+        assert!(count(&json, "/cycles_lower_bound") <= windows, "{arguments:?}");
         let programs = count(&json, "/samples").div_ceil(count(&json, "/batch"));
         let latency = count(&json, "/total_cycles") as f64 / programs as f64 / real(&json, "/chip/clock_hz");
         assert!((real(&json, "/latency_s") / latency - 1.0).abs() < 1e-12, "{arguments:?}");

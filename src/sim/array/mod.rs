@@ -346,7 +346,7 @@ impl<'p> Array<'p> {
         {
             match &mut self.datapath {
                 Datapath::Stepped(mesh) => mesh.open_tile(load.tile),
-                Datapath::Wavefront(products) => products.open_tile(load.tile),
+                Datapath::Wavefront(products) => products.open_tile(load.tile, load.rows as usize, load.cols as usize),
             }
             self.load = Some(Load { start: self.now, ..load });
         }

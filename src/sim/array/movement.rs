@@ -1,8 +1,10 @@
 //! What moves into and out of the array in one of its cycles, with its counts: a vector, a row of a tile, a row of sums.
 
-use super::{ACTIVATION_REGISTER_BITS, Array, Datapath, WEIGHT_REGISTER_BITS, rows_touched};
+use super::products::Stream;
+use super::{ACTIVATION_REGISTER_BITS, Array, Datapath, Pass, WEIGHT_REGISTER_BITS, rows_touched};
+use crate::numerics::AccumulateRule;
 use crate::program::Place;
-use crate::sim::memory::{load_sum, size, store_sum};
+use crate::sim::memory::{Sram, load_sum, size, store_sum};
 use crate::sim::queue::Shared;
 
 impl Array<'_> {
@@ -58,7 +60,6 @@ impl Array<'_> {
         let memory = &mut shared.accumulator;
         let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + bytes - 1));
         let rule = self.rule;
-        let add = |held: &mut [u8], addend: i64| store_sum(held, rule.update(load_sum(held), addend));
         let element = size(width);
         match &mut self.datapath {
             Datapath::Stepped(mesh) => {
@@ -66,24 +67,14 @@ impl Array<'_> {
                 for (col, held) in memory.write(address, bytes).chunks_exact_mut(element).enumerate() {
                     #[expect(clippy::cast_possible_truncation, reason = "a sum inside a pass is whole and below 2^24")]
                     let addend = mesh.sum(entered, col) as i64;
-                    add(held, addend);
+                    store_sum(held, rule.update(load_sum(held), addend));
                 }
             }
             Datapath::Wavefront(products) if vector + 1 == pass.vectors => {
-                let size = (pass.rows as usize, pass.cols as usize);
-                let (scratchpads, accumulator) = (&shared.scratchpads, &mut shared.accumulator);
-                let streamed = &scratchpads[scratchpad_index(pass.place)];
-                products.pass(
-                    pass.tile,
-                    size,
-                    pass.vectors,
-                    pass.zero_point,
-                    |vector, take| take(streamed.read(pass.stream + vector * pass.stream_stride, u64::from(pass.rows))),
-                    |vector, sums| {
-                        let row = accumulator.write(pass.result + vector * pass.result_stride, bytes);
-                        row.chunks_exact_mut(element).zip(sums).for_each(|(held, sum)| add(held, i64::from(*sum)));
-                    },
-                );
+                let streamed = &shared.scratchpads[scratchpad_index(pass.place)];
+                let mut stream = PassStream { pass, streamed, accumulator: &mut shared.accumulator, rule, element };
+                let filled = (pass.rows as usize, pass.cols as usize);
+                products.pass(pass.tile, filled, pass.vectors, pass.zero_point, &mut stream);
             }
             Datapath::Wavefront(_) => {}
         }
@@ -93,6 +84,30 @@ impl Array<'_> {
         let psum = &mut shared.accounts.traffic(pass.ending.tag).accumulator.psum;
         psum.read += bytes;
         psum.write += bytes;
+    }
+}
+
+/// A pass's vectors in their scratchpad and its sums in the accumulator.
+struct PassStream<'a> {
+    pass: &'a Pass,
+    streamed: &'a Sram,
+    accumulator: &'a mut Sram,
+    rule: AccumulateRule,
+    /// Bytes of a sum.
+    element: usize,
+}
+
+impl Stream for PassStream<'_> {
+    fn vector(&self, number: u64) -> &[u8] {
+        self.streamed.read(self.pass.stream + number * self.pass.stream_stride, u64::from(self.pass.rows))
+    }
+
+    fn take(&mut self, number: u64, sums: &[i32]) {
+        let bytes = (sums.len() * self.element) as u64;
+        let row = self.accumulator.write(self.pass.result + number * self.pass.result_stride, bytes);
+        for (held, sum) in row.chunks_exact_mut(self.element).zip(sums) {
+            store_sum(held, self.rule.update(load_sum(held), i64::from(*sum)));
+        }
     }
 }
 
