@@ -75,18 +75,28 @@ pub(super) struct Engine<'p> {
     pub(super) cycles: CycleCounts,
     outstanding: usize,
     flights: VecDeque<Flight>,
+    /// What the next command waits for in this cycle.
+    blocked: Option<StallReason>,
 }
 
 impl<'p> Engine<'p> {
     pub(super) fn new(number: usize, queue: Queue<'p>, chip: &Chip) -> Self {
         let outstanding = chip.dma().outstanding as usize;
-        Self { number, queue, cycles: CycleCounts::default(), outstanding, flights: VecDeque::with_capacity(outstanding.min(1024)) }
+        Self {
+            number,
+            queue,
+            cycles: CycleCounts::default(),
+            outstanding,
+            flights: VecDeque::with_capacity(outstanding.min(1024)),
+            blocked: None,
+        }
     }
 
     pub(super) fn done(&self) -> bool {
         self.queue.head().is_none() && self.flights.is_empty()
     }
 
+    /// Its queue.
     pub(super) fn queue(&self) -> &Queue<'p> {
         &self.queue
     }
@@ -97,8 +107,13 @@ impl<'p> Engine<'p> {
         (flight.ready <= cycle && flight.needs_bus()).then_some(flight.ready)
     }
 
+    /// Starts the next command if it may.
+    pub(super) fn issue(&mut self, shared: &mut Shared<'_>, bus: &Bus, cycle: u64) {
+        self.blocked = self.try_issue(shared, bus, cycle);
+    }
+
     /// Starts the next command if it may; tells what it waits for.
-    pub(super) fn issue(&mut self, shared: &mut Shared<'_>, bus: &Bus, cycle: u64) -> Option<StallReason> {
+    fn try_issue(&mut self, shared: &mut Shared<'_>, bus: &Bus, cycle: u64) -> Option<StallReason> {
         let command = self.queue.head()?;
         if self.flights.len() == self.outstanding {
             return None;
@@ -156,49 +171,43 @@ impl<'p> Engine<'p> {
         Some(next + flight.beats_to_next_piece(shared, bus.rate))
     }
 
+    /// Why the oldest transfer cannot have a beat in this cycle, if it cannot.
+    fn waits(&self, flight: &Flight, bus: &Bus, cycle: u64) -> Option<StallReason> {
+        if flight.ready > cycle {
+            Some(StallReason::DramLatency)
+        } else if flight.needs_bus() && bus.holder != Some(self.number) {
+            Some(StallReason::DramBandwidth)
+        } else {
+            None
+        }
+    }
+
     /// Lets `cycles` cycles pass in which nothing happens but the account of the last one.
     pub(super) fn skip(&mut self, shared: &Shared<'_>, bus: &Bus, next: u64, cycles: u64) {
-        let blocked = self.queue.blocked(shared);
-        let Some(flight) = self.flights.front_mut() else {
-            match blocked {
-                Some(reason) => self.cycles.stall(reason, cycles),
-                None => self.cycles.idle += cycles,
-            }
+        let Some(flight) = self.flights.front() else {
+            let blocked = self.queue.blocked(shared);
+            self.queue.account_quiet(&mut self.cycles, false, blocked, cycles);
             return;
         };
-        if flight.ready > next {
-            self.cycles.stall(StallReason::DramLatency, cycles);
-        } else if flight.needs_bus() && bus.holder != Some(self.number) {
-            self.cycles.stall(StallReason::DramBandwidth, cycles);
-        } else {
+        if let Some(reason) = self.waits(flight, bus, next) {
+            self.cycles.stall(reason, cycles);
+        } else if let Some(flight) = self.flights.front_mut() {
             flight.beats += cycles;
             self.cycles.busy += cycles;
         }
     }
 
     /// One cycle of the machine, after the bus was given out.
-    pub(super) fn tick(&mut self, shared: &mut Shared<'_>, bus: &mut Bus, blocked: Option<StallReason>, cycle: u64) -> Did {
-        let Some(flight) = self.flights.front_mut() else {
-            if let Some(reason) = blocked {
-                self.cycles.stall(reason, 1);
-                return Did::Waits;
-            }
-            if self.queue.head().is_some() {
-                self.cycles.busy += 1;
-                return Did::Moved;
-            }
-            self.cycles.idle += 1;
-            return Did::Nothing;
+    pub(super) fn tick(&mut self, shared: &mut Shared<'_>, bus: &mut Bus, cycle: u64) -> Did {
+        let Some(flight) = self.flights.front() else {
+            return self.queue.account_quiet(&mut self.cycles, false, self.blocked, 1);
         };
-        if flight.ready > cycle {
-            self.cycles.stall(StallReason::DramLatency, 1);
+        if let Some(reason) = self.waits(flight, bus, cycle) {
+            self.cycles.stall(reason, 1);
             return Did::Moved;
         }
         let holds = bus.holder == Some(self.number);
-        if flight.needs_bus() && !holds {
-            self.cycles.stall(StallReason::DramBandwidth, 1);
-            return Did::Moved;
-        }
+        let Some(flight) = self.flights.front_mut() else { return Did::Rested };
         match flight.beat(shared, bus.rate, cycle) {
             Ok(()) => self.cycles.busy += 1,
             Err(reason) => {

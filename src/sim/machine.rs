@@ -203,13 +203,12 @@ impl<'p> State<'p> {
         let array = self.array.tick(&mut self.shared, cycle);
         let vector = self.vector.tick(&mut self.shared, cycle);
         let mut moved = array == Did::Moved || vector == Did::Moved;
-        let mut blocked = [None; MAX_ENGINES];
-        for (engine, blocked) in self.engines.iter_mut().zip(&mut blocked) {
-            *blocked = engine.issue(&mut self.shared, &self.bus, cycle);
+        for engine in &mut self.engines {
+            engine.issue(&mut self.shared, &self.bus, cycle);
         }
         self.bus.grant(&self.engines, cycle);
-        for (engine, blocked) in self.engines.iter_mut().zip(blocked) {
-            moved |= engine.tick(&mut self.shared, &mut self.bus, blocked, cycle) == Did::Moved;
+        for engine in &mut self.engines {
+            moved |= engine.tick(&mut self.shared, &mut self.bus, cycle) == Did::Moved;
         }
         let posted = self.shared.tokens.end_cycle();
         moved |= posted;
@@ -244,10 +243,7 @@ impl<'p> State<'p> {
     }
 }
 
-/// The most DMA engines that a chip may have.
-const MAX_ENGINES: usize = 16;
-
-/// The queue of a unit in a program's list; one past the end where it has none.
+/// The place of a unit's queue in a program's list, if it has one.
 fn queue_of(parts: &ProgramParts, kind: UnitKind, index: u32) -> Option<usize> {
     parts.queues.iter().position(|queue| queue.unit == UnitId { core: 0, kind, index })
 }

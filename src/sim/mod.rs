@@ -6,6 +6,7 @@
 
 mod accounts;
 mod array;
+mod claims;
 mod dma;
 mod error;
 mod machine;

@@ -2,7 +2,7 @@
 
 use super::accounts::Accounts;
 use super::memory::Sram;
-use crate::counts::StallReason;
+use crate::counts::{CycleCounts, StallReason};
 use crate::program::{Command, Cursor, Place, ProgramParts, Tag};
 
 /// The most posts of one command; the verifier refuses more.
@@ -121,6 +121,25 @@ impl<'p> Queue<'p> {
         self.missing(shared).map(|semaphore| shared.program.semaphores[semaphore as usize].reason)
     }
 
+    /// The account of `cycles` cycles of a unit that has nothing under way. `fetching` tells whether a command that has started waits for its
+    /// first row, `blocked` what the next one waits for.
+    pub(super) fn account_quiet(&self, counts: &mut CycleCounts, fetching: bool, blocked: Option<StallReason>, cycles: u64) -> Did {
+        if fetching {
+            counts.stall(StallReason::MemoryLatency, cycles);
+            Did::Moved
+        } else if let Some(reason) = blocked {
+            counts.stall(reason, cycles);
+            Did::Rested
+        } else if self.head().is_some() {
+            // A fence started and ended in this cycle.
+            counts.busy += cycles;
+            Did::Moved
+        } else {
+            counts.idle += cycles;
+            Did::Rested
+        }
+    }
+
     /// Starts the next command, whose waits are met: takes its tokens, opens its account, goes past it.
     pub(super) fn start(&mut self, shared: &mut Shared<'_>, command: &Command, cycle: u64) -> Ending {
         for sync in &command.wait {
@@ -146,8 +165,6 @@ impl<'p> Queue<'p> {
 pub(super) enum Did {
     /// Something moved, or will move by itself.
     Moved,
-    /// Nothing: it waits for a token, and has nothing under way.
-    Waits,
-    /// Nothing: it has no command.
-    Nothing,
+    /// Nothing: it waits for a token with nothing under way, or has no command.
+    Rested,
 }

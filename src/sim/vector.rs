@@ -4,6 +4,7 @@
 //! group takes its accumulator row and its scratchpad row in its first cycle, or stalls until it has both.
 
 use super::array::rows_touched;
+use super::claims::{Claims, Use};
 use super::memory::{load_sum, size};
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::Chip;
@@ -31,13 +32,6 @@ struct Work {
     col: u64,
 }
 
-/// What a memory row is taken for.
-#[derive(Debug, Clone, Copy)]
-struct Claim {
-    place: Place,
-    row: u64,
-}
-
 /// The vector unit.
 pub(super) struct Vector<'p> {
     queue: Queue<'p>,
@@ -55,7 +49,7 @@ pub(super) struct Vector<'p> {
     starting: u64,
     /// Cycles that the group under way has left, the present one included.
     left: u64,
-    claims: Vec<Claim>,
+    claims: Claims,
 }
 
 impl<'p> Vector<'p> {
@@ -76,7 +70,7 @@ impl<'p> Vector<'p> {
             work: None,
             starting: 0,
             left: 0,
-            claims: Vec::with_capacity(64),
+            claims: Claims::new(),
         }
     }
 
@@ -84,6 +78,7 @@ impl<'p> Vector<'p> {
         self.queue.head().is_none() && self.next.is_empty() && self.work.is_none()
     }
 
+    /// Its queue.
     pub(super) fn queue(&self) -> &Queue<'p> {
         &self.queue
     }
@@ -107,7 +102,7 @@ impl<'p> Vector<'p> {
             self.cycles.busy += 1;
             return Did::Moved;
         }
-        if let Some(reason) = self.stall(shared, cycle) {
+        if let Some(reason) = self.claims.take(shared, cycle) {
             self.cycles.stall(reason, 1);
             return Did::Moved;
         }
@@ -121,19 +116,7 @@ impl<'p> Vector<'p> {
 
     /// The account of cycles in which nothing is worked on.
     fn account_quiet(&mut self, blocked: Option<StallReason>, cycles: u64) -> Did {
-        if !self.next.is_empty() {
-            self.cycles.stall(StallReason::MemoryLatency, cycles);
-            Did::Moved
-        } else if let Some(reason) = blocked {
-            self.cycles.stall(reason, cycles);
-            Did::Waits
-        } else if self.queue.head().is_some() {
-            self.cycles.busy += cycles;
-            Did::Moved
-        } else {
-            self.cycles.idle += cycles;
-            Did::Nothing
-        }
+        self.queue.account_quiet(&mut self.cycles, !self.next.is_empty(), blocked, cycles)
     }
 
     /// The first cycle, from `next` on, in which a tick would do anything but repeat this one's account; `None` if only a token can wake
@@ -203,31 +186,12 @@ impl<'p> Vector<'p> {
     }
 
     /// Lists the memory rows that the next group needs.
-    fn open_group(&mut self, shared: &mut Shared<'_>) {
+    fn open_group(&mut self, shared: &Shared<'_>) {
         self.left = self.requantize_cycles;
         let Some(work) = self.work else { return };
         let group = Group::of(&work, self.lanes, self.element_bytes);
-        for (place, address, bytes) in
-            [(work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes), (work.place, group.result, group.elements)]
-        {
-            let memory = shared.sram(place);
-            for row in memory.row_of(address)..=memory.row_of(address + bytes - 1) {
-                self.claims.push(Claim { place, row });
-            }
-        }
-    }
-
-    /// Takes the ports that are to be had; tells why if any is not.
-    fn stall(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
-        let mut reason = None;
-        self.claims.retain(|claim| match shared.sram(claim.place).take(claim.row, cycle) {
-            Ok(()) => false,
-            Err(why) => {
-                reason.get_or_insert(why);
-                true
-            }
-        });
-        reason
+        self.claims.add(shared, work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes, Use::Access);
+        self.claims.add(shared, work.place, group.result, group.elements, Use::Access);
     }
 
     /// Computes the group that has had its cycles, and goes on to the next, or ends the command.

@@ -8,6 +8,7 @@ mod mesh;
 mod movement;
 mod products;
 
+use super::claims::{Claims, Use};
 use super::machine::Engine;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::{Chip, Dataflow, Extent, Overlap, StationaryTiming};
@@ -77,14 +78,6 @@ enum Datapath {
     Wavefront(Products),
 }
 
-/// A row of a memory that the array must have before its clock moves on.
-#[derive(Debug, Clone, Copy)]
-struct Claim {
-    place: Place,
-    row: u64,
-    update: bool,
-}
-
 /// The array.
 pub(super) struct Array<'p> {
     queue: Queue<'p>,
@@ -93,7 +86,6 @@ pub(super) struct Array<'p> {
     timing: StationaryTiming,
     rule: AccumulateRule,
     element_bytes: u64,
-    psum_bits: u64,
     /// Latency of each scratchpad.
     latency: Vec<u64>,
     datapath: Datapath,
@@ -118,7 +110,7 @@ pub(super) struct Array<'p> {
     last_tile: u64,
     /// Whether the claims of the array's cycle are made.
     open: bool,
-    claims: Vec<Claim>,
+    claims: Claims,
 }
 
 impl<'p> Array<'p> {
@@ -150,7 +142,6 @@ impl<'p> Array<'p> {
             timing,
             rule,
             element_bytes,
-            psum_bits: u64::from(rule.bits),
             latency,
             datapath: match engine {
                 Engine::Stepped => Datapath::Stepped(Mesh::new(shape, tiles)),
@@ -170,7 +161,7 @@ impl<'p> Array<'p> {
             passes_done: 0,
             last_tile: 0,
             open: false,
-            claims: Vec::with_capacity(64),
+            claims: Claims::new(),
         }
     }
 
@@ -179,7 +170,7 @@ impl<'p> Array<'p> {
         self.queue.head().is_none() && self.quiet() && self.next_loads.is_empty() && self.next_passes.is_empty()
     }
 
-    /// The semaphore that the next command waits for.
+    /// Its queue.
     pub(super) fn queue(&self) -> &Queue<'p> {
         &self.queue
     }
@@ -200,7 +191,7 @@ impl<'p> Array<'p> {
             self.claim(shared);
             self.open = true;
         }
-        if let Some(reason) = self.stall(shared, cycle) {
+        if let Some(reason) = self.claims.take(shared, cycle) {
             self.cycles.stall(reason, 1);
             return Did::Moved;
         }
@@ -209,24 +200,11 @@ impl<'p> Array<'p> {
         Did::Moved
     }
 
-    /// The account of cycles in which nothing moves in the array.
+    /// The account of cycles in which nothing moves in the array. With it empty, a command that has started and not entered can only wait
+    /// for its first row.
     fn account_quiet(&mut self, blocked: Option<StallReason>, cycles: u64) -> Did {
-        if !self.next_loads.is_empty() || !self.next_passes.is_empty() {
-            // With the array empty, a command that has started and not entered can only wait for its first row.
-            self.cycles.stall(StallReason::MemoryLatency, cycles);
-            return Did::Moved;
-        }
-        if let Some(reason) = blocked {
-            self.cycles.stall(reason, cycles);
-            return Did::Waits;
-        }
-        if self.queue.head().is_some() {
-            // A fence started and ended in this cycle.
-            self.cycles.busy += cycles;
-            return Did::Moved;
-        }
-        self.cycles.idle += cycles;
-        Did::Nothing
+        let fetching = !self.next_loads.is_empty() || !self.next_passes.is_empty();
+        self.queue.account_quiet(&mut self.cycles, fetching, blocked, cycles)
     }
 
     /// Starts commands whose waits are met, at most one of a kind; tells what the next one waits for.
@@ -393,38 +371,18 @@ impl<'p> Array<'p> {
     /// Lists the memory rows that the array's cycle needs.
     fn claim(&mut self, shared: &Shared<'_>) {
         if let (Some(vector), Some(pass)) = (self.entering(), self.passes.back()) {
-            push_rows(&mut self.claims, shared, pass.place, pass.stream + vector * pass.stream_stride, u64::from(pass.rows), false);
+            self.claims.add(shared, pass.place, pass.stream + vector * pass.stream_stride, u64::from(pass.rows), Use::Access);
         }
         let rows = self.loading();
         if let Some(load) = &self.load {
             for row in rows {
-                push_rows(&mut self.claims, shared, load.place, load.address + row * load.stride, u64::from(load.cols), false);
+                self.claims.add(shared, load.place, load.address + row * load.stride, u64::from(load.cols), Use::Access);
             }
         }
         if let (Some(vector), Some(pass)) = (self.leaving(), self.passes.front()) {
             let address = pass.result + vector * pass.result_stride;
-            push_rows(&mut self.claims, shared, pass.place.accumulator_beside(), address, u64::from(pass.cols) * self.element_bytes, true);
+            self.claims.add(shared, pass.place.accumulator_beside(), address, u64::from(pass.cols) * self.element_bytes, Use::Update);
         }
-    }
-
-    /// Takes the ports that are to be had; tells why if any is not.
-    fn stall(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
-        if self.claims.is_empty() {
-            return None;
-        }
-        let mut reason = None;
-        self.claims.retain(|claim| {
-            let memory = shared.sram(claim.place);
-            let taken = if claim.update { memory.take_update(claim.row, cycle) } else { memory.take(claim.row, cycle) };
-            match taken {
-                Ok(()) => false,
-                Err(why) => {
-                    reason.get_or_insert(why);
-                    true
-                }
-            }
-        });
-        reason
     }
 
     /// One cycle of the array's clock: data enters, every PE works, sums leave.
@@ -514,11 +472,4 @@ fn narrow(size: usize) -> u32 {
 /// How many rows lie from one to another, both included.
 pub(super) fn rows_touched(first: u64, last: u64) -> u64 {
     last - first + 1
-}
-
-fn push_rows(claims: &mut Vec<Claim>, shared: &Shared<'_>, place: Place, address: u64, bytes: u64, update: bool) {
-    let memory = shared.sram_ref(place);
-    for row in memory.row_of(address)..=memory.row_of(address + bytes - 1) {
-        claims.push(Claim { place, row, update });
-    }
 }

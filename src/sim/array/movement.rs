@@ -25,7 +25,7 @@ impl Array<'_> {
         actions.macs += rows * u64::from(pass.cols);
         actions.zero_point_subtracts += rows;
         actions.register_bits += rows * cols * self.shape.col_hop as u64 * ACTIVATION_REGISTER_BITS;
-        actions.register_bits += size * self.shape.row_hop as u64 * self.psum_bits;
+        actions.register_bits += size * self.shape.row_hop as u64 * u64::from(self.rule.bits);
         shared.accounts.scratchpad_read(tag, pass.place, port_rows);
         shared.accounts.traffic(tag).scratchpad.input.read += rows;
     }
