@@ -215,9 +215,7 @@ fn the_wrong_path_is_told_from_the_wrong_name() {
     let folder = tempfile::tempdir().unwrap();
     let passwd = folder.path().join("passwd");
     fs::write(&passwd, "root:x:0:0:root:/root:/bin/bash\n").unwrap();
-    insta::assert_snapshot!(
-        chip::load(passwd.to_str().unwrap(), &[]).unwrap_err().to_string().lines().next().unwrap()
-    );
+    insta::assert_snapshot!(chip::load(passwd.to_str().unwrap(), &[]).unwrap_err().to_string().lines().next().unwrap());
 }
 
 #[test]
