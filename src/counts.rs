@@ -259,6 +259,36 @@ impl AddAssign for TrafficBytes {
     }
 }
 
+/// Elements that entered and left the array, each time that they did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ElementCounts {
+    /// Activations read.
+    pub input_reads: u64,
+    /// Weights read.
+    pub weight_reads: u64,
+    /// Sums written.
+    pub output_writes: u64,
+}
+
+impl ElementCounts {
+    /// Counts activations or weights that were read.
+    pub fn read(&mut self, operand: Operand, elements: u64) {
+        match operand {
+            Operand::Input => self.input_reads += elements,
+            Operand::Weight => self.weight_reads += elements,
+            Operand::Output | Operand::Psum => {}
+        }
+    }
+}
+
+impl AddAssign for ElementCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.input_reads += other.input_reads;
+        self.weight_reads += other.weight_reads;
+        self.output_writes += other.output_writes;
+    }
+}
+
 /// The most scratchpads that a core has: one for activations and one for weights.
 pub const MAX_SCRATCHPADS: usize = 2;
 

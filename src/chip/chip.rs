@@ -134,14 +134,14 @@ impl Chip {
         &self.resolved
     }
 
-    /// The arithmetic of `format` on this chip.
-    pub fn arithmetic(&self, format: &Format) -> Arithmetic {
+    /// The arithmetic of `format` in `dataflow` on this chip.
+    pub fn arithmetic(&self, format: &Format, dataflow: &Dataflow) -> Arithmetic {
+        let rows = match dataflow {
+            Dataflow::WeightStationary(_) | Dataflow::InputStationary(_) => u64::from(self.array.rows),
+            Dataflow::OutputStationary(_) => 1,
+        };
         Arithmetic {
-            accumulate: AccumulateRule {
-                bits: format.accumulator_bits,
-                overflow: format.overflow,
-                chunk: u64::from(self.array.rows) * u64::from(format.lanes),
-            },
+            accumulate: AccumulateRule { bits: format.accumulator_bits, overflow: format.overflow, chunk: rows * u64::from(format.lanes) },
             requantize: self.vector.requantize,
         }
     }
@@ -204,6 +204,39 @@ pub enum Dataflow {
     InputStationary(StationaryTiming),
     /// Sums stay; activations and weights move.
     OutputStationary(OutputTiming),
+}
+
+/// What stays in the PEs: the kind of a dataflow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stationary {
+    /// Weights.
+    Weight,
+    /// Activations.
+    Input,
+    /// Sums.
+    Output,
+}
+
+macro_rules! of_timing {
+    ($name:ident, $type:ty, $what:literal) => {
+        #[doc = $what]
+        pub const fn $name(&self) -> $type {
+            match self {
+                Self::WeightStationary(timing) | Self::InputStationary(timing) => timing.$name,
+                Self::OutputStationary(timing) => timing.$name,
+            }
+        }
+    };
+}
+
+impl Dataflow {
+    of_timing!(row_hop, u32, "Cycles from a PE to the next below.");
+    of_timing!(col_hop, u32, "Cycles from a PE to the next on its right.");
+    of_timing!(pipeline_registers, u32, "Input, PE-input and output registers, in all.");
+    of_timing!(min_pass_cycles, u32, "A pass never takes fewer cycles.");
+    of_timing!(overlap, Overlap, "Whether passes overlap.");
+    of_timing!(extent, Extent, "The size that load, drain and tail go by.");
 }
 
 /// Timing of a weight- or input-stationary array.

@@ -5,6 +5,7 @@
 mod accumulate;
 mod dtype;
 pub mod kernel;
+pub mod packed;
 mod quantization;
 mod requantize;
 

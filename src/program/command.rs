@@ -1,6 +1,6 @@
 //! The commands, and the queues that hold them.
 
-use super::Address;
+use super::{Address, ArrayMode};
 use crate::counts::{Operand, StallReason};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 /// The kinds of unit that take commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum UnitKind {
-    /// The systolic array: `preload`, `compute`.
+    /// The systolic array: `preload`, `compute`, `product`.
     Array,
     /// The vector unit: `requantize`.
     Vector,
@@ -120,8 +120,10 @@ pub enum Operation {
     Mvout(Transfer),
     /// A stationary tile into the array.
     Preload(Preload),
-    /// One pass of the array.
+    /// One pass past a stationary tile.
     Compute(Compute),
+    /// One pass of an output-stationary array.
+    Product(Product),
     /// Finished sums to the next layer's integers, on the vector unit.
     Requantize(Requantize),
     /// Nothing: waits and posts alone.
@@ -158,20 +160,22 @@ impl Transfer {
     }
 }
 
-/// Shifts a stationary tile in, a row of the tile a row of the array; the array's other rows and columns hold zero.
+/// Shifts a stationary tile in, a step of its panel an array row; the array's other rows and columns hold zero.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preload {
     /// The scratchpad that holds the tile.
     pub place: Place,
-    /// The address of row 0.
+    /// The address of array row 0's step.
     pub address: Address,
-    /// Bytes from a row to the next.
+    /// Bytes from a step to the next.
     pub stride: u64,
-    /// Rows of the array that it fills.
-    pub rows: u32,
+    /// Elements of K that the tile covers.
+    pub inner: u32,
     /// Columns of the array that it fills.
     pub cols: u32,
+    /// Subtracted from each element at the array's edge; 0 unless activations stay.
+    pub zero_point: i32,
 }
 
 /// One pass: `vectors` vectors stream through the tile that was preloaded last, and the sums go into the accumulator.
@@ -186,16 +190,51 @@ pub struct Compute {
     pub stream_stride: u64,
     /// Vectors.
     pub vectors: u32,
-    /// Elements of a vector: rows of the array that it fills.
-    pub rows: u32,
+    /// Elements of a vector: the K that the tile covers.
+    pub inner: u32,
     /// Columns whose sums are kept.
     pub cols: u32,
-    /// Subtracted from each element at the array's edge.
+    /// Subtracted from each element at the array's edge; 0 unless activations stream.
     pub zero_point: i32,
     /// The address of the first vector's sums in the accumulator.
     pub result: Address,
     /// Bytes from a vector's sums to the next's.
     pub result_stride: u64,
+    /// Whether sums are added to what is there; else they take its place.
+    pub accumulate: bool,
+}
+
+/// One pass of an output-stationary array: `rows` rows of activations times `cols` columns of weights, over all of K, each a panel. The
+/// sums go into the accumulator, a line each `result_stride` bytes: a row of the array, or a column where sums leave by columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    /// The scratchpad that the activations come from.
+    pub activation_place: Place,
+    /// The address of their first step.
+    pub activation: Address,
+    /// Bytes from a step to the next.
+    pub activation_stride: u64,
+    /// The scratchpad that the weights come from.
+    pub weight_place: Place,
+    /// The address of their first step.
+    pub weight: Address,
+    /// Bytes from a step to the next.
+    pub weight_stride: u64,
+    /// Elements of K.
+    pub inner: u32,
+    /// Rows of the array that the pass fills.
+    pub rows: u32,
+    /// Columns of the array that the pass fills.
+    pub cols: u32,
+    /// Subtracted from each activation at the array's edge.
+    pub zero_point: i32,
+    /// The address of the first line of sums in the accumulator.
+    pub result: Address,
+    /// Bytes from a line to the next.
+    pub result_stride: u64,
+    /// Whether the sums start from what lies there (a bias); else from zero.
+    pub accumulate: bool,
 }
 
 /// Turns `rows` rows of `cols` finished sums into integers in a scratchpad.
@@ -263,22 +302,23 @@ pub struct UnitQueue {
 }
 
 impl Command {
-    /// The parts of memory that the command touches in the iteration that `counters` tells, reads before writes.
-    pub(crate) fn regions(&self, accumulator_element_bytes: u64) -> [Option<RegionOf<'_>>; 2] {
-        let sums = |cols: u32| u64::from(cols) * accumulator_element_bytes;
+    /// The parts of memory that the command touches, reads before writes.
+    pub(crate) fn regions(&self, mode: &ArrayMode, accumulator_element_bytes: u64) -> [Option<RegionOf<'_>>; 3] {
+        let sums = |elements: u64| elements * accumulator_element_bytes;
+        let update = |accumulate| if accumulate { Access::Update } else { Access::Write };
         match &self.operation {
-            Operation::Mvin(t) => [Some(t.dram_region(Access::Read)), Some(t.local_region(Access::Write))],
-            Operation::Mvout(t) => [Some(t.local_region(Access::Read)), Some(t.dram_region(Access::Write))],
+            Operation::Mvin(t) => [Some(t.dram_region(Access::Read)), Some(t.local_region(Access::Write)), None],
+            Operation::Mvout(t) => [Some(t.local_region(Access::Read)), Some(t.dram_region(Access::Write)), None],
             Operation::Preload(p) => {
                 let read = RegionOf {
                     place: p.place,
                     address: &p.address,
                     stride: p.stride,
-                    rows: u64::from(p.rows),
-                    row_bytes: u64::from(p.cols),
+                    rows: mode.steps(u64::from(p.inner)),
+                    row_bytes: mode.tile_row_bytes(u64::from(p.cols)),
                     access: Access::Read,
                 };
-                [Some(read), None]
+                [Some(read), None, None]
             }
             Operation::Compute(c) => {
                 let stream = RegionOf {
@@ -286,7 +326,7 @@ impl Command {
                     address: &c.stream,
                     stride: c.stream_stride,
                     rows: u64::from(c.vectors),
-                    row_bytes: u64::from(c.rows),
+                    row_bytes: mode.vector_bytes(u64::from(c.inner)),
                     access: Access::Read,
                 };
                 let result = RegionOf {
@@ -294,10 +334,39 @@ impl Command {
                     address: &c.result,
                     stride: c.result_stride,
                     rows: u64::from(c.vectors),
-                    row_bytes: sums(c.cols),
-                    access: Access::Update,
+                    row_bytes: sums(u64::from(c.cols)),
+                    access: update(c.accumulate),
                 };
-                [Some(stream), Some(result)]
+                [Some(stream), Some(result), None]
+            }
+            Operation::Product(p) => {
+                let inner = u64::from(p.inner);
+                let activation = RegionOf {
+                    place: p.activation_place,
+                    address: &p.activation,
+                    stride: p.activation_stride,
+                    rows: mode.activation_steps(inner).0,
+                    row_bytes: mode.activation_step_bytes(u64::from(p.rows)),
+                    access: Access::Read,
+                };
+                let weight = RegionOf {
+                    place: p.weight_place,
+                    address: &p.weight,
+                    stride: p.weight_stride,
+                    rows: mode.steps(inner),
+                    row_bytes: mode.weight_step_bytes(u64::from(p.cols)),
+                    access: Access::Read,
+                };
+                let (lines, elements) = mode.result_lines(p.rows, p.cols);
+                let result = RegionOf {
+                    place: p.activation_place.accumulator_beside(),
+                    address: &p.result,
+                    stride: p.result_stride,
+                    rows: lines,
+                    row_bytes: sums(elements),
+                    access: update(p.accumulate),
+                };
+                [Some(activation), Some(weight), Some(result)]
             }
             Operation::Requantize(r) => {
                 let read = RegionOf {
@@ -305,7 +374,7 @@ impl Command {
                     address: &r.sums,
                     stride: r.sums_stride,
                     rows: u64::from(r.rows),
-                    row_bytes: sums(r.cols),
+                    row_bytes: sums(u64::from(r.cols)),
                     access: Access::Read,
                 };
                 let write = RegionOf {
@@ -316,9 +385,9 @@ impl Command {
                     row_bytes: u64::from(r.cols),
                     access: Access::Write,
                 };
-                [Some(read), Some(write)]
+                [Some(read), Some(write), None]
             }
-            Operation::Fence => [None, None],
+            Operation::Fence => [None, None, None],
         }
     }
 }

@@ -12,7 +12,7 @@
 //! Loops over a partial last piece are written as two loops, so that every size is a constant and every address affine.
 
 use super::{
-    Address, Command, Compute, Fill, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramError, ProgramParts,
+    Address, ArrayMode, Command, Compute, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramError, ProgramParts,
     Repeat, Requantize, Ring, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::Chip;
@@ -33,9 +33,10 @@ const DRAM_ALIGNMENT: u64 = 64;
 /// # Panics
 /// If the mapping is that of another network.
 pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramError> {
-    let mut emitter = Emitter::new(chip, mapping);
     let stages = mapping.stages();
     let first = &stages[0].problem;
+    let format = chip.format(first.weight, first.activation).expect("bug: lower refuses formats that the chip has not");
+    let mut emitter = Emitter::new(chip, mapping, ArrayMode::new(chip, format, &chip.array().dataflows[0]));
     let input = emitter.reserve(first.vectors() * first.reduction());
     let mut source = input;
     for (number, stage) in stages.iter().enumerate() {
@@ -66,7 +67,7 @@ pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program
         output_stages: emitter.output_stages,
         stages: stages.iter().map(|stage| stage.name.clone()).collect(),
         images: emitter.images,
-        input,
+        inputs: vec![input],
         output: source,
         memories: MemorySizes {
             dram: emitter.dram,
@@ -74,7 +75,8 @@ pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program
             accumulator: chip.accumulator().capacity.get(),
         },
         accumulator_element_bytes: mapping.buffers().accumulator_element_bytes,
-        array: Fill { rows: chip.array().rows, cols: chip.array().cols },
+        array: emitter.mode,
+        array_only: false,
     })
 }
 
@@ -200,6 +202,7 @@ struct StagePlan<'s> {
 struct Emitter<'c> {
     chip: &'c Chip,
     mapping: &'c Mapping,
+    mode: ArrayMode,
     weight_place: Place,
     activation_place: Place,
     store: Queue,
@@ -213,11 +216,12 @@ struct Emitter<'c> {
 }
 
 impl<'c> Emitter<'c> {
-    fn new(chip: &'c Chip, mapping: &'c Mapping) -> Self {
+    fn new(chip: &'c Chip, mapping: &'c Mapping, mode: ArrayMode) -> Self {
         let roles = chip.scratchpad_roles();
         Self {
             chip,
             mapping,
+            mode,
             weight_place: Place::Scratchpad(0, index(roles.weight)),
             activation_place: Place::Scratchpad(0, index(roles.activation)),
             store: if chip.dma().engines > 1 { Queue::Store } else { Queue::Load },
@@ -235,7 +239,7 @@ impl<'c> Emitter<'c> {
     }
 
     fn reserve(&mut self, bytes: u64) -> HostRegion {
-        let region = HostRegion { address: self.dram, bytes };
+        let region = HostRegion { place: Place::Dram, address: self.dram, bytes };
         // Tensors start on a burst's boundary, as an allocator would place them.
         self.dram = (self.dram + bytes).next_multiple_of(DRAM_ALIGNMENT);
         region
@@ -438,7 +442,14 @@ impl<'c> Emitter<'c> {
             units.push(Queue::Load, command(plan, wait, Operation::Mvin(transfer), vec![sync(shared(Shared::WeightFull), 0)]));
         }
         let preload =
-            Preload { place: self.weight_place, address, stride: buffers.weight_pitch, rows: index(k.size), cols: index(columns.size) };
+            Preload {
+                place: self.weight_place,
+                address,
+                stride: buffers.weight_pitch,
+                inner: index(k.size),
+                cols: index(columns.size),
+                zero_point: 0,
+            };
         units.push(Queue::Array, command(plan, wait, Operation::Preload(preload), post));
         for passes in segments(blocks.size, plan.stage.pass_vectors()) {
             let mut body = Units::default();
@@ -474,11 +485,13 @@ impl<'c> Emitter<'c> {
                 .step(3, vectors * plan.input_pitch),
             stream_stride: plan.input_pitch,
             vectors: index(passes.size),
-            rows: index(k.size),
+            inner: index(k.size),
             cols: index(columns.size),
             zero_point: plan.zero_point,
             result: self.sums_address(plan, blocks, columns).skip(passes.start * vectors * pitch).step(3, vectors * pitch),
             result_stride: pitch,
+            // The accumulator is preset to the bias.
+            accumulate: true,
         };
         units.push(Queue::Array, command(plan, wait, Operation::Compute(compute), post));
     }

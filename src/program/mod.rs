@@ -8,17 +8,19 @@ mod command;
 mod cursor;
 mod emit;
 mod error;
+mod mode;
 mod text;
 mod verify;
 
 pub use address::{Address, Ring};
 pub use command::{
-    Command, Compute, Fill, Item, Operation, Place, Preload, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId,
-    UnitKind, UnitQueue,
+    Command, Compute, Fill, Item, Operation, Place, Preload, Product, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer,
+    UnitId, UnitKind, UnitQueue,
 };
 pub use cursor::Cursor;
 pub use emit::emit;
 pub use error::ProgramError;
+pub use mode::{ArrayMode, Group};
 
 use crate::numerics::OutputStage;
 use serde::{Deserialize, Serialize};
@@ -38,10 +40,12 @@ pub struct Image {
     pub bytes: Vec<u8>,
 }
 
-/// Where the host puts inputs and takes outputs: dense rows in DRAM.
+/// Where the host puts inputs and takes outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRegion {
-    /// The first byte's address in DRAM.
+    /// The memory: DRAM, or whatever holds the operands of a program for the array alone.
+    pub place: Place,
+    /// The first byte's address.
     pub address: u64,
     /// Bytes of the whole batch.
     pub bytes: u64,
@@ -71,16 +75,19 @@ pub struct ProgramParts {
     pub stages: Vec<String>,
     /// What lies in the memories at the start.
     pub images: Vec<Image>,
-    /// Where the host puts the batch.
-    pub input: HostRegion,
+    /// Where the host puts what a run is given, in the order in which it is given.
+    pub inputs: Vec<HostRegion>,
     /// Where the host finds the results.
     pub output: HostRegion,
     /// The memories' sizes.
     pub memories: MemorySizes,
     /// Bytes of one accumulator element.
     pub accumulator_element_bytes: u64,
-    /// The array that the program was made for.
-    pub array: Fill,
+    /// What the array does.
+    pub array: ArrayMode,
+    /// Whether the program is for the array alone: its operands in place, in memories as large as they need, the accumulator at zero; no other
+    /// unit, no semaphores.
+    pub array_only: bool,
 }
 
 /// A verified program: one batch's work for every unit.

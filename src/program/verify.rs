@@ -8,7 +8,9 @@
 use super::address::gcd;
 use super::command::{Access, RegionOf};
 use super::cursor::MAX_DEPTH;
-use super::{Command, Cursor, Item, Operation, Place, ProgramError, ProgramParts, Semaphore, UnitId, UnitKind};
+use super::{Command, Cursor, HostRegion, Item, Operation, Place, ProgramError, ProgramParts, Semaphore, UnitId, UnitKind};
+use crate::chip::Stationary;
+use crate::numerics::Dtype;
 use std::collections::VecDeque;
 
 /// More commands than this (every iteration counted) are refused: the check would not end in reasonable time.
@@ -17,12 +19,39 @@ const MAX_COMMANDS: u64 = 50_000_000;
 /// More pieces of one memory than this are refused: their history would not fit.
 const MAX_CELLS: usize = 1 << 27;
 
+/// The same for a program for the array alone, whose order needs no check.
+const MAX_ARRAY_COMMANDS: u64 = 1 << 40;
+
 /// Verifies a program; the result is how many commands carry each stage's tag.
 pub(super) fn verify(parts: &ProgramParts) -> Result<Vec<u64>, ProgramError> {
+    if parts.array_only {
+        is_for_the_array_alone(parts)?;
+    }
     let shape = Shape::check(parts)?;
     let commands_per_stage = shape.commands_per_stage.clone();
-    Game::new(parts, &shape)?.play()?;
+    if !parts.array_only {
+        Game::new(parts, &shape)?.play()?;
+    }
     Ok(commands_per_stage)
+}
+
+/// One unit in order, that reads only what the host wrote and updates only sums that begin at zero, can neither race nor wait in a circle,
+/// nor read what was never written: nothing is left to play.
+fn is_for_the_array_alone(parts: &ProgramParts) -> Result<(), ProgramError> {
+    let fault = |problem: &str| {
+        Err(ProgramError::Command { unit: host(), command: 0, problem: format!("a program for the array alone {problem}") })
+    };
+    match parts.queues.as_slice() {
+        [queue] if queue.unit.kind == UnitKind::Array => {}
+        _ => return fault("has one queue, the array's"),
+    }
+    if !parts.semaphores.is_empty() {
+        return fault("has no semaphores");
+    }
+    if !matches!(parts.output.place, Place::Accumulator(_)) {
+        return fault("leaves its results in the accumulator");
+    }
+    Ok(())
 }
 
 /// What a walk over the unexpanded program finds.
@@ -64,13 +93,13 @@ impl Shape {
             }
             shape.touch(image.place, [image.address, image.bytes.len() as u64], end.unwrap_or(size));
         }
-        for region in [parts.input, parts.output] {
-            if region.address.checked_add(region.bytes).is_none_or(|end| end > parts.memories.dram) {
-                let problem =
-                    format!("{} bytes at {} are outside of the {} bytes of dram", region.bytes, region.address, parts.memories.dram);
+        for region in parts.inputs.iter().chain([&parts.output]) {
+            let size = size_of(parts, region.place);
+            if region.address.checked_add(region.bytes).is_none_or(|end| end > size) {
+                let problem = format!("{} bytes at {} are outside of the {size} bytes of {}", region.bytes, region.address, region.place);
                 return Err(ProgramError::Command { unit: host(), command: 0, problem });
             }
-            shape.touch(Place::Dram, [region.address, region.bytes], region.address + region.bytes);
+            shape.touch(region.place, [region.address, region.bytes], region.address + region.bytes);
         }
         Ok(shape)
     }
@@ -97,8 +126,9 @@ impl Shape {
                 }
                 Item::Do(command) => {
                     let times = trips.iter().try_fold(1_u64, |product, trips| product.checked_mul(*trips));
-                    let sum = times.and_then(|times| total.checked_add(times)).filter(|sum| *sum <= MAX_COMMANDS);
-                    let (Some(times), Some(sum)) = (times, sum) else { return Err(ProgramError::TooLong { limit: MAX_COMMANDS }) };
+                    let limit = if parts.array_only { MAX_ARRAY_COMMANDS } else { MAX_COMMANDS };
+                    let sum = times.and_then(|times| total.checked_add(times)).filter(|sum| *sum <= limit);
+                    let (Some(times), Some(sum)) = (times, sum) else { return Err(ProgramError::TooLong { limit }) };
                     if times > 0 {
                         self.command(parts, queue, command, trips).map_err(|problem| problem.at(unit, *total))?;
                         self.commands_per_stage[command.tag.stage as usize] += times;
@@ -130,12 +160,23 @@ impl Shape {
             }
         }
         self.operation(parts, queue, command, trips)?;
-        for region in command.regions(parts.accumulator_element_bytes).into_iter().flatten() {
+        for region in command.regions(&parts.array, parts.accumulator_element_bytes).into_iter().flatten() {
             let size = size_of(parts, region.place);
             let last = region.address.greatest(trips);
             let end = last.and_then(|last| region.stride.checked_mul(region.rows - 1)?.checked_add(region.row_bytes)?.checked_add(last));
             if end.is_none_or(|end| end > size) {
                 return Err(Problem::Bounds { place: region.place, first: region.address.base, end: end.unwrap_or(u64::MAX), size });
+            }
+            if parts.array_only && region.access == Access::Read {
+                let within = |input: &HostRegion| {
+                    input.place == region.place
+                        && input.address <= region.address.base
+                        && end.is_some_and(|end| end <= input.address + input.bytes)
+                };
+                if !parts.inputs.iter().any(within) {
+                    let (place, first) = (region.place, region.address.base);
+                    return Err(Problem::Text(format!("reads bytes of {place} from {first} on that the host does not write")));
+                }
             }
             let stride = if region.rows > 1 { region.stride } else { 0 };
             self.touch(region.place, [region.address.granule(), stride, region.row_bytes], end.unwrap_or(size));
@@ -145,23 +186,25 @@ impl Shape {
 
     fn operation(&self, parts: &ProgramParts, queue: usize, command: &Command, trips: &[u64]) -> Result<(), Problem> {
         let unit = parts.queues[queue].unit;
+        let mode = &parts.array;
         let (kind, name) = match &command.operation {
             Operation::Mvin(_) => (UnitKind::Dma, "mvin"),
             Operation::Mvout(_) => (UnitKind::Dma, "mvout"),
             Operation::Preload(_) => (UnitKind::Array, "preload"),
             Operation::Compute(_) => (UnitKind::Array, "compute"),
+            Operation::Product(_) => (UnitKind::Array, "product"),
             Operation::Requantize(_) => (UnitKind::Vector, "requantize"),
             Operation::Fence => return Ok(()),
         };
         if unit.kind != kind {
             return Err(Problem::Text(format!("{unit} cannot do {name}")));
         }
-        let fits = |rows: u32, cols: u32| {
-            if rows == 0 || cols == 0 || rows > parts.array.rows || cols > parts.array.cols {
-                return Err(Problem::Text(format!(
-                    "{name} fills {rows} x {cols} of an array of {} x {}",
-                    parts.array.rows, parts.array.cols
-                )));
+        if (name == "product") != (mode.stationary == Stationary::Output) && kind == UnitKind::Array {
+            return Err(Problem::Text(format!("{name} is no command of an array in which {:?} stays", mode.stationary)));
+        }
+        let fits = |rows: u64, cols: u32| {
+            if rows == 0 || cols == 0 || rows > u64::from(mode.size.rows) || cols > mode.size.cols {
+                return Err(Problem::Text(format!("{name} fills {rows} x {cols} of an array of {} x {}", mode.size.rows, mode.size.cols)));
             }
             Ok(())
         };
@@ -171,6 +214,17 @@ impl Shape {
             } else {
                 Err(Problem::Text(format!("{name} names {place}, which the program has not")))
             }
+        };
+        let subtracts = |zero_point: i32, allowed: bool, format: Dtype| match (zero_point, format) {
+            (0, _) => Ok(()),
+            (_, Dtype::Binary | Dtype::Int16) => {
+                Err(Problem::Text(format!("subtracts a zero point of {zero_point} from {format}, which has none")))
+            }
+            _ if !allowed => Err(Problem::Text(format!("subtracts a zero point of {zero_point} from weights"))),
+            _ if zero_point < format.min() || zero_point > format.max() => {
+                Err(Problem::Text(format!("subtracts a zero point of {zero_point}, which is no {format}")))
+            }
+            _ => Ok(()),
         };
         match &command.operation {
             Operation::Mvin(t) | Operation::Mvout(t) => {
@@ -184,17 +238,25 @@ impl Shape {
             }
             Operation::Preload(p) => {
                 known(p.place)?;
-                fits(p.rows, p.cols)?;
+                fits(mode.steps(u64::from(p.inner)), p.cols)?;
+                subtracts(p.zero_point, mode.stationary == Stationary::Input, mode.held())?;
             }
             Operation::Compute(c) => {
                 known(c.place)?;
-                fits(c.rows, c.cols)?;
+                fits(mode.steps(u64::from(c.inner)), c.cols)?;
                 if c.vectors == 0 {
                     return Err(Problem::Text("compute streams no vector".to_string()));
                 }
-                if i8::try_from(c.zero_point).is_err() {
-                    return Err(Problem::Text(format!("subtracts a zero point of {}, which is no int8", c.zero_point)));
+                subtracts(c.zero_point, mode.stationary == Stationary::Weight, mode.streamed())?;
+            }
+            Operation::Product(p) => {
+                known(p.activation_place)?;
+                known(p.weight_place)?;
+                fits(u64::from(p.rows), p.cols)?;
+                if p.inner == 0 {
+                    return Err(Problem::Text("product multiplies no element of K".to_string()));
                 }
+                subtracts(p.zero_point, true, mode.activation)?;
             }
             Operation::Requantize(r) => {
                 known(r.place)?;
@@ -331,7 +393,9 @@ impl<'p> Game<'p> {
         for image in &parts.images {
             game.host_writes(image.place, image.address, image.bytes.len() as u64);
         }
-        game.host_writes(Place::Dram, parts.input.address, parts.input.bytes);
+        for input in &parts.inputs {
+            game.host_writes(input.place, input.address, input.bytes);
+        }
         Ok(game)
     }
 
@@ -359,10 +423,10 @@ impl<'p> Game<'p> {
             return Err(ProgramError::CircularWait { waits: waits.join("; ") });
         }
         let output = self.parts.output;
-        let memory = &self.memories[0];
+        let memory = self.memories.iter().find(|memory| memory.place == output.place).expect("bug: the output's place was checked before");
         if let Some(cell) = memory.cells(output.address, output.bytes).find(|cell| memory.writers[*cell] == Writer::Nobody) {
             let byte = cell as u64 * memory.granule;
-            return Err(ProgramError::NeverWritten { unit: host(), command: 0, place: Place::Dram, byte });
+            return Err(ProgramError::NeverWritten { unit: host(), command: 0, place: output.place, byte });
         }
         Ok(())
     }
@@ -402,7 +466,7 @@ impl<'p> Game<'p> {
         }
         self.issued[unit] += 1;
         let thread = 2 * unit + usize::from(matches!(command.operation, Operation::Preload(_)));
-        for region in command.regions(self.parts.accumulator_element_bytes).into_iter().flatten() {
+        for region in command.regions(&self.parts.array, self.parts.accumulator_element_bytes).into_iter().flatten() {
             self.touch(unit, thread, region)?;
         }
         for sync in &command.post {

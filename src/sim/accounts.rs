@@ -1,6 +1,6 @@
 //! The accounts: actions, bytes and cycles, by stage and by unit.
 
-use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
+use crate::counts::{ActionCounts, CycleCounts, ElementCounts, StallReason, TrafficBytes};
 use crate::program::{Place, Tag, UnitId};
 use crate::units::{Cycles, Tick};
 
@@ -9,8 +9,10 @@ use crate::units::{Cycles, Tick};
 pub struct Run {
     /// Cycles from the first to the last command's end, both included.
     pub total_cycles: Cycles,
-    /// The bytes of the output region of DRAM.
+    /// The bytes of the output region.
     pub output: Vec<u8>,
+    /// Passes of the array.
+    pub passes: u64,
     /// Every stage's account, in the order of the program's list.
     pub stages: Vec<StageRun>,
     /// Every unit's cycles, which sum to the total.
@@ -32,6 +34,8 @@ pub struct StageRun {
     pub actions: ActionCounts,
     /// What its commands moved.
     pub traffic: TrafficBytes,
+    /// Elements that entered and left the array.
+    pub elements: ElementCounts,
 }
 
 /// One unit's account.
@@ -69,6 +73,7 @@ impl Account {
 struct StageAccount {
     actions: ActionCounts,
     traffic: TrafficBytes,
+    elements: ElementCounts,
     first: u64,
     last: u64,
     open_commands: u64,
@@ -89,6 +94,7 @@ impl Accounts {
         let open = |commands: &u64| StageAccount {
             actions: ActionCounts::default(),
             traffic: TrafficBytes::default(),
+            elements: ElementCounts::default(),
             first: u64::MAX,
             last: 0,
             open_commands: *commands,
@@ -105,6 +111,11 @@ impl Accounts {
     /// The traffic of a command's stage, to add to.
     pub(super) fn traffic(&mut self, tag: Tag) -> &mut TrafficBytes {
         &mut self.stages[tag.stage as usize].traffic
+    }
+
+    /// The elements of a command's stage, to add to.
+    pub(super) fn elements(&mut self, tag: Tag) -> &mut ElementCounts {
+        &mut self.stages[tag.stage as usize].elements
     }
 
     /// Counts rows read from a scratchpad.
@@ -164,6 +175,7 @@ impl Accounts {
                 array,
                 actions: stage.actions,
                 traffic: stage.traffic,
+                elements: stage.elements,
             });
         }
         runs

@@ -302,12 +302,16 @@ impl Flight {
         let actions = shared.accounts.actions(tag);
         let on_chip: fn(&mut ReadWrite, u64) = match self.direction {
             Direction::In => {
-                memory.write(local, bytes).copy_from_slice(&shared.dram[range]);
+                if shared.has_numbers {
+                    memory.write(local, bytes).copy_from_slice(&shared.dram[range]);
+                }
                 actions.dram_read_bytes += if on_bus { bytes } else { 0 };
                 |traffic, bytes| traffic.write += bytes
             }
             Direction::Out => {
-                shared.dram[range].copy_from_slice(memory.read(local, bytes));
+                if shared.has_numbers {
+                    shared.dram[range].copy_from_slice(memory.read(local, bytes));
+                }
                 actions.dram_write_bytes += bytes;
                 |traffic, bytes| traffic.read += bytes
             }

@@ -11,6 +11,14 @@ pub enum SimError {
         /// What differs.
         problem: String,
     },
+    /// The program reads another number of inputs.
+    #[error("the program reads {wanted} inputs and was given {given}")]
+    InputCount {
+        /// Inputs that the program reads.
+        wanted: usize,
+        /// Inputs that there are.
+        given: usize,
+    },
     /// The input does not have the size that the program reads.
     #[error("the program reads an input of {wanted} bytes and was given {given}")]
     InputSize {

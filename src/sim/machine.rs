@@ -1,15 +1,15 @@
 //! The machine itself: a chip's units and memories, driven cycle by cycle through a program.
 
 use super::accounts::{Account, Accounts, Run, UnitRun};
-use super::array::Array;
+use super::array::{Array, PeId, Registers};
 use super::dma::{Bus, Engine as DmaEngine};
 use super::error::SimError;
 use super::memory::{Sram, size};
 use super::queue::{Did, Queue, Shared, Tokens};
 use super::vector::Vector;
-use crate::chip::{Chip, Format};
+use crate::chip::{Chip, Dataflow, Format};
 use crate::counts::{CycleCounts, StallReason};
-use crate::program::{Program, ProgramParts, UnitId, UnitKind};
+use crate::program::{ArrayMode, Place, Program, ProgramParts, UnitId, UnitKind};
 use crate::units::{Cycles, Tick};
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +33,42 @@ impl Engine {
     }
 }
 
+/// How the array's numbers come about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// Not at all: time alone.
+    None,
+    /// A pass at a time.
+    Wavefront,
+    /// Register by register.
+    Stepped,
+}
+
+impl From<Engine> for Numbers {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Stepped => Self::Stepped,
+            Engine::Wavefront => Self::Wavefront,
+        }
+    }
+}
+
+/// What a machine is made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setup<'p> {
+    pub(super) chip: &'p Chip,
+    pub(super) format: &'p Format,
+    pub(super) dataflow: &'p Dataflow,
+    pub(super) program: &'p ProgramParts,
+    pub(super) numbers: Numbers,
+}
+
 /// A chip with a program loaded. Each [`Machine::run`] starts from an empty machine.
 #[derive(Debug)]
 pub struct Machine<'p> {
     chip: &'p Chip,
     format: &'p Format,
+    dataflow: &'p Dataflow,
     program: &'p Program,
 }
 
@@ -45,17 +76,28 @@ impl<'p> Machine<'p> {
     /// A machine for `program` on `chip`, multiplying `format`.
     ///
     /// # Errors
-    /// If the program was made for another chip.
+    /// If the program was made for another chip, or for other formats.
     pub fn new(chip: &'p Chip, format: &'p Format, program: &'p Program) -> Result<Self, SimError> {
         let parts = program.parts();
         let other = |problem: String| Err(SimError::OtherChip { problem });
-        let array = (chip.array().rows, chip.array().cols);
-        if (parts.array.rows, parts.array.cols) != array {
-            return other(format!("its array is {} x {}, the chip's {} x {}", parts.array.rows, parts.array.cols, array.0, array.1));
+        let array = chip.array();
+        if (parts.array.size.rows, parts.array.size.cols) != (array.rows, array.cols) {
+            let size = parts.array.size;
+            return other(format!("its array is {} x {}, the chip's {} x {}", size.rows, size.cols, array.rows, array.cols));
+        }
+        let mode = |dataflow: &&Dataflow| ArrayMode::new(chip, format, dataflow).stationary == parts.array.stationary;
+        let Some(dataflow) = array.dataflows.iter().find(mode) else {
+            return other(format!("its array keeps {:?} in place, which the chip's does not", parts.array.stationary));
+        };
+        if ArrayMode::new(chip, format, dataflow) != parts.array {
+            return other("its array multiplies other formats, or drains otherwise".to_string());
         }
         let pads: Vec<u64> = chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect();
-        if pads != parts.memories.scratchpads || chip.accumulator().capacity.get() != parts.memories.accumulator {
+        if !parts.array_only && (pads != parts.memories.scratchpads || chip.accumulator().capacity.get() != parts.memories.accumulator) {
             return other("its memories have other sizes".to_string());
+        }
+        if pads.len() != parts.memories.scratchpads.len() {
+            return other(format!("it has {} scratchpads, the chip {}", parts.memories.scratchpads.len(), pads.len()));
         }
         if u64::from(format.accumulator_bits) > 8 * parts.accumulator_element_bytes {
             return other(format!("its sums have {} bytes, the chip's {} bits", parts.accumulator_element_bytes, format.accumulator_bits));
@@ -63,37 +105,112 @@ impl<'p> Machine<'p> {
         if parts.queues.iter().any(|queue| queue.unit.kind == UnitKind::Dma && queue.unit.index >= chip.dma().engines) {
             return other(format!("it uses more than the chip's {} DMA engines", chip.dma().engines));
         }
-        Ok(Self { chip, format, program })
+        Ok(Self { chip, format, dataflow, program })
     }
 
-    /// Runs the program on one batch, given as the bytes of its input region, from an empty machine.
+    /// Runs the program on one batch, given as the bytes of each of its input regions, from an empty machine.
     ///
     /// # Errors
-    /// An input of the wrong size, or a deadlock, which a verified program does not have.
-    pub fn run(&self, input: &[u8], engine: Engine) -> Result<Run, SimError> {
-        let state = State::new(self, input, engine)?;
-        match engine {
-            Engine::Stepped => state.run(|_, _| ()),
-            Engine::Wavefront => state.run_by_events(),
-        }
+    /// Inputs of the wrong number or size, or a deadlock, which a verified program does not have.
+    pub fn run(&self, inputs: &[&[u8]], engine: Engine) -> Result<Run, SimError> {
+        self.start(inputs, engine)?.finish()
+    }
+
+    /// Runs the program without numbers: the same cycles, counts and stalls, an empty output, no gated products.
+    ///
+    /// # Errors
+    /// A deadlock, which a verified program does not have.
+    pub fn time(&self) -> Result<Run, SimError> {
+        self.session(&[], Numbers::None)?.finish()
+    }
+
+    /// A run that can be stopped and looked into.
+    ///
+    /// # Errors
+    /// Inputs of the wrong number or size.
+    pub fn start(&self, inputs: &[&[u8]], engine: Engine) -> Result<Session<'p>, SimError> {
+        self.session(inputs, engine.into())
+    }
+
+    fn session(&self, inputs: &[&[u8]], numbers: Numbers) -> Result<Session<'p>, SimError> {
+        let setup =
+            Setup { chip: self.chip, format: self.format, dataflow: self.dataflow, program: self.program.parts(), numbers };
+        // Without ports nothing happens between two events, whatever moves in between.
+        let by_events = numbers != Numbers::Stepped || setup.program.array_only;
+        Ok(Session { state: State::new(&setup, self.program, inputs)?, cycle: 0, by_events })
     }
 
     /// As [`Machine::run`], stepped, and `watch` is told each unit's account of each cycle, units in the order of [`Run::units`].
     ///
     /// # Errors
     /// As [`Machine::run`].
-    pub fn run_watched(&self, input: &[u8], mut watch: impl FnMut(Tick, &[Account])) -> Result<Run, SimError> {
+    pub fn run_watched(&self, inputs: &[&[u8]], mut watch: impl FnMut(Tick, &[Account])) -> Result<Run, SimError> {
         let mut before = Vec::new();
         let mut accounts = Vec::new();
-        State::new(self, input, Engine::Stepped)?.run(|cycle, state| {
-            before.resize(2 + state.engines.len(), CycleCounts::default());
+        let mut session = self.start(inputs, Engine::Stepped)?;
+        session.by_events = false;
+        while !session.state.done() {
+            let cycle = session.cycle;
+            session.run_until(Tick::new(cycle))?;
+            before.resize(2 + session.state.engines.len(), CycleCounts::default());
             accounts.clear();
-            for (now, before) in state.cycles().zip(&mut before) {
+            for (now, before) in session.state.cycles().zip(&mut before) {
                 accounts.push(Account::of(&now.since(before)));
                 *before = *now;
             }
             watch(Tick::new(cycle), &accounts);
-        })
+        }
+        session.finish()
+    }
+}
+
+/// A run under way.
+pub struct Session<'p> {
+    state: State<'p>,
+    /// The cycle that comes next.
+    cycle: u64,
+    by_events: bool,
+}
+
+impl Session<'_> {
+    /// Runs every cycle up to `last`, which is included; tells whether there is more to run.
+    ///
+    /// # Errors
+    /// A deadlock, which a verified program does not have.
+    pub fn run_until(&mut self, last: Tick) -> Result<bool, SimError> {
+        while self.cycle <= last.get() && !self.state.done() {
+            let posted = self.state.tick(self.cycle)?;
+            self.cycle += 1;
+            // A token that was just posted may wake anybody.
+            if self.by_events && !posted && !self.state.done() {
+                let event = self.state.next_event(self.cycle).min(last.get().saturating_add(1));
+                if event > self.cycle {
+                    self.state.skip(self.cycle, event - self.cycle);
+                    self.cycle = event;
+                }
+            }
+        }
+        Ok(!self.state.done())
+    }
+
+    /// The registers of a PE after the array's last cycle; empty ones for a place outside of the array.
+    pub fn probe(&mut self, pe: PeId) -> Registers {
+        self.state.array.probe(&self.state.shared, pe).unwrap_or_default()
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// A deadlock, which a verified program does not have.
+    pub fn finish(mut self) -> Result<Run, SimError> {
+        self.run_until(Tick::new(u64::MAX))?;
+        Ok(self.state.finish(self.cycle))
+    }
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("cycle", &self.cycle).finish_non_exhaustive()
     }
 }
 
@@ -107,70 +224,54 @@ struct State<'p> {
 }
 
 impl<'p> State<'p> {
-    fn new(machine: &Machine<'p>, input: &[u8], engine: Engine) -> Result<Self, SimError> {
-        let (chip, parts) = (machine.chip, machine.program.parts());
-        if input.len() as u64 != parts.input.bytes {
-            return Err(SimError::InputSize { wanted: parts.input.bytes, given: input.len() as u64 });
-        }
-        let scratchpads = chip.scratchpads().iter();
+    fn new(setup: &Setup<'p>, program: &'p Program, inputs: &[&[u8]]) -> Result<Self, SimError> {
+        let Setup { chip, program: parts, .. } = *setup;
+        let has_numbers = setup.numbers != Numbers::None;
+        let bytes_of = |capacity: u64| if has_numbers { capacity } else { 0 };
         let accumulator = chip.accumulator();
+        let pads = chip.scratchpads().iter().zip(&parts.memories.scratchpads);
+        let mut sums = Sram::new(
+            bytes_of(parts.memories.accumulator),
+            accumulator.port_bytes,
+            accumulator.banks,
+            StallReason::AccumulatorConflict,
+        );
+        if !parts.array_only {
+            sums = sums.with_pending_writes(parts.memories.accumulator, accumulator.latency.get());
+        }
         let mut shared = Shared {
             program: parts,
-            scratchpads: scratchpads
-                .map(|pad| Sram::new(pad.capacity.get(), pad.port_bytes, pad.banks, StallReason::ScratchpadConflict))
+            has_numbers,
+            scratchpads: pads
+                .map(|(pad, bytes)| Sram::new(bytes_of(*bytes), pad.port_bytes, pad.banks, StallReason::ScratchpadConflict))
                 .collect(),
-            accumulator: Sram::new(accumulator.capacity.get(), accumulator.port_bytes, accumulator.banks, StallReason::AccumulatorConflict)
-                .with_pending_writes(accumulator.latency.get()),
-            dram: vec![0; size(parts.memories.dram)],
+            accumulator: sums,
+            dram: vec![0; size(bytes_of(parts.memories.dram))],
             tokens: Tokens::new(parts),
-            accounts: Accounts::new(machine.program.commands_per_stage()),
+            accounts: Accounts::new(program.commands_per_stage()),
         };
-        for image in &parts.images {
-            let bytes = image.bytes.len() as u64;
-            match image.place {
-                crate::program::Place::Dram => shared.dram[size(image.address)..size(image.address + bytes)].copy_from_slice(&image.bytes),
-                place => shared.sram(place).write(image.address, bytes).copy_from_slice(&image.bytes),
+        if has_numbers {
+            for image in &parts.images {
+                shared.place(image.place, image.address, &image.bytes);
+            }
+            if inputs.len() != parts.inputs.len() {
+                return Err(SimError::InputCount { wanted: parts.inputs.len(), given: inputs.len() });
+            }
+            for (region, bytes) in parts.inputs.iter().zip(inputs) {
+                if bytes.len() as u64 != region.bytes {
+                    return Err(SimError::InputSize { wanted: region.bytes, given: bytes.len() as u64 });
+                }
+                shared.place(region.place, region.address, bytes);
             }
         }
-        shared.dram[size(parts.input.address)..size(parts.input.address + parts.input.bytes)].copy_from_slice(input);
         let queue = |kind, index| Queue::new(parts, queue_of(parts, kind, index));
-        let rule = chip.arithmetic(machine.format).accumulate;
-        let element_bytes = parts.accumulator_element_bytes;
         Ok(Self {
             shared,
-            array: Array::new(queue(UnitKind::Array, 0), chip, rule, element_bytes, engine),
-            vector: Vector::new(queue(UnitKind::Vector, 0), chip, element_bytes),
+            array: Array::new(queue(UnitKind::Array, 0), setup),
+            vector: Vector::new(queue(UnitKind::Vector, 0), chip, parts.accumulator_element_bytes),
             engines: (0..chip.dma().engines).map(|index| DmaEngine::new(index as usize, queue(UnitKind::Dma, index), chip)).collect(),
             bus: Bus::new(chip),
         })
-    }
-
-    fn run(mut self, mut watch: impl FnMut(u64, &Self)) -> Result<Run, SimError> {
-        let mut cycle = 0;
-        while !self.done() {
-            self.tick(cycle)?;
-            watch(cycle, &self);
-            cycle += 1;
-        }
-        Ok(self.finish(cycle))
-    }
-
-    /// As [`State::run`], but cycles in which every unit would only repeat its account are passed over in one go.
-    fn run_by_events(mut self) -> Result<Run, SimError> {
-        let mut cycle = 0;
-        while !self.done() {
-            let posted = self.tick(cycle)?;
-            cycle += 1;
-            // A token that was just posted may wake anybody.
-            if !posted && !self.done() {
-                let event = self.next_event(cycle);
-                if event > cycle {
-                    self.skip(cycle, event - cycle);
-                    cycle = event;
-                }
-            }
-        }
-        Ok(self.finish(cycle))
     }
 
     /// The first cycle, from `next` on, in which any unit does something new; `next` itself where none ever would, so that the tick finds
@@ -182,7 +283,7 @@ impl<'p> State<'p> {
     }
 
     fn skip(&mut self, next: u64, cycles: u64) {
-        self.array.skip(&self.shared, cycles);
+        self.array.skip(&mut self.shared, cycles);
         self.vector.skip(&self.shared, cycles);
         for engine in &mut self.engines {
             engine.skip(&self.shared, &self.bus, next, cycles);
@@ -228,6 +329,13 @@ impl<'p> State<'p> {
 
     fn finish(self, total: u64) -> Run {
         let output = self.shared.program.output;
+        let bytes = if !self.shared.has_numbers {
+            Vec::new()
+        } else if output.place == Place::Dram {
+            self.shared.dram[size(output.address)..size(output.address + output.bytes)].to_vec()
+        } else {
+            self.shared.sram_ref(output.place).read(output.address, output.bytes).to_vec()
+        };
         let unit = |kind, index| UnitId { core: 0, kind, index };
         let names = [unit(UnitKind::Array, 0), unit(UnitKind::Vector, 0)].into_iter().chain((0..).map(|index| unit(UnitKind::Dma, index)));
         let units: Vec<UnitRun> = names.zip(self.cycles()).map(|(unit, cycles)| UnitRun { unit, cycles: *cycles }).collect();
@@ -236,7 +344,8 @@ impl<'p> State<'p> {
         }
         Run {
             total_cycles: Cycles::new(total),
-            output: self.shared.dram[size(output.address)..size(output.address + output.bytes)].to_vec(),
+            output: bytes,
+            passes: self.array.passes_done(),
             stages: self.shared.accounts.finish(),
             units,
         }

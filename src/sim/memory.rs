@@ -6,6 +6,8 @@ use crate::counts::StallReason;
 #[derive(Debug, Clone)]
 pub(super) struct Sram {
     bytes: Vec<u8>,
+    /// How often it was written: what was made from its bytes holds while this stays.
+    version: u64,
     port: u64,
     banks: u64,
     /// The cycle in which each bank last served a row.
@@ -22,6 +24,7 @@ impl Sram {
     pub(super) fn new(capacity: u64, port: u32, banks: u32, conflict: StallReason) -> Self {
         Self {
             bytes: vec![0; size(capacity)],
+            version: 0,
             port: u64::from(port),
             banks: u64::from(banks),
             served: vec![u64::MAX; banks as usize],
@@ -31,9 +34,9 @@ impl Sram {
         }
     }
 
-    /// A memory whose updates are pending for `latency` cycles.
-    pub(super) fn with_pending_writes(mut self, latency: u64) -> Self {
-        self.ready = vec![0; size((self.bytes.len() as u64).div_ceil(self.port))];
+    /// A memory of `capacity` bytes whose updates are pending for `latency` cycles.
+    pub(super) fn with_pending_writes(mut self, capacity: u64, latency: u64) -> Self {
+        self.ready = vec![0; size(capacity.div_ceil(self.port))];
         self.update_latency = latency.max(1);
         self
     }
@@ -79,7 +82,13 @@ impl Sram {
 
     /// The bytes at an address, to write.
     pub(super) fn write(&mut self, address: u64, bytes: u64) -> &mut [u8] {
+        self.version += 1;
         &mut self.bytes[size(address)..size(address + bytes)]
+    }
+
+    /// Changes whenever bytes are written.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 }
 

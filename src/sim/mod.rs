@@ -15,5 +15,6 @@ mod queue;
 mod vector;
 
 pub use accounts::{Account, Run, StageRun, UnitRun};
+pub use array::{PeId, Registers};
 pub use error::SimError;
-pub use machine::{Engine, Machine};
+pub use machine::{Engine, Machine, Session};

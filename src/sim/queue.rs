@@ -11,6 +11,8 @@ pub(super) const MAX_POSTS: usize = crate::program::MAX_POSTS;
 /// What the units share in a cycle.
 pub(super) struct Shared<'p> {
     pub(super) program: &'p ProgramParts,
+    /// Whether the memories hold bytes; else only time passes.
+    pub(super) has_numbers: bool,
     pub(super) scratchpads: Vec<Sram>,
     pub(super) accumulator: Sram,
     pub(super) dram: Vec<u8>,
@@ -19,6 +21,15 @@ pub(super) struct Shared<'p> {
 }
 
 impl Shared<'_> {
+    /// Puts bytes into a memory before the first cycle.
+    pub(super) fn place(&mut self, place: Place, address: u64, bytes: &[u8]) {
+        let target = match place {
+            Place::Dram => &mut self.dram[super::memory::size(address)..][..bytes.len()],
+            place => self.sram(place).write(address, bytes.len() as u64),
+        };
+        target.copy_from_slice(bytes);
+    }
+
     /// The on-chip memory of a place.
     pub(super) fn sram(&mut self, place: Place) -> &mut Sram {
         match place {

@@ -200,7 +200,8 @@ impl<'p> Vector<'p> {
         let group = Group::of(&work, self.lanes, self.element_bytes);
         let width = self.element_bytes;
         let stage = &shared.program.output_stages[work.stage as usize];
-        for element in 0..group.elements {
+        let numbers = if shared.has_numbers { group.elements } else { 0 };
+        for element in 0..numbers {
             let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
             let channel = size(work.channel + work.col + element);
             let value = i8::try_from(stage.apply(channel, sum)).expect("bug: an int8 output stage clamps to eight bits");

@@ -33,6 +33,11 @@ impl Instructions {
         Self::avx2().unwrap_or(Self::portable())
     }
 
+    /// Runs.
+    pub fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
     pub(super) const fn choice(self) -> Choice {
         self.0
     }

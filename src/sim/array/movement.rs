@@ -1,119 +1,299 @@
-//! What moves into and out of the array in one of its cycles, with its counts: a vector, a row of a tile, a row of sums.
+//! What moves into and out of the array in one of its cycles, by memory row; and what a load or a pass counts, once, when it enters.
 
-use super::products::Stream;
-use super::{ACTIVATION_REGISTER_BITS, Array, Datapath, Pass, WEIGHT_REGISTER_BITS, rows_touched};
-use crate::numerics::AccumulateRule;
+use super::drives::leaving_lines;
+use super::operands::Panel;
+use super::{Array, Load, Loaded, Pass, Sums, Use, Work};
+use crate::chip::Stationary;
+use crate::counts::Operand;
+use crate::numerics::Dtype;
 use crate::program::Place;
-use crate::sim::memory::{Sram, load_sum, size, store_sum};
 use crate::sim::queue::Shared;
 
 impl Array<'_> {
-    pub(super) fn enter_vector(&mut self, shared: &mut Shared<'_>, vector: u64) {
-        let Some(pass) = self.passes.back() else { return };
-        let rows = u64::from(pass.rows);
-        let memory = shared.sram(pass.place);
-        let address = pass.stream + vector * pass.stream_stride;
-        if let Datapath::Stepped(mesh) = &mut self.datapath {
-            for (row, byte) in memory.read(address, rows).iter().enumerate() {
-                mesh.element(row, f32::from(i16::from(i8::from_le_bytes([*byte])) - pass.zero_point));
+    /// Lists the memory rows that the array's cycle needs.
+    pub(super) fn claim(&mut self, shared: &Shared<'_>) {
+        let mode = self.operands.mode;
+        if let (Some(step), Some(pass)) = (self.entering(), self.passes.back()) {
+            match pass.work {
+                Work::Vectors { place, stream, stride, inner } => {
+                    self.claims.add(shared, place, stream + step * stride, mode.vector_bytes(inner as u64), Use::Access);
+                }
+                Work::Product { activation_place, activation, weight_place, weight } => {
+                    let bytes = mode.activation_step_bytes(activation.width as u64);
+                    for panel_step in self.activation_steps(activation, step) {
+                        self.claims.add(shared, activation_place, activation.address + panel_step * activation.stride, bytes, Use::Access);
+                    }
+                    let bytes = mode.weight_step_bytes(weight.width as u64);
+                    self.claims.add(shared, weight_place, weight.address + step * weight.stride, bytes, Use::Access);
+                }
             }
         }
-        let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + rows - 1));
+        let rows = self.loading();
+        match self.load.as_ref().map(|load| load.what) {
+            Some(Loaded::Tile { place, panel, .. }) => {
+                for row in rows {
+                    let bytes = mode.tile_row_bytes(panel.width as u64);
+                    self.claims.add(shared, place, panel.address + row * panel.stride, bytes, Use::Access);
+                }
+            }
+            Some(Loaded::Biases(sums)) if sums.accumulate => {
+                for row in rows {
+                    for (address, bytes) in bias_row(&sums, mode.drains_columns, row, self.columns_of_next_pass(), self.element_bytes) {
+                        self.claims.add(shared, sums.place, address, bytes, Use::Access);
+                    }
+                }
+            }
+            _ => {}
+        }
+        if let (Some(exit), Some(pass)) = (self.leaving(), self.passes.front()) {
+            let (lines, purpose) = self.lines_out(pass, exit);
+            for line in lines {
+                let address = pass.sums.address + line * pass.sums.stride;
+                self.claims.add(shared, pass.sums.place, address, pass.sums.width * self.element_bytes, purpose);
+            }
+        }
+    }
+
+    /// The lines of sums that go into the accumulator in cycle `exit` of a pass's results, and how.
+    fn lines_out(&self, pass: &Pass, exit: u64) -> (impl Iterator<Item = u64> + use<>, Use) {
+        let sums_stay = self.timing.sums_stay();
+        let count = if self.operands.mode.drains_columns { pass.cols } else { pass.rows };
+        let staying = leaving_lines(pass, count, exit).map(|line| line as u64).filter(move |_| sums_stay);
+        let moving = Some(exit).filter(|_| !sums_stay).into_iter();
+        // Biases that took cycles to enter are in the sums already.
+        let reads = pass.sums.accumulate && !(sums_stay && self.timing.load(self.timing.size(1, 1)) > 0);
+        (staying.chain(moving), if reads { Use::Update } else { Use::Access })
+    }
+
+    /// The columns of the pass that the biases under way are for: the next to enter.
+    fn columns_of_next_pass(&self) -> u64 {
+        self.next_passes.front().map_or(0, |pass| pass.cols as u64)
+    }
+
+    /// The steps of an activation panel that step `step` of the array reads: its own, or with N:M sparsity the groups that it is the first
+    /// to choose from.
+    fn activation_steps(&self, panel: Panel, step: u64) -> std::ops::Range<u64> {
+        let Some(group) = self.operands.mode.group else { return step..step + 1 };
+        let (n, lanes) = (u64::from(group.n), u64::from(self.operands.mode.lanes));
+        let begun = |slots: u64| slots.div_ceil(n);
+        let groups = self.operands.mode.activation_steps(panel.inner as u64).0;
+        begun(step * lanes).min(groups)..begun((step + 1) * lanes).min(groups)
+    }
+
+    /// Counts what a load does.
+    pub(super) fn count_load(&self, shared: &mut Shared<'_>, load: &Load) {
+        let mode = &self.operands.mode;
+        match load.what {
+            Loaded::Tile { ending, place, panel, .. } => {
+                let (tag, cols) = (ending.tag, panel.width as u64);
+                let inner = panel.inner as u64;
+                let kept = if mode.stationary == Stationary::Weight { mode.kept(inner) } else { inner };
+                let width = if mode.stationary == Stationary::Weight { weight_bits(mode.weight) } else { activation_bits(mode.activation) };
+                let bytes = mode.tile_row_bytes(cols);
+                let mut port_rows = 0;
+                let mut hops = 0;
+                for row in 0..load.rows {
+                    let address = panel.address + row * panel.stride;
+                    let memory = shared.sram_ref(place);
+                    port_rows += rows_touched(memory.row_of(address), memory.row_of(address + bytes - 1));
+                    let lanes = u64::from(mode.lanes).min(kept - (row * u64::from(mode.lanes)).min(kept));
+                    hops += (row + 1) * lanes * cols;
+                }
+                let actions = shared.accounts.actions(tag);
+                actions.register_bits += hops * self.shape.row_hop as u64 * width;
+                let elements = kept * cols;
+                if mode.stationary == Stationary::Input {
+                    actions.zero_point_subtracts += if subtracts(mode.activation) { elements } else { 0 };
+                }
+                shared.accounts.scratchpad_read(tag, place, port_rows);
+                let operand = if mode.stationary == Stationary::Weight { Operand::Weight } else { Operand::Input };
+                shared.accounts.traffic(tag).scratchpad.of_mut(operand).read += load.rows * bytes;
+                shared.accounts.elements(tag).read(operand, elements);
+            }
+            Loaded::Biases(_) => {}
+        }
+    }
+
+    /// Bits of a kept weight's place in its group.
+    fn place_bits(&self) -> u64 {
+        self.operands.mode.group.map_or(0, |group| u64::from(group.index_bits()))
+    }
+}
+
+impl Array<'_> {
+    /// Counts what a pass does.
+    pub(super) fn count_pass(&mut self, shared: &mut Shared<'_>, pass: &Pass) {
+        let mode = self.operands.mode;
         let tag = pass.ending.tag;
-        let (size, cols) = (self.shape.rows as u64 * self.shape.cols as u64, self.shape.cols as u64);
+        let (array_rows, array_cols) = (self.shape.rows as u64, self.shape.cols as u64);
+        let (row_hop, col_hop) = (self.shape.row_hop as u64, self.shape.col_hop as u64);
+        let (rows, cols, steps) = (pass.rows as u64, pass.cols as u64, pass.steps);
+        let sums_bits = self.accumulator_bits;
+        let weight_width = weight_bits(mode.weight) + self.place_bits();
+        match pass.work {
+            Work::Vectors { place, stream, stride, inner } => {
+                let inner = inner as u64;
+                // With N:M sparsity a vector is whole groups, of which each PE takes what its weights are for.
+                let kept = if mode.stationary == Stationary::Weight { mode.kept(inner) } else { inner };
+                let weights_stay = mode.stationary == Stationary::Weight;
+                let width = if weights_stay { activation_bits(mode.activation) } else { weight_bits(mode.weight) };
+                let bytes = mode.vector_bytes(inner);
+                let port_rows: u64 = (0..steps).map(|step| port_rows(shared, place, stream + step * stride, bytes)).sum();
+                let actions = shared.accounts.actions(tag);
+                actions.macs += kept * cols * steps;
+                actions.zero_point_subtracts += if weights_stay && subtracts(mode.activation) { inner * steps } else { 0 };
+                actions.register_bits += steps * (inner * array_cols * col_hop * width + array_rows * array_cols * row_hop * sums_bits);
+                shared.accounts.scratchpad_read(tag, place, port_rows);
+                let operand = if weights_stay { Operand::Input } else { Operand::Weight };
+                shared.accounts.traffic(tag).scratchpad.of_mut(operand).read += bytes * steps;
+                shared.accounts.elements(tag).read(operand, inner * steps);
+            }
+            Work::Product { activation_place, activation, weight_place, weight } => {
+                let inner = activation.inner as u64;
+                let kept = mode.kept(inner);
+                let (panel_steps, _) = mode.activation_steps(inner);
+                let (wide, tall) = (mode.activation_step_bytes(rows), mode.weight_step_bytes(cols));
+                let read = |place, panel: Panel, steps, bytes| -> u64 {
+                    (0..steps).map(|step| port_rows(shared, place, panel.address + step * panel.stride, bytes)).sum()
+                };
+                let activation_rows = read(activation_place, activation, panel_steps, wide);
+                let weight_rows = read(weight_place, weight, steps, tall);
+                // Each sum goes through the registers between its PE and the side that it leaves by, each bias the way that it came.
+                let chain = |count: u64, length: u64, hop: u64| hop * (0..count).map(|place| length - place).sum::<u64>();
+                let leaves = match (pass.drain, mode.drains_columns) {
+                    (0, _) => 0,
+                    (_, false) => cols * chain(rows, array_rows, row_hop),
+                    (_, true) => rows * chain(cols, array_cols, col_hop),
+                };
+                let enters = if self.preloads() { cols * chain(rows, rows, row_hop) } else { 0 };
+                let actions = shared.accounts.actions(tag);
+                actions.macs += rows * cols * kept;
+                actions.zero_point_subtracts += if subtracts(mode.activation) { inner * rows } else { 0 };
+                actions.register_bits += inner * rows * array_cols * col_hop * activation_bits(mode.activation)
+                    + kept * cols * array_rows * row_hop * weight_width
+                    + (leaves + enters) * sums_bits;
+                shared.accounts.scratchpad_read(tag, activation_place, activation_rows);
+                shared.accounts.scratchpad_read(tag, weight_place, weight_rows);
+                let scratchpad = &mut shared.accounts.traffic(tag).scratchpad;
+                scratchpad.input.read += panel_steps * wide;
+                scratchpad.weight.read += steps * tall;
+                let elements = shared.accounts.elements(tag);
+                elements.read(Operand::Input, inner * rows);
+                elements.read(Operand::Weight, kept * cols);
+            }
+        }
+        self.count_sums(shared, pass);
+        if self.zero_gating && self.drive.has_numbers() {
+            let real = self.nonzero_products(shared, pass);
+            let actions = shared.accounts.actions(tag);
+            let kept = if mode.stationary == Stationary::Input { pass.inner() } else { mode.kept(pass.inner()) };
+            let vectors = if self.timing.sums_stay() { rows } else { steps };
+            actions.macs_gated += kept * cols * vectors - real;
+        }
+    }
+
+    /// Counts what a pass reads from and writes into the accumulator.
+    fn count_sums(&self, shared: &mut Shared<'_>, pass: &Pass) {
+        let tag = pass.ending.tag;
+        let lines = match (self.timing.sums_stay(), self.operands.mode.drains_columns) {
+            (false, _) => pass.steps,
+            (true, false) => pass.rows as u64,
+            (true, true) => pass.cols as u64,
+        };
+        let bytes = pass.sums.width * self.element_bytes;
+        let rows: u64 =
+            (0..lines).map(|line| port_rows(shared, pass.sums.place, pass.sums.address + line * pass.sums.stride, bytes)).sum();
+        let reads = u64::from(pass.sums.accumulate);
+        // Biases that enter ahead are read by array row, which is no line where sums leave by columns.
+        let read_rows = if self.preloads() && self.operands.mode.drains_columns { pass.rows as u64 * pass.cols as u64 } else { rows };
         let actions = shared.accounts.actions(tag);
-        actions.macs += rows * u64::from(pass.cols);
-        actions.zero_point_subtracts += rows;
-        actions.register_bits += rows * cols * self.shape.col_hop as u64 * ACTIVATION_REGISTER_BITS;
-        actions.register_bits += size * self.shape.row_hop as u64 * u64::from(self.rule.bits);
-        shared.accounts.scratchpad_read(tag, pass.place, port_rows);
-        shared.accounts.traffic(tag).scratchpad.input.read += rows;
+        actions.accumulator_reads += reads * read_rows;
+        actions.accumulator_writes += rows;
+        let psum = &mut shared.accounts.traffic(tag).accumulator.psum;
+        psum.read += reads * lines * bytes;
+        psum.write += lines * bytes;
+        shared.accounts.elements(tag).output_writes += lines * pass.sums.width;
     }
 
-    pub(super) fn load_row(&mut self, shared: &mut Shared<'_>, row: u64) {
-        let Some(load) = &self.load else { return };
-        let cols = u64::from(load.cols);
-        let address = load.address + row * load.stride;
-        let memory = shared.sram(load.place);
-        let bytes = memory.read(address, cols);
-        let index = usize::try_from(row).expect("bug: a tile has no more rows than the array");
-        match &mut self.datapath {
-            Datapath::Stepped(mesh) => {
-                for (weight, byte) in mesh.tile_row(load.tile, index).iter_mut().zip(bytes) {
-                    *weight = f32::from(i8::from_le_bytes([*byte]));
+    /// Whether biases take cycles to enter before a pass.
+    fn preloads(&self) -> bool {
+        self.timing.sums_stay() && self.timing.load(self.timing.size(1, 1)) > 0
+    }
+
+    /// Products of a pass of which neither factor is zero.
+    fn nonzero_products(&mut self, shared: &Shared<'_>, pass: &Pass) -> u64 {
+        match pass.work {
+            Work::Vectors { place, stream, stride, inner } => {
+                let memory = shared.sram_ref(place);
+                let bytes = self.operands.mode.vector_bytes(inner as u64);
+                let held = self.held_nonzeros.clone();
+                (0..pass.steps)
+                    .map(|step| {
+                        let vector = self.operands.vector_elements(memory.read(stream + step * stride, bytes), inner, pass.zero_point);
+                        vector.iter().zip(&held).map(|(element, count)| if *element == 0 { 0 } else { *count }).sum::<u64>()
+                    })
+                    .sum()
+            }
+            Work::Product { activation_place, activation, weight_place, weight } => {
+                let (activations, weights) = (shared.sram_ref(activation_place), shared.sram_ref(weight_place));
+                let part = self.operands.part();
+                let mut sum = 0;
+                for first in (0..activation.inner).step_by(part) {
+                    let range = first..activation.inner.min(first + part);
+                    let mut rows = vec![0; range.len() * activation.width];
+                    let mut dense = vec![0; range.len() * weight.width];
+                    self.operands.activation_rows(activations, activation, pass.zero_point, range.clone(), &mut rows);
+                    self.operands.dense_weights(weights, weight, range.clone(), &mut dense);
+                    for (k, weights) in dense.chunks_exact(weight.width).enumerate() {
+                        let weights = weights.iter().filter(|weight| **weight != 0).count() as u64;
+                        let activations = rows[k..].iter().step_by(range.len()).filter(|element| **element != 0).count() as u64;
+                        sum += weights * activations;
+                    }
                 }
+                sum
             }
-            Datapath::Wavefront(products) => products.load_row(load.tile, index, bytes),
-        }
-        let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + cols - 1));
-        let tag = load.ending.tag;
-        shared.accounts.actions(tag).register_bits += (row + 1) * cols * self.shape.row_hop as u64 * WEIGHT_REGISTER_BITS;
-        shared.accounts.scratchpad_read(tag, load.place, port_rows);
-        shared.accounts.traffic(tag).scratchpad.weight.read += cols;
-    }
-
-    pub(super) fn accumulate(&mut self, shared: &mut Shared<'_>, vector: u64) {
-        let Some(pass) = self.passes.front() else { return };
-        let width = self.element_bytes;
-        let address = pass.result + vector * pass.result_stride;
-        let bytes = u64::from(pass.cols) * width;
-        let memory = &mut shared.accumulator;
-        let port_rows = rows_touched(memory.row_of(address), memory.row_of(address + bytes - 1));
-        let rule = self.rule;
-        let element = size(width);
-        match &mut self.datapath {
-            Datapath::Stepped(mesh) => {
-                let entered = pass.start + vector;
-                for (col, held) in memory.write(address, bytes).chunks_exact_mut(element).enumerate() {
-                    #[expect(clippy::cast_possible_truncation, reason = "a sum inside a pass is whole and below 2^24")]
-                    let addend = mesh.sum(entered, col) as i64;
-                    store_sum(held, rule.update(load_sum(held), addend));
-                }
-            }
-            Datapath::Wavefront(products) if vector + 1 == pass.vectors => {
-                let streamed = &shared.scratchpads[scratchpad_index(pass.place)];
-                let mut stream = PassStream { pass, streamed, accumulator: &mut shared.accumulator, rule, element };
-                let filled = (pass.rows as usize, pass.cols as usize);
-                products.pass(pass.tile, filled, pass.vectors, pass.zero_point, &mut stream);
-            }
-            Datapath::Wavefront(_) => {}
-        }
-        let actions = shared.accounts.actions(pass.ending.tag);
-        actions.accumulator_reads += port_rows;
-        actions.accumulator_writes += port_rows;
-        let psum = &mut shared.accounts.traffic(pass.ending.tag).accumulator.psum;
-        psum.read += bytes;
-        psum.write += bytes;
-    }
-}
-
-/// A pass's vectors in their scratchpad and its sums in the accumulator.
-struct PassStream<'a> {
-    pass: &'a Pass,
-    streamed: &'a Sram,
-    accumulator: &'a mut Sram,
-    rule: AccumulateRule,
-    /// Bytes of a sum.
-    element: usize,
-}
-
-impl Stream for PassStream<'_> {
-    fn vector(&self, number: u64) -> &[u8] {
-        self.streamed.read(self.pass.stream + number * self.pass.stream_stride, u64::from(self.pass.rows))
-    }
-
-    fn take(&mut self, number: u64, sums: &[i32]) {
-        let bytes = (sums.len() * self.element) as u64;
-        let row = self.accumulator.write(self.pass.result + number * self.pass.result_stride, bytes);
-        for (held, sum) in row.chunks_exact_mut(self.element).zip(sums) {
-            store_sum(held, self.rule.update(load_sum(held), i64::from(*sum)));
         }
     }
 }
 
-fn scratchpad_index(place: Place) -> usize {
-    match place {
-        Place::Scratchpad(_, index) => index as usize,
-        Place::Accumulator(_) | Place::Dram => unreachable!("bug: the verifier lets vectors stream from scratchpads only"),
+impl Pass {
+    /// Elements of K.
+    fn inner(&self) -> u64 {
+        match self.work {
+            Work::Vectors { inner, .. } => inner as u64,
+            Work::Product { activation, .. } => activation.inner as u64,
+        }
     }
+}
+
+/// The parts of the accumulator that hold the biases of array row `row`: a line, or an element of each.
+fn bias_row(sums: &Sums, by_columns: bool, row: u64, cols: u64, element: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
+    let Sums { address, stride, width, .. } = *sums;
+    let lines = if by_columns { 0..cols } else { row..row + 1 };
+    lines.map(move |line| if by_columns { (address + line * stride + row * element, element) } else { (address + line * stride, width * element) })
+}
+
+fn port_rows(shared: &Shared<'_>, place: Place, address: u64, bytes: u64) -> u64 {
+    let memory = shared.sram_ref(place);
+    rows_touched(memory.row_of(address), memory.row_of(address + bytes - 1))
+}
+
+/// How many rows lie from one to another, both included.
+pub(in crate::sim) fn rows_touched(first: u64, last: u64) -> u64 {
+    last - first + 1
+}
+
+/// Whether the array's edge subtracts a zero point from activations of this format.
+fn subtracts(activation: Dtype) -> bool {
+    !matches!(activation, Dtype::Binary | Dtype::Int16)
+}
+
+/// Bits of an activation register: one more than the format's where the edge has subtracted the zero point.
+fn activation_bits(activation: Dtype) -> u64 {
+    u64::from(activation.bits()) + u64::from(subtracts(activation))
+}
+
+/// Bits of a weight register.
+fn weight_bits(weight: Dtype) -> u64 {
+    u64::from(weight.bits())
 }

@@ -1,0 +1,386 @@
+//! How the array's numbers come about: every register moved, a pass computed at once, or none at all.
+
+use super::mesh::{Careful, HeldMesh, Number, SumsMesh};
+use super::operands::{Operands, Panel};
+use super::products::{Factors, Products, Stream, largest_product};
+use super::shape::Shape;
+use super::{Array, Pass, Sums, Work};
+use crate::numerics::kernel::Instructions;
+use crate::numerics::{AccumulateRule, Overflow};
+use crate::program::{Item, Operation, Place, UnitKind};
+use crate::sim::machine::{Numbers, Setup};
+use crate::sim::memory::{Sram, load_sum, size, store_sum};
+use crate::sim::queue::Shared;
+
+/// How the array's numbers come about.
+#[derive(Debug)]
+pub(super) struct Drive {
+    pub(super) path: Path,
+    pub(super) rule: AccumulateRule,
+    shape: Shape,
+    by_columns: bool,
+    instructions: Instructions,
+    /// A line of sums on its way out, and all sums of a pass.
+    line: Vec<i64>,
+    totals: Vec<i64>,
+    /// The pass that `totals` are of.
+    totals_of: u64,
+}
+
+/// The registers, or what stands in for them.
+#[derive(Debug)]
+pub(super) enum Path {
+    /// No numbers: time alone.
+    Timing,
+    /// A pass's sums are computed when it ends.
+    Wavefront(Products),
+    /// Every register of every PE moves in every cycle; tiles stay.
+    Held(HeldMesh<f32>),
+    HeldWide(HeldMesh<f64>),
+    /// The same; sums stay.
+    Sums(SumsMesh<f32>),
+    SumsWide(SumsMesh<f64>),
+}
+
+impl Drive {
+    pub(super) fn new(setup: &Setup<'_>, shape: Shape, loads: usize) -> Self {
+        let mode = &setup.program.array;
+        let rule = setup.chip.arithmetic(setup.format, setup.dataflow).accumulate;
+        let product = largest_product(mode);
+        let sums_stay = mode.stationary == crate::chip::Stationary::Output;
+        // At least some cycles' worth of sums must be exact; a column of the array's sums always.
+        let at_once = if sums_stay { 16 * shape.depth as u64 } else { mode.tile_inner() };
+        let is_narrow = product * at_once <= f32::EXACT;
+        let path = match (setup.numbers, sums_stay, is_narrow) {
+            (Numbers::None, _, _) => Path::Timing,
+            (Numbers::Wavefront, _, _) => Path::Wavefront(Products::new(mode, loads)),
+            (Numbers::Stepped, false, true) => Path::Held(HeldMesh::new(shape, loads)),
+            (Numbers::Stepped, false, false) => Path::HeldWide(HeldMesh::new(shape, loads)),
+            (Numbers::Stepped, true, true) => Path::Sums(SumsMesh::new(shape, loads, rule, product, careful(setup, rule, product))),
+            (Numbers::Stepped, true, false) => Path::SumsWide(SumsMesh::new(shape, loads, rule, product, careful(setup, rule, product))),
+        };
+        Self {
+            path,
+            rule,
+            shape,
+            by_columns: mode.drains_columns,
+            instructions: Instructions::fastest(),
+            line: vec![0; shape.rows.max(shape.cols)],
+            totals: vec![0; shape.rows * shape.cols],
+            totals_of: 0,
+        }
+    }
+
+    /// Whether there are numbers at all.
+    pub(super) fn has_numbers(&self) -> bool {
+        !matches!(self.path, Path::Timing)
+    }
+
+    /// Whether every register moves.
+    fn is_stepped(&self) -> bool {
+        !matches!(self.path, Path::Timing | Path::Wavefront(_))
+    }
+
+    /// A pass enters.
+    pub(super) fn begin(&mut self, shared: &Shared<'_>, pass: &Pass, element_bytes: u64) {
+        let out = Out { sums: pass.sums, rule: self.rule, element: size(element_bytes) };
+        let matrix = Matrix { pitch: self.shape.cols, by_columns: self.by_columns };
+        match &mut self.path {
+            Path::Held(mesh) if pass.swaps => mesh.swap(pass.load, pass.start),
+            Path::HeldWide(mesh) if pass.swaps => mesh.swap(pass.load, pass.start),
+            Path::Sums(mesh) => begin_sums(mesh, &out, shared, pass, matrix),
+            Path::SumsWide(mesh) => begin_sums(mesh, &out, shared, pass, matrix),
+            _ => {}
+        }
+    }
+
+    /// A tile's last row has been shifted in.
+    pub(super) fn load(&mut self, operands: &mut Operands, memory: &Sram, number: u64, panel: Panel, zero_point: i16) {
+        match &mut self.path {
+            Path::Wavefront(products) => products.load(number, operands, memory, panel, zero_point),
+            Path::Held(mesh) => load_held(mesh, self.shape, operands, memory, (number, panel, zero_point)),
+            Path::HeldWide(mesh) => load_held(mesh, self.shape, operands, memory, (number, panel, zero_point)),
+            Path::Timing | Path::Sums(_) | Path::SumsWide(_) => {}
+        }
+    }
+
+    /// A pass's last sum has come out.
+    pub(super) fn finish(&mut self, operands: &mut Operands, shared: &mut Shared<'_>, pass: &Pass, element_bytes: u64) {
+        let Path::Wavefront(products) = &mut self.path else { return };
+        let out = Out { sums: pass.sums, rule: self.rule, element: size(element_bytes) };
+        match pass.work {
+            Work::Vectors { place, stream, stride, inner } => {
+                let streamed = &shared.scratchpads[scratchpad_index(place)];
+                let bytes = operands.mode.vector_bytes(inner as u64);
+                let mut stream = PassStream { streamed, stream, stride, bytes, accumulator: &mut shared.accumulator, out };
+                products.pass(pass.load, operands.mode.streamed(), pass.steps, pass.zero_point, &mut stream);
+            }
+            Work::Product { activation_place, activation, weight_place, weight } => {
+                let factors = Factors {
+                    activations: &shared.scratchpads[scratchpad_index(activation_place)],
+                    activation,
+                    weights: &shared.scratchpads[scratchpad_index(weight_place)],
+                    weight,
+                    zero_point: pass.zero_point,
+                };
+                let matrix = Matrix { pitch: pass.cols, by_columns: operands.mode.drains_columns };
+                let totals = &mut self.totals[..pass.rows * pass.cols];
+                out.read_all(&shared.accumulator, pass, matrix, totals);
+                products.product(operands, &factors, self.rule, totals);
+                self.totals_of = pass.number;
+                for line in 0..matrix.lines(pass) {
+                    out.write(&mut shared.accumulator, matrix, line, totals);
+                }
+            }
+        }
+    }
+}
+
+impl Drive {
+    /// The sum of PE(row, col) of a pass that has ended, if it is the last one.
+    pub(super) fn ended_total(&self, pass: &Pass, row: usize, col: usize) -> Option<i64> {
+        (self.totals_of == pass.number).then(|| self.totals[row * pass.cols + col])
+    }
+
+    /// What the sum of PE(row, col) of a pass starts from.
+    pub(super) fn bias_of(&self, shared: &Shared<'_>, pass: &Pass, element_bytes: u64, row: usize, col: usize) -> i64 {
+        let out = Out { sums: pass.sums, rule: self.rule, element: size(element_bytes) };
+        let mut totals = vec![0; pass.rows * pass.cols];
+        out.read_all(&shared.accumulator, pass, Matrix { pitch: pass.cols, by_columns: self.by_columns }, &mut totals);
+        totals[row * pass.cols + col]
+    }
+}
+
+/// A pass's sums as rows x columns, and which of both a line of results is.
+#[derive(Debug, Clone, Copy)]
+struct Matrix {
+    pitch: usize,
+    by_columns: bool,
+}
+
+impl Matrix {
+    fn lines(self, pass: &Pass) -> usize {
+        if self.by_columns { pass.cols } else { pass.rows }
+    }
+
+    fn index(self, line: usize, element: usize) -> usize {
+        if self.by_columns { element * self.pitch + line } else { line * self.pitch + element }
+    }
+}
+
+/// How sums go into the accumulator.
+#[derive(Debug, Clone, Copy)]
+struct Out {
+    sums: Sums,
+    rule: AccumulateRule,
+    /// Bytes of a sum.
+    element: usize,
+}
+
+impl Out {
+    fn line(&self, line: usize) -> (u64, u64) {
+        (self.sums.address + line as u64 * self.sums.stride, self.sums.width * self.element as u64)
+    }
+
+    /// Adds a line of sums to what lies in the accumulator, or puts them in its place.
+    #[inline]
+    fn add<S: Copy + Into<i64>>(&self, accumulator: &mut Sram, line: usize, sums: &[S]) {
+        let (address, bytes) = self.line(line);
+        for (held, sum) in accumulator.write(address, bytes).chunks_exact_mut(self.element).zip(sums) {
+            let before = if self.sums.accumulate { load_sum(held) } else { 0 };
+            store_sum(held, self.rule.update(before, (*sum).into()));
+        }
+    }
+
+    /// Reads what the sums of a pass start from.
+    fn read_all(&self, accumulator: &Sram, pass: &Pass, matrix: Matrix, totals: &mut [i64]) {
+        if !self.sums.accumulate {
+            return totals.fill(0);
+        }
+        for line in 0..matrix.lines(pass) {
+            let (address, bytes) = self.line(line);
+            for (element, held) in accumulator.read(address, bytes).chunks_exact(self.element).enumerate() {
+                totals[matrix.index(line, element)] = load_sum(held);
+            }
+        }
+    }
+
+    /// Writes a line of finished sums.
+    fn write(&self, accumulator: &mut Sram, matrix: Matrix, line: usize, totals: &[i64]) {
+        let (address, bytes) = self.line(line);
+        for (element, held) in accumulator.write(address, bytes).chunks_exact_mut(self.element).enumerate() {
+            store_sum(held, totals[matrix.index(line, element)]);
+        }
+    }
+}
+
+/// A pass's vectors in their scratchpad and its sums in the accumulator.
+struct PassStream<'a> {
+    streamed: &'a Sram,
+    stream: u64,
+    stride: u64,
+    bytes: u64,
+    accumulator: &'a mut Sram,
+    out: Out,
+}
+
+impl Stream for PassStream<'_> {
+    fn vector(&self, number: u64) -> &[u8] {
+        self.streamed.read(self.stream + number * self.stride, self.bytes)
+    }
+
+    fn take(&mut self, number: u64, sums: &[i32]) {
+        self.out.add(self.accumulator, size(number), sums);
+    }
+
+    fn take_wide(&mut self, number: u64, sums: &[i64]) {
+        self.out.add(self.accumulator, size(number), sums);
+    }
+}
+
+impl Array<'_> {
+    /// What moves in the array's cycle, where every register does.
+    pub(super) fn move_data(&mut self, shared: &mut Shared<'_>) {
+        if self.drive.is_stepped() {
+            self.step_cycles(shared, 1);
+            self.now -= 1;
+        }
+    }
+
+    /// Lets cycles of the array's clock pass in which nothing begins or ends.
+    pub(super) fn run_cycles(&mut self, shared: &mut Shared<'_>, cycles: u64) {
+        if self.drive.is_stepped() {
+            self.drive.instructions.run(|| self.step_cycles(shared, cycles));
+        } else {
+            self.now += cycles;
+        }
+    }
+
+    #[inline(always)]
+    fn step_cycles(&mut self, shared: &mut Shared<'_>, cycles: u64) {
+        let out = |pass: &Pass| Out { sums: pass.sums, rule: self.drive.rule, element: size(self.element_bytes) };
+        let flow = Flow {
+            entering: self.passes.back().map(|pass| (*pass, out(pass))),
+            leaving: self.passes.front().map(|pass| (*pass, out(pass))),
+            from: self.now,
+            to: self.now + cycles,
+        };
+        let Drive { path, line, .. } = &mut self.drive;
+        match path {
+            Path::Held(mesh) => step_held(mesh, &mut self.operands, shared, line, &flow),
+            Path::HeldWide(mesh) => step_held(mesh, &mut self.operands, shared, line, &flow),
+            Path::Sums(mesh) => step_sums(mesh, &mut self.operands, shared, self.shape.cols, &flow),
+            Path::SumsWide(mesh) => step_sums(mesh, &mut self.operands, shared, self.shape.cols, &flow),
+            Path::Timing | Path::Wavefront(_) => {}
+        }
+        self.now += cycles;
+    }
+}
+
+/// Cycles in which no pass begins or ends: what enters is of the youngest pass, what leaves of the oldest.
+struct Flow {
+    entering: Option<(Pass, Out)>,
+    leaving: Option<(Pass, Out)>,
+    from: u64,
+    to: u64,
+}
+
+impl Flow {
+    /// The step that enters in a cycle.
+    #[inline(always)]
+    fn enters(&self, cycle: u64) -> Option<(&Pass, u64)> {
+        let (pass, _) = self.entering.as_ref()?;
+        (cycle - pass.start < pass.steps).then_some((pass, cycle - pass.start))
+    }
+
+    /// Which of a pass's results come out in a cycle.
+    #[inline(always)]
+    fn leaves(&self, cycle: u64) -> Option<(&Pass, Out, u64)> {
+        let (pass, out) = self.leaving.as_ref()?;
+        (cycle >= pass.exit && cycle - pass.exit < pass.exits).then(|| (pass, *out, cycle - pass.exit))
+    }
+}
+
+#[inline(always)]
+fn step_held<F: Number>(mesh: &mut HeldMesh<F>, operands: &mut Operands, shared: &mut Shared<'_>, line: &mut [i64], flow: &Flow) {
+    for cycle in flow.from..flow.to {
+        mesh.enter();
+        if let Some((pass, step)) = flow.enters(cycle)
+            && let Work::Vectors { place, stream, stride, inner } = pass.work
+        {
+            let bytes = shared.sram_ref(place).read(stream + step * stride, operands.mode.vector_bytes(inner as u64));
+            mesh.vector(operands.vector(bytes, inner, pass.zero_point));
+        }
+        mesh.step(cycle);
+        if let Some((pass, out, exit)) = flow.leaves(cycle) {
+            let sums = &mut line[..pass.cols];
+            mesh.sums(pass.start + exit, sums);
+            out.add(&mut shared.accumulator, size(exit), sums);
+        }
+    }
+}
+
+#[inline(always)]
+fn step_sums<F: Number>(mesh: &mut SumsMesh<F>, operands: &mut Operands, shared: &mut Shared<'_>, pitch: usize, flow: &Flow) {
+    let matrix = Matrix { pitch, by_columns: operands.mode.drains_columns };
+    for cycle in flow.from..flow.to {
+        match flow.enters(cycle) {
+            Some((Pass { work: Work::Product { activation_place, activation, weight_place, weight }, zero_point, .. }, step)) => {
+                let (activations, weights) = (shared.sram_ref(*activation_place), shared.sram_ref(*weight_place));
+                let (across, down) = operands.product_step((activations, *activation), (weights, *weight), *zero_point, step);
+                mesh.enter(cycle, across, down);
+            }
+            _ => mesh.enter(cycle, &[], &[]),
+        }
+        mesh.step(cycle);
+        if let Some((pass, out, exit)) = flow.leaves(cycle) {
+            for line in leaving_lines(pass, matrix.lines(pass), exit) {
+                out.write(&mut shared.accumulator, matrix, line, mesh.results(pass.number));
+            }
+        }
+    }
+}
+
+/// The lines of results that come out in cycle `exit` of a pass's drain: the last of each chain first; all where sums need no chain.
+pub(super) fn leaving_lines(pass: &Pass, lines: usize, exit: u64) -> impl Iterator<Item = usize> + use<> {
+    let (first, chain) = if pass.drain == 0 { (0, 1) } else { (size(pass.drain - 1 - exit), size(pass.drain)) };
+    (first..lines).step_by(chain)
+}
+
+fn begin_sums<F: Number>(mesh: &mut SumsMesh<F>, out: &Out, shared: &Shared<'_>, pass: &Pass, matrix: Matrix) {
+    out.read_all(&shared.accumulator, pass, matrix, mesh.open_pass(pass.number));
+    mesh.pass(pass.number, pass.start, pass.swap);
+}
+
+fn load_held<F: Number>(mesh: &mut HeldMesh<F>, shape: Shape, operands: &mut Operands, memory: &Sram, tile: (u64, Panel, i16)) {
+    let (number, panel, zero_point) = tile;
+    let Shape { cols, depth, .. } = shape;
+    let room = mesh.open_tile(number);
+    operands.held(memory, panel, zero_point, |row, element, col, value| room[(row * depth + element) * cols + col] = F::from(value));
+}
+
+/// Whether a program's sums may saturate on their way where they stay.
+fn careful(setup: &Setup<'_>, rule: AccumulateRule, product: u64) -> Careful {
+    fn worst(items: &[Item]) -> (u64, bool) {
+        items.iter().fold((0, false), |(inner, biased), item| {
+            let (more, with_bias) = match item {
+                Item::Repeat(repeat) => worst(&repeat.body),
+                Item::Do(command) => match &command.operation {
+                    Operation::Product(product) => (u64::from(product.inner), product.accumulate),
+                    _ => (0, false),
+                },
+            };
+            (inner.max(more), biased || with_bias)
+        })
+    }
+    let (inner, biased) = worst(&setup.program.queues.iter().find(|queue| queue.unit.kind == UnitKind::Array).map_or(&[][..], |queue| &queue.items));
+    let reach = u128::from(inner) * u128::from(product);
+    if rule.overflow == Overflow::Saturate && (biased || reach >= 1 << (rule.bits - 1)) { Careful::Yes } else { Careful::No }
+}
+
+pub(super) fn scratchpad_index(place: Place) -> usize {
+    match place {
+        Place::Scratchpad(_, index) => index as usize,
+        Place::Accumulator(_) | Place::Dram => unreachable!("bug: the verifier lets operands stream from scratchpads only"),
+    }
+}
