@@ -204,8 +204,13 @@ fn stationary_gemm(
     (passes, run.cycles, if inputs_stay { transposed(&held) } else { held }, ticks)
 }
 
+/// At least a thousand, more where the environment asks for more.
+fn cases() -> u32 {
+    ProptestConfig::default().cases.max(1000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_stationary_gemm_takes_the_closed_form_and_gives_the_product(
