@@ -4,7 +4,7 @@
 //! the registers of a hop. No sum of the contract stands here: when a pass may start is decided cycle by cycle, from what has entered and
 //! what has left, and all that lies at (r, c) is there because it was handed on. All `pipeline_registers` are taken before the PEs.
 //!
-//! `tests/naive.rs` proves it. A test takes it in with `#[path = "naive/mod.rs"] mod stepper;`, since `mod naive;` would mean that file too.
+//! `tests/naive.rs` proves it. A test takes it in with `#[path = "naive/mod.rs"] mod stepper;`: `mod naive;` could mean that file too.
 
 #![allow(dead_code, unused_imports, reason = "each test that holds something against the stepper uses a part of it")]
 
@@ -53,6 +53,9 @@ pub(crate) struct Run {
     /// Every pass's outputs without their padding: T x columns, or for output stationary rows x columns.
     pub(crate) outputs: Vec<Matrix>,
 }
+
+/// A run that has given no output for so many cycles never will.
+const QUIET: u64 = 10_000;
 
 /// The registers of a hop, in a row: what goes in comes out as many cycles later as there are registers. None is a wire.
 #[derive(Debug, Clone)]

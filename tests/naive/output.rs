@@ -3,7 +3,7 @@
 use systole::chip::{Extent, OutputTiming, Overlap, ReductionPadding, Span};
 use systole::numerics::AccumulateRule;
 
-use super::{Control, Drives, Matrix, Pe, Registers, Run, Shape, across_lanes, at, dot, down_lanes, extent, feed, span};
+use super::{Control, Drives, Matrix, Pe, QUIET, Registers, Run, Shape, across_lanes, at, dot, down_lanes, extent, feed, span};
 
 /// One pass of an output-stationary array.
 #[derive(Debug, Clone)]
@@ -129,7 +129,7 @@ pub(crate) fn run_output(
     let (mut next, mut entered, mut loading) = (0, 0, 0);
     // How many passes have begun to drain, and cycles that the drain chain is still held by the last of them.
     let (mut drained, mut draining) = (0, 0);
-    let mut cycles = 0;
+    let (mut cycles, mut last_output) = (0, 0);
     for cycle in 0.. {
         let count = |pass: usize| outputs[pass].iter().flatten().map(Vec::len).sum::<usize>();
         let left_array = |pass: usize| count(pass) == expected(pass);
@@ -184,9 +184,11 @@ pub(crate) fn run_output(
                 registers[r * shape.cols + c] = seen;
                 if let Some((pass, value)) = out {
                     outputs[pass][r][c].push(value);
+                    last_output = cycle;
                 }
             }
         }
+        assert!(cycle - last_output < QUIET, "every pass gives all of its outputs");
         probe(cycle, &registers);
         cycles = cycle + 1;
     }

@@ -2,7 +2,7 @@
 
 use systole::chip::{Extent, MaxPassVectors, Overlap, StationaryTiming};
 
-use super::{Control, Drives, Matrix, Pe, Registers, Run, Shape, across_lanes, dot, down_lanes, extent, feed, span};
+use super::{Control, Drives, Matrix, Pe, QUIET, Registers, Run, Shape, across_lanes, dot, down_lanes, extent, feed, span};
 
 /// One pass of a weight- or input-stationary array.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ pub(crate) fn run_stationary(
     let mut outputs: Vec<Vec<Vec<i64>>> = extents.iter().map(|(_, cols)| vec![vec![]; *cols]).collect();
     // The pass that starts next; how many vectors of the one before have entered; cycles that the tile to come has been loading.
     let (mut next, mut entered, mut loading) = (0, 0, None::<usize>);
-    let mut seen = Run { cycles: 0, outputs: vec![] };
+    let (mut cycles, mut last_output) = (0, 0);
     for cycle in 0.. {
         let left_array = |pass: usize| outputs[pass].iter().all(|column| column.len() == length(pass));
         if (0..passes.len()).all(left_array) {
@@ -104,13 +104,14 @@ pub(crate) fn run_stationary(
             // A column's sums leave in the order in which their vectors entered.
             let pass = (0..passes.len()).find(|pass| c < extents[*pass].1 && outputs[*pass][c].len() < length(*pass));
             outputs[pass.expect("every sum belongs to a pass")][c].push(sum);
+            last_output = cycle;
         }
+        assert!(cycle - last_output < QUIET, "every pass gives all of its outputs");
         probe(cycle, &registers);
-        seen.cycles = cycle + 1;
+        cycles = cycle + 1;
     }
     let trimmed = |pass: &StationaryPass, columns: &[Vec<i64>]| {
         (0..pass.vectors.len()).map(|t| (0..pass.tile[0].len()).map(|c| columns[c][t]).collect()).collect()
     };
-    seen.outputs = passes.iter().zip(&outputs).map(|(pass, columns)| trimmed(pass, columns)).collect();
-    seen
+    Run { cycles, outputs: passes.iter().zip(&outputs).map(|(pass, columns)| trimmed(pass, columns)).collect() }
 }
