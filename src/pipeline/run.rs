@@ -74,7 +74,7 @@ pub(super) struct Totals {
 pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() + Sync)) -> Result<Outcome, PipelineError> {
     let inputs = integer::quantize_inputs(&prepared.quantized, prepared.samples.inputs.view())?;
     let (totals, chip_logits) = run_machine(prepared, options, inputs.view(), progress)?;
-    let arithmetic = prepared.chip.arithmetic(prepared.format);
+    let arithmetic = prepared.chip.arithmetic(prepared.format, &prepared.chip.array().dataflows[0]);
     let numbers = Numbers {
         float: float::run(prepared.model.network(), prepared.samples.inputs.view())?,
         compressed: float::run(&prepared.compressed, prepared.samples.inputs.view())?,

@@ -134,7 +134,7 @@ impl<'p> State<'p> {
         }
         shared.dram[size(parts.input.address)..size(parts.input.address + parts.input.bytes)].copy_from_slice(input);
         let queue = |kind, index| Queue::new(parts, queue_of(parts, kind, index));
-        let rule = chip.arithmetic(machine.format).accumulate;
+        let rule = chip.arithmetic(machine.format, &chip.array().dataflows[0]).accumulate;
         let element_bytes = parts.accumulator_element_bytes;
         Ok(Self {
             shared,
