@@ -104,7 +104,7 @@ fn sparsity_can_be_had(reader: &mut Reader, root: &Node, array: &DraftArray, for
             let path = format!("array.dataflows.{index}");
             let what = format!(
                 "{path}: `InputStationary` cannot have `NM(n: {n}, m: {m})`: its weights stream past activations that stay, so a PE would \
-                 have to hold all {m} activations of a group for the {n} weights that are kept"
+                 have to hold all {m} activations of a group to use {n} of them"
             );
             reader.refuse_at(root, &path, what, "leave the dataflow out, or write `sparsity: Dense` or `TileSkip`");
         }
