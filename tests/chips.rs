@@ -1,4 +1,5 @@
 //! Does every shipped chip load, check and round-trip; is every bad one refused with the right words; does any text make the loader panic?
+//! And: what a chip may ask of the array, in every combination that makes sense.
 //!
 //! `UPDATE_EXPECT=1 cargo test --test chips` rewrites `hw-configs/bad/*.stderr`; read what it wrote.
 
@@ -6,7 +7,12 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use systole::chip::{self, Chip, ChipError, Dataflow, Dram, EnergySource, Extent, MaxPassVectors, Overlap, Span};
+use systole::chip::{
+    self, Action, Chip, ChipError, Dataflow, Dram, EnergySource, Extent, Format, MaxPassVectors, Overlap, ReductionPadding, Span,
+    Stationary,
+};
+use systole::energy::{AreaTable, EnergyTable};
+use systole::numerics::{Dtype, Overflow};
 use systole::units::{Bytes, BytesPerCycle, Cycles, Hertz};
 
 const EDGE: &str = include_str!("../hw-configs/edge-16x16.ron");
@@ -152,8 +158,11 @@ fn every_field_can_be_set_to_what_it_is() {
 
 #[test]
 fn a_chip_may_list_its_own_energies_and_areas_and_time_its_array_otherwise() {
+    // A binary multiplication is never gated: its operands are never zero.
     let actions = [
         "Mac(weight: Int8, activation: Int8)",
+        "Mac(weight: Binary, activation: Binary)",
+        "GatedMac(weight: Int8, activation: Int8)",
         "RegisterBit",
         "ZeroPointSubtract",
         "ScratchpadRead(0)",
@@ -163,14 +172,21 @@ fn a_chip_may_list_its_own_energies_and_areas_and_time_its_array_otherwise() {
         "DramReadByte",
         "DramWriteByte",
         "VectorOperation",
-        "PeClock",
+        "PeClock(weight: Int8, activation: Int8)",
+        "PeClock(weight: Binary, activation: Binary)",
         "LeakageMicrosecond",
     ];
     let entry = |action| format!("(action: {action}, cost: pJ(0.25), fidelity: Derived, source: \"a test\"),");
     let energy = format!("Listed([{}])", actions.map(entry).concat());
     let part = |part| format!("(part: {part}, area: mm2(1.5e-1), fidelity: Assumed, source: \"a test\"),");
     let area = format!("Listed([{}])", ["VectorUnit", "Array", "Scratchpad(0)", "Accumulator"].map(part).concat());
+    let formats = "[
+        (weight: Int8, activation: Int8, lanes: 1, accumulator_bits: 32, overflow: Saturate, pe: Table),
+        (weight: Binary, activation: Binary, lanes: 16, accumulator_bits: 24, overflow: Wrap, pe: Table),
+    ]";
     let chip = edge(&[
+        ("formats", formats),
+        ("array.zero_gating", "true"),
         ("energy", &energy),
         ("area", &area),
         ("formats.0.pe", "Stated(energy: pJ(0.25), area: um2(500), fidelity: Published, source: \"a test\")"),
@@ -262,6 +278,197 @@ fn hostile_texts_end_quickly() {
     // Edits of edits could nest values deeper and deeper; a path has few steps.
     let deep: Vec<(String, String)> = (0..2000).map(|n| (format!("name{}", ".x".repeat(n)), "(x: 1)".to_owned())).collect();
     assert!(chip::parse(EDGE, "edge.ron", &deep).is_err());
+}
+
+fn shipped(name: &str) -> Chip {
+    chip::load(name, &[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn flow(chip: &Chip, kind: Stationary) -> Dataflow {
+    *chip.dataflow(kind).unwrap_or_else(|| panic!("{} has no {kind}", chip.name()))
+}
+
+fn names(chip: &Chip) -> Vec<String> {
+    chip.formats().iter().map(Format::name).collect()
+}
+
+#[test]
+fn a_dataflow_is_known_by_its_short_and_its_long_name() {
+    for kind in Stationary::ALL {
+        assert_eq!((kind.name().parse(), kind.long_name().parse()), (Ok(kind), Ok(kind)));
+    }
+    assert_eq!(Stationary::ALL.map(Stationary::name), ["ws", "is", "os"]);
+    let message = "row_stationary".parse::<Stationary>().unwrap_err().to_string();
+    for word in ["`row_stationary`", "ws", "is", "os", "weight_stationary", "input_stationary", "output_stationary"] {
+        assert!(message.contains(word), "{message}");
+    }
+}
+
+#[test]
+fn edge_has_every_width_of_operands() {
+    let chip = shipped("edge-16x16");
+    assert_eq!(names(&chip), ["w8a8", "w16a16", "w4a8", "w4a4", "w2a8", "w2a4", "w1a1"]);
+    for (name, lanes, bits) in
+        [("w8a8", 1, 32), ("w16a16", 1, 48), ("w4a8", 2, 32), ("w4a4", 2, 32), ("w2a8", 4, 32), ("w2a4", 4, 32), ("w1a1", 16, 32)]
+    {
+        let format = chip.format_named(name).unwrap();
+        assert_eq!((format.lanes, format.accumulator_bits, format.overflow), (lanes, bits, Overflow::Saturate), "{name}");
+        assert_eq!(chip.peak_macs_per_cycle(format), 256 * u64::from(lanes), "{name}");
+        assert_eq!(chip.format(format.weight, format.activation), Some(format));
+    }
+    assert_eq!((chip.format_named("w3a3"), chip.format_named("W8A8")), (None, None));
+    assert_eq!(names(&shipped("edge-32x32")), names(&chip));
+    let binary = shipped("ideal-128x128");
+    assert_eq!(binary.peak_macs_per_cycle(binary.format_named("w1a1").unwrap()), 128 * 128 * 16);
+}
+
+#[test]
+fn a_chunk_is_what_one_update_of_the_accumulator_adds() {
+    let chip = shipped("ideal-128x128");
+    for (name, lanes) in [("w8a8", 1), ("w1a1", 16)] {
+        let format = chip.format_named(name).unwrap();
+        let chunk = |kind| chip.arithmetic(format, &flow(&chip, kind)).accumulate.chunk;
+        assert_eq!(Stationary::ALL.map(chunk), [128 * lanes, 128 * lanes, lanes], "{name}");
+    }
+}
+
+#[test]
+fn gemminis_array_is_the_measured_one() {
+    let (ws, os) = (shipped("gemmini-16x16-ws"), shipped("gemmini-16x16-os"));
+    let Dataflow::WeightStationary(timing) = flow(&ws, Stationary::Weight) else { panic!("not weight stationary") };
+    assert_eq!((timing.load, timing.stationary_buffers, timing.max_pass_vectors), (Span::Rows, 2, MaxPassVectors::Rows));
+    assert_eq!(Some(&ws.array().dataflows[0]), shipped("edge-16x16").array().dataflows.first());
+    let Dataflow::OutputStationary(timing) = flow(&os, Stationary::Output) else { panic!("not output stationary") };
+    assert_eq!((timing.drain, timing.psum_preload), (Some(Span::Rows), Span::Rows));
+    assert_eq!(timing.reduction_padding, ReductionPadding::MultipleOfRows);
+    for (chip, kind) in [(&ws, Stationary::Weight), (&os, Stationary::Output)] {
+        let dataflow = flow(chip, kind);
+        assert_eq!((dataflow.row_hop(), dataflow.col_hop(), dataflow.pipeline_registers(), dataflow.min_pass_cycles()), (1, 1, 3, 4));
+        assert_eq!((dataflow.overlap(), dataflow.extent()), (Overlap::Pipelined, Extent::Physical));
+        assert_eq!((chip.array().dataflows.len(), chip.array().rows, chip.array().cols), (1, 16, 16));
+        assert_eq!(names(chip), ["w8a8"]);
+    }
+    assert_eq!((ws.scratchpads(), ws.accumulator()), (os.scratchpads(), os.accumulator()));
+}
+
+#[test]
+fn axis_sas_array_is_the_measured_one() {
+    let chip = shipped("axis-sa-8x8");
+    let Dataflow::OutputStationary(timing) = flow(&chip, Stationary::Output) else { panic!("not output stationary") };
+    assert_eq!((timing.row_hop, timing.col_hop, timing.pipeline_registers, timing.min_pass_cycles), (1, 1, 2, 1));
+    assert_eq!((timing.drain, timing.psum_preload), (Some(Span::Cols), Span::Cycles(0)));
+    assert_eq!((timing.reduction_padding, timing.overlap), (ReductionPadding::Exact, Overlap::Pipelined));
+    assert!(chip.source().contains("K >= R + 2C - 2"));
+}
+
+#[test]
+fn ideal_arrays_have_all_dataflows_and_rows_that_fit_their_ports() {
+    for size in [16, 32, 128] {
+        let chip = shipped(&format!("ideal-{size}x{size}"));
+        let kinds: Vec<_> = chip.array().dataflows.iter().map(Dataflow::kind).collect();
+        assert_eq!(kinds, [Stationary::Weight, Stationary::Output, Stationary::Input]);
+        assert_eq!((chip.array().rows, chip.array().cols, chip.formats()[0].name().as_str()), (size, size, "w8a8"));
+        for dataflow in &chip.array().dataflows {
+            assert_eq!((dataflow.row_hop(), dataflow.col_hop(), dataflow.pipeline_registers(), dataflow.min_pass_cycles()), (1, 1, 0, 1));
+            assert_eq!(dataflow.overlap(), Overlap::Serial);
+        }
+        for format in chip.formats() {
+            let widest = format.weight.bits().max(format.activation.bits());
+            for pad in chip.scratchpads() {
+                assert!(pad.port_bytes * 8 >= size * format.lanes * widest, "{} of {}", format.name(), chip.name());
+            }
+            assert!(chip.accumulator().port_bytes * 8 >= size * format.accumulator_bits);
+        }
+    }
+}
+
+#[test]
+fn every_pair_of_formats_and_every_sparsity_that_makes_sense_is_accepted() {
+    let formats = |weight: Dtype, activation: Dtype, bits: u32| {
+        format!("[(weight: {weight:?}, activation: {activation:?}, lanes: 3, accumulator_bits: {bits}, overflow: Wrap, pe: Table)]")
+    };
+    for weight in Dtype::ALL {
+        for activation in Dtype::ALL {
+            for sparsity in ["Dense", "TileSkip", "NM(n: 3, m: 7)"] {
+                let formats = formats(weight, activation, weight.bits() + activation.bits());
+                let chip = edge(&[("formats", &formats), ("array.sparsity", sparsity), ("array.zero_gating", "true")]);
+                let binary = (weight == Dtype::Binary, activation == Dtype::Binary);
+                let possible = binary.0 == binary.1 && !(binary.0 && sparsity.starts_with("NM"));
+                assert_eq!(chip.is_ok(), possible, "{weight} by {activation}, {sparsity}: {chip:?}");
+            }
+            let narrow = edge(&[("formats", &formats(weight, activation, weight.bits() + activation.bits() - 1))]);
+            assert!(narrow.unwrap_err().to_string().contains("accumulator_bits"), "{weight} by {activation}");
+        }
+    }
+    let widest = edge(&[("formats", &formats(Dtype::Int16, Dtype::Int16, 64))]).unwrap();
+    assert_eq!(widest.formats()[0].accumulator_bits, 64);
+}
+
+#[test]
+fn every_timing_that_makes_sense_is_accepted() {
+    let mut accepted = 0;
+    for overlap in ["Serial", "Pipelined"] {
+        for extent in ["Physical", "Used"] {
+            let possible = (overlap, extent) != ("Pipelined", "Used");
+            let all = format!("row_hop: 0, col_hop: 2, pipeline_registers: 1, min_pass_cycles: 1, overlap: {overlap}, extent: {extent}");
+            for (kind, buffers) in [("WeightStationary", 1), ("WeightStationary", 2), ("InputStationary", 1), ("InputStationary", 2)] {
+                for load in ["Rows", "Cols", "Cycles(1)", "Cycles(700)"] {
+                    for most in ["Unlimited", "Rows"] {
+                        let text = format!("[{kind}({all}, load: {load}, stationary_buffers: {buffers}, max_pass_vectors: {most})]");
+                        let wanted = possible && (buffers == 1 || overlap == "Pipelined");
+                        assert_eq!(edge(&[("array.dataflows", &text)]).is_ok(), wanted, "{text}");
+                        accepted += u32::from(wanted);
+                    }
+                }
+            }
+            for drain in ["None", "Rows", "Cols", "Cycles(3)"] {
+                for preload in ["Cycles(0)", "Cycles(5)", "Rows", "Cols"] {
+                    for padding in ["Exact", "MultipleOfRows"] {
+                        let text =
+                            format!("[OutputStationary({all}, drain: {drain}, psum_preload: {preload}, reduction_padding: {padding})]");
+                        assert_eq!(edge(&[("array.dataflows", &text)]).is_ok(), possible, "{text}");
+                        accepted += u32::from(possible);
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(accepted, 160);
+}
+
+#[test]
+fn narrower_formats_take_less_energy_and_every_format_has_one() {
+    let chip = edge(&[("array.zero_gating", "true")]).unwrap();
+    let table = EnergyTable::resolve(&chip).unwrap();
+    let cost = |action| table.entry(action).unwrap_or_else(|| panic!("{action:?} has no energy")).picojoules;
+    let mac = |name: &str| {
+        let format = chip.format_named(name).unwrap();
+        cost(Action::Mac { weight: format.weight, activation: format.activation })
+    };
+    let costs = ["w1a1", "w2a4", "w2a8", "w4a4", "w4a8", "w8a8", "w16a16"].map(mac);
+    assert!(costs[0] > 0.0 && costs.is_sorted_by(|one, next| one < next), "{costs:?}");
+    for format in chip.formats() {
+        let (weight, activation) = (format.weight, format.activation);
+        assert!(cost(Action::PeClock { weight, activation }) > 0.0);
+        let gated = Action::GatedMac { weight, activation };
+        if format.is_binary() {
+            assert_eq!(table.entry(gated), None, "no binary operand is zero");
+        } else {
+            assert!(0.0 < cost(gated) && cost(gated) < cost(Action::Mac { weight, activation }), "{}", format.name());
+        }
+    }
+}
+
+#[test]
+fn other_formats_change_nothing_in_what_the_first_costs_but_the_room_that_they_take() {
+    let all = edge(&[]).unwrap();
+    let one =
+        edge(&[("formats", "[(weight: Int8, activation: Int8, lanes: 1, accumulator_bits: 32, overflow: Saturate, pe: Table)]")]).unwrap();
+    let (of_all, of_one) = (EnergyTable::resolve(&all).unwrap(), EnergyTable::resolve(&one).unwrap());
+    for entry in of_one.entries() {
+        assert_eq!(of_all.entry(entry.action), Some(entry));
+    }
+    assert!(AreaTable::resolve(&all).unwrap().total().get() > AreaTable::resolve(&one).unwrap().total().get());
 }
 
 /// A shipped file with a few of its bytes changed, doubled or dropped.

@@ -2,7 +2,8 @@
 //!
 //! Not here: the range of a single value (`schema`), and what could be built but not simulated yet (`supported`).
 
-use super::chip::{Accumulator, Chip, Dataflow, Extent, Format, Overlap, Scratchpad, ScratchpadRole, Sparsity};
+use super::array::{Dataflow, Extent, Overlap, Sparsity, Stationary};
+use super::chip::{Accumulator, Chip, Format, Scratchpad, ScratchpadRole};
 use super::costs::written_action;
 use super::fault::Faults;
 use super::price::{Action, AreaSource, EnergySource, Part, PeCost};
@@ -10,6 +11,7 @@ use super::read::{CAPACITY, Reader};
 use super::schema::{self, Draft, DraftArray, DraftDram};
 use super::supported;
 use super::tree::Node;
+use crate::numerics::Dtype;
 use crate::units::Bytes;
 use std::collections::BTreeMap;
 
@@ -19,9 +21,10 @@ pub(super) fn check(root: &Node, known: Faults) -> Result<Chip, Faults> {
     let draft = schema::read(&mut reader, root);
     if let Some(array) = &draft.array {
         timing_is_possible(&mut reader, root, array);
-        sparsity_leaves_something(&mut reader, root, array);
+        sparsity_can_be_had(&mut reader, root, array, &draft.formats);
     }
     formats_are_distinct(&mut reader, root, &draft.formats);
+    binary_meets_binary(&mut reader, root, &draft.formats);
     accumulators_hold_a_product(&mut reader, root, &draft.formats);
     memories_have_whole_rows(&mut reader, root, &draft.scratchpads, draft.accumulator.as_ref());
     operands_have_one_home(&mut reader, root, &draft.scratchpads);
@@ -64,11 +67,12 @@ fn timing_is_possible(reader: &mut Reader, root: &Node, array: &DraftArray) {
     for (index, dataflow) in array.dataflows.iter().enumerate() {
         let Some(dataflow) = dataflow else { continue };
         let path = format!("array.dataflows.{index}");
-        let (kind, overlap, extent, buffers) = match dataflow {
-            Dataflow::WeightStationary(timing) => ("WeightStationary", timing.overlap, timing.extent, timing.stationary_buffers),
-            Dataflow::InputStationary(timing) => ("InputStationary", timing.overlap, timing.extent, timing.stationary_buffers),
-            Dataflow::OutputStationary(timing) => ("OutputStationary", timing.overlap, timing.extent, 1),
+        let (kind, buffers) = match dataflow {
+            Dataflow::WeightStationary(timing) => ("WeightStationary", timing.stationary_buffers),
+            Dataflow::InputStationary(timing) => ("InputStationary", timing.stationary_buffers),
+            Dataflow::OutputStationary(_) => ("OutputStationary", 1),
         };
+        let (overlap, extent) = (dataflow.overlap(), dataflow.extent());
         if let Some(first) = kinds.insert(kind, index) {
             let what = format!("{path}: `{kind}` stands in the list already, as array.dataflows.{first}");
             reader.refuse_at(root, &path, what, "a dataflow is chosen by its name: make a second chip of the other timing");
@@ -86,12 +90,46 @@ fn timing_is_possible(reader: &mut Reader, root: &Node, array: &DraftArray) {
     }
 }
 
-fn sparsity_leaves_something(reader: &mut Reader, root: &Node, array: &DraftArray) {
-    if let Some(Sparsity::NM { n, m }) = array.sparsity
-        && n >= m
-    {
+/// N:M is of use only where some operand stays or streams in the order of K with its zeros left out. `TileSkip` and zero gating stand
+/// beside anything: at worst they find no zero.
+fn sparsity_can_be_had(reader: &mut Reader, root: &Node, array: &DraftArray, formats: &[Option<Format>]) {
+    let Some(Sparsity::NM { n, m }) = array.sparsity else { return };
+    if n >= m {
         let what = format!("array.sparsity keeps {n} weights of each {m}, which is no sparsity");
         reader.refuse_at(root, "array.sparsity", what, "let n be less than m, as in `NM(n: 2, m: 4)`, or write `Dense`");
+        return;
+    }
+    for (index, dataflow) in array.dataflows.iter().enumerate() {
+        if dataflow.is_some_and(|dataflow| dataflow.kind() == Stationary::Input) {
+            let path = format!("array.dataflows.{index}");
+            let what = format!(
+                "{path}: `InputStationary` cannot have `NM(n: {n}, m: {m})`: its weights stream past activations that stay, so a PE would \
+                 have to hold all {m} activations of a group to use {n} of them"
+            );
+            reader.refuse_at(root, &path, what, "leave the dataflow out, or write `sparsity: Dense` or `TileSkip`");
+        }
+    }
+    for (index, format) in formats.iter().enumerate() {
+        if format.as_ref().is_some_and(|format| format.weight == Dtype::Binary) {
+            let path = format!("formats.{index}");
+            let what = format!("{path}: a Binary weight is never zero, so `NM(n: {n}, m: {m})` has none to leave out");
+            reader.refuse_at(root, &path, what, "give the binary format a chip of its own, or write `sparsity: Dense`");
+        }
+    }
+}
+
+/// XNOR and popcount are made of one bit from each side.
+fn binary_meets_binary(reader: &mut Reader, root: &Node, formats: &[Option<Format>]) {
+    for (index, format) in formats.iter().enumerate() {
+        let Some(format) = format else { continue };
+        if (format.weight == Dtype::Binary) != (format.activation == Dtype::Binary) {
+            let path = format!("formats.{index}");
+            let what = format!(
+                "{path} pairs {:?} weights with {:?} activations: XNOR and popcount need one bit of each",
+                format.weight, format.activation
+            );
+            reader.refuse_at(root, &path, what, "make both `Binary`, or use `Int2` for the narrow one");
+        }
     }
 }
 
@@ -110,6 +148,8 @@ fn formats_are_distinct(reader: &mut Reader, root: &Node, formats: &[Option<Form
     }
 }
 
+/// A sum of the lanes' products is exact before it reaches the accumulator, so lanes ask for no more bits. A zero point makes an
+/// activation a bit wider, but weights have none: the product still fits.
 fn accumulators_hold_a_product(reader: &mut Reader, root: &Node, formats: &[Option<Format>]) {
     for (index, format) in formats.iter().enumerate() {
         let Some(format) = format else { continue };
@@ -118,7 +158,8 @@ fn accumulators_hold_a_product(reader: &mut Reader, root: &Node, formats: &[Opti
             let path = format!("formats.{index}.accumulator_bits");
             let what =
                 format!("{path} must be at least {product}, the bits of one product of {:?} by {:?}", format.weight, format.activation);
-            reader.refuse_at(root, &path, what, "32 is usual for 8-bit operands");
+            let help = if product > 16 { "48 is usual for 16-bit operands" } else { "32 is usual for 8-bit operands" };
+            reader.refuse_at(root, &path, what, help);
         }
     }
 }

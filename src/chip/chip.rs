@@ -2,6 +2,7 @@
 //!
 //! The parts' fields are public to read; a [`Chip`] hands them out by shared reference only, so what was checked stays checked.
 
+use super::array::{Array, Dataflow, Stationary};
 use super::price::{AreaSource, EnergySource, PeCost};
 use crate::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Requantizer};
 use crate::units::{Bytes, BytesPerCycle, Cycles, Hertz};
@@ -75,6 +76,16 @@ impl Chip {
         self.formats.iter().find(|format| format.weight == weight && format.activation == activation)
     }
 
+    /// The format pair of this name, such as `w8a8`.
+    pub fn format_named(&self, name: &str) -> Option<&Format> {
+        self.formats.iter().find(|format| format.name() == name)
+    }
+
+    /// The array's timing in the dataflow of this kind, if it has one.
+    pub fn dataflow(&self, kind: Stationary) -> Option<&Dataflow> {
+        self.array.dataflows.iter().find(|dataflow| dataflow.kind() == kind)
+    }
+
     /// How elements are kept in DRAM and in the scratchpads.
     pub fn storage(&self) -> &Storage {
         &self.storage
@@ -134,14 +145,16 @@ impl Chip {
         &self.resolved
     }
 
-    /// The arithmetic of `format` in `dataflow` on this chip.
+    /// The arithmetic of `format` in `dataflow` on this chip. Where the sums move, a column adds its products exactly before the
+    /// accumulator is updated; where they stay, only the lanes of one PE do.
     pub fn arithmetic(&self, format: &Format, dataflow: &Dataflow) -> Arithmetic {
-        let rows = match dataflow {
-            Dataflow::WeightStationary(_) | Dataflow::InputStationary(_) => u64::from(self.array.rows),
-            Dataflow::OutputStationary(_) => 1,
+        let lanes = u64::from(format.lanes);
+        let chunk = match dataflow.kind() {
+            Stationary::Weight | Stationary::Input => u64::from(self.array.rows) * lanes,
+            Stationary::Output => lanes,
         };
         Arithmetic {
-            accumulate: AccumulateRule { bits: format.accumulator_bits, overflow: format.overflow, chunk: rows * u64::from(format.lanes) },
+            accumulate: AccumulateRule { bits: format.accumulator_bits, overflow: format.overflow, chunk },
             requantize: self.vector.requantize,
         }
     }
@@ -180,185 +193,6 @@ pub enum SramCell {
     HP,
 }
 
-/// The systolic array.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Array {
-    /// PEs in a column.
-    pub rows: u32,
-    /// PEs in a row.
-    pub cols: u32,
-    /// What the array can do, the first being the default.
-    pub dataflows: Vec<Dataflow>,
-    /// Whether a PE with a zero operand keeps still (changes energy, never cycles).
-    pub zero_gating: bool,
-    /// The sparsity that the array profits from.
-    pub sparsity: Sparsity,
-}
-
-/// A dataflow (what stays in the PE) with its timing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dataflow {
-    /// Weights stay; activations and sums move.
-    WeightStationary(StationaryTiming),
-    /// Activations stay; weights and sums move.
-    InputStationary(StationaryTiming),
-    /// Sums stay; activations and weights move.
-    OutputStationary(OutputTiming),
-}
-
-/// What stays in the PEs: the kind of a dataflow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stationary {
-    /// Weights.
-    Weight,
-    /// Activations.
-    Input,
-    /// Sums.
-    Output,
-}
-
-macro_rules! of_timing {
-    ($name:ident, $type:ty, $what:literal) => {
-        #[doc = $what]
-        pub const fn $name(&self) -> $type {
-            match self {
-                Self::WeightStationary(timing) | Self::InputStationary(timing) => timing.$name,
-                Self::OutputStationary(timing) => timing.$name,
-            }
-        }
-    };
-}
-
-impl Dataflow {
-    of_timing!(row_hop, u32, "Cycles from a PE to the next below.");
-    of_timing!(col_hop, u32, "Cycles from a PE to the next on its right.");
-    of_timing!(pipeline_registers, u32, "Input, PE-input and output registers, in all.");
-    of_timing!(min_pass_cycles, u32, "A pass never takes fewer cycles.");
-    of_timing!(overlap, Overlap, "Whether passes overlap.");
-    of_timing!(extent, Extent, "The size that load, drain and tail go by.");
-}
-
-/// Timing of a weight- or input-stationary array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StationaryTiming {
-    /// Cycles from a PE to the next below.
-    pub row_hop: u32,
-    /// Cycles from a PE to the next on its right.
-    pub col_hop: u32,
-    /// Input, PE-input and output registers, in all.
-    pub pipeline_registers: u32,
-    /// Cycles to shift a stationary tile in.
-    pub load: Span,
-    /// 1, or 2: the next tile loads while this one streams.
-    pub stationary_buffers: u32,
-    /// The most vectors that one pass streams.
-    pub max_pass_vectors: MaxPassVectors,
-    /// A pass never takes fewer cycles.
-    pub min_pass_cycles: u32,
-    /// Whether the next pass enters while this one drains.
-    pub overlap: Overlap,
-    /// The size that load and tail go by.
-    pub extent: Extent,
-}
-
-/// Timing of an output-stationary array.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutputTiming {
-    /// Cycles from a PE to the next below.
-    pub row_hop: u32,
-    /// Cycles from a PE to the next on its right.
-    pub col_hop: u32,
-    /// Input, PE-input and output registers, in all.
-    pub pipeline_registers: u32,
-    /// A pass never takes fewer cycles.
-    pub min_pass_cycles: u32,
-    /// Whether the next pass enters while this one drains.
-    pub overlap: Overlap,
-    /// Cycles to drain the sums; `None` where they need none.
-    pub drain: Option<Span>,
-    /// Cycles to load a bias first.
-    pub psum_preload: Span,
-    /// Whether K is rounded up.
-    pub reduction_padding: ReductionPadding,
-    /// The size that drain, padding and tail go by.
-    pub extent: Extent,
-}
-
-/// A number of cycles that may follow the array's size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Span {
-    /// As many cycles as the array has rows.
-    Rows,
-    /// As many cycles as the array has columns.
-    Cols,
-    /// This many cycles.
-    Cycles(u32),
-}
-
-impl Span {
-    /// The span in cycles, for an extent of `rows` x `cols`.
-    pub const fn resolve(self, rows: u32, cols: u32) -> u32 {
-        match self {
-            Self::Rows => rows,
-            Self::Cols => cols,
-            Self::Cycles(cycles) => cycles,
-        }
-    }
-}
-
-/// The most vectors that one pass streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum MaxPassVectors {
-    /// As many as there are.
-    Unlimited,
-    /// As many as the array has rows.
-    Rows,
-}
-
-/// Whether passes overlap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Overlap {
-    /// The next pass enters in the cycle after the last output.
-    Serial,
-    /// The next pass enters while this one drains.
-    Pipelined,
-}
-
-/// The size that load, drain, padding and tail go by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Extent {
-    /// The array's.
-    Physical,
-    /// The rows and columns that a pass fills.
-    Used,
-}
-
-/// Whether K is rounded up to a multiple of the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum ReductionPadding {
-    /// K as it is.
-    Exact,
-    /// K rounded up.
-    MultipleOfRows,
-}
-
-/// The sparsity that an array profits from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Sparsity {
-    /// None.
-    Dense,
-    /// At most `n` of each `m` weights along K are not zero.
-    NM {
-        /// Weights kept.
-        n: u32,
-        /// Of this many.
-        m: u32,
-    },
-    /// All-zero weight tiles are neither moved nor computed.
-    TileSkip,
-}
-
 /// A pair of formats that a PE multiplies.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Format {
@@ -374,6 +208,18 @@ pub struct Format {
     pub overflow: Overflow,
     /// What a PE costs in this format.
     pub pe: PeCost,
+}
+
+impl Format {
+    /// The pair's name by its bits: `w8a8`, `w4a8`, `w1a1` where both are binary.
+    pub fn name(&self) -> String {
+        format!("w{}a{}", self.weight.bits(), self.activation.bits())
+    }
+
+    /// Whether both are binary: a multiplication is an XNOR then, and a sum a popcount.
+    pub fn is_binary(&self) -> bool {
+        self.weight == Dtype::Binary && self.activation == Dtype::Binary
+    }
 }
 
 /// How elements are kept in DRAM and in the scratchpads.

@@ -13,7 +13,7 @@ const MOST_PICOJOULES: f64 = 1e9;
 /// The most area of a part, in square millimetres.
 const MOST_SQUARE_MILLIMETRES: f64 = 1e5;
 /// The longest list.
-const MOST_ENTRIES: usize = 64;
+const MOST_ENTRIES: usize = 128;
 
 /// What a PE costs in a format.
 pub(super) fn pe(reader: &mut Reader, item: Option<Item<'_>>) -> Option<PeCost> {
@@ -91,8 +91,7 @@ fn area_entry(reader: &mut Reader, item: Item<'_>) -> Option<AreaEntry> {
 }
 
 /// The actions that have nothing in parentheses.
-const PLAIN_ACTIONS: [(&str, Action); 10] = [
-    ("GatedMac", Action::GatedMac),
+const PLAIN_ACTIONS: [(&str, Action); 8] = [
     ("RegisterBit", Action::RegisterBit),
     ("ZeroPointSubtract", Action::ZeroPointSubtract),
     ("AccumulatorRead", Action::AccumulatorRead),
@@ -100,18 +99,25 @@ const PLAIN_ACTIONS: [(&str, Action); 10] = [
     ("DramReadByte", Action::DramReadByte),
     ("DramWriteByte", Action::DramWriteByte),
     ("VectorOperation", Action::VectorOperation),
-    ("PeClock", Action::PeClock),
     ("LeakageMicrosecond", Action::LeakageMicrosecond),
 ];
 
 fn action(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Action> {
     let item = item?;
-    let names: Vec<&str> = ["Mac", "ScratchpadRead", "ScratchpadWrite"].into_iter().chain(PLAIN_ACTIONS.map(|(name, _)| name)).collect();
+    let names: Vec<&str> = ["Mac", "GatedMac", "PeClock", "ScratchpadRead", "ScratchpadWrite"]
+        .into_iter()
+        .chain(PLAIN_ACTIONS.map(|(name, _)| name))
+        .collect();
     match reader.variant(&item, &names)? {
-        "Mac" => {
-            let fields = reader.record(Some(item), Some("Mac"), &["weight", "activation"])?;
+        name @ ("Mac" | "GatedMac" | "PeClock") => {
+            let fields = reader.record(Some(item), Some(name), &["weight", "activation"])?;
             let (weight, activation) = (dtype(reader, fields.get("weight")), dtype(reader, fields.get("activation")));
-            Some(Action::Mac { weight: weight?, activation: activation? })
+            let (weight, activation) = (weight?, activation?);
+            Some(match name {
+                "Mac" => Action::Mac { weight, activation },
+                "GatedMac" => Action::GatedMac { weight, activation },
+                _ => Action::PeClock { weight, activation },
+            })
         }
         "ScratchpadRead" => index(reader, &item, "ScratchpadRead(0)").map(Action::ScratchpadRead),
         "ScratchpadWrite" => index(reader, &item, "ScratchpadWrite(0)").map(Action::ScratchpadWrite),
@@ -138,6 +144,8 @@ fn index(reader: &mut Reader, item: &Item<'_>, example: &str) -> Option<usize> {
 pub(super) fn written_action(action: &Action) -> String {
     match action {
         Action::Mac { weight, activation } => format!("Mac(weight: {weight:?}, activation: {activation:?})"),
+        Action::GatedMac { weight, activation } => format!("GatedMac(weight: {weight:?}, activation: {activation:?})"),
+        Action::PeClock { weight, activation } => format!("PeClock(weight: {weight:?}, activation: {activation:?})"),
         plain => format!("{plain:?}"),
     }
 }

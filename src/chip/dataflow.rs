@@ -1,8 +1,8 @@
 //! What a chip file says of a dataflow: its kind, and the timing of the array in it.
 //!
-//! Not here: which combinations are impossible (`check`), and what the fields mean cycle by cycle (`chip`).
+//! Not here: which combinations are impossible (`check`), and what the fields mean cycle by cycle (`array`).
 
-use super::chip::{Dataflow, Extent, MaxPassVectors, OutputTiming, Overlap, ReductionPadding, Span, StationaryTiming};
+use super::array::{Dataflow, Extent, MaxPassVectors, OutputTiming, Overlap, ReductionPadding, Span, StationaryTiming};
 use super::read::{Item, Reader};
 use super::schema::MOST_CYCLES;
 

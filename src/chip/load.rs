@@ -14,9 +14,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The chips inside the program.
-const SHIPPED: [(&str, &str); 3] = [
+const SHIPPED: [(&str, &str); 9] = [
     ("edge-16x16", include_str!("../../hw-configs/edge-16x16.ron")),
     ("edge-32x32", include_str!("../../hw-configs/edge-32x32.ron")),
+    ("gemmini-16x16-ws", include_str!("../../hw-configs/gemmini-16x16-ws.ron")),
+    ("gemmini-16x16-os", include_str!("../../hw-configs/gemmini-16x16-os.ron")),
+    ("axis-sa-8x8", include_str!("../../hw-configs/axis-sa-8x8.ron")),
+    ("ideal-16x16", include_str!("../../hw-configs/ideal-16x16.ron")),
+    ("ideal-32x32", include_str!("../../hw-configs/ideal-32x32.ron")),
+    ("ideal-128x128", include_str!("../../hw-configs/ideal-128x128.ron")),
     ("tpu-v1-256x256", include_str!("../../hw-configs/tpu-v1-256x256.ron")),
 ];
 

@@ -7,6 +7,7 @@
 //!
 //! Not here: networks. A chip file is judged by itself.
 
+mod array;
 mod check;
 #[expect(clippy::module_inception, reason = "the trusted type of the stage is the chip itself")]
 mod chip;
@@ -23,6 +24,7 @@ mod schema;
 mod supported;
 mod tree;
 
+pub use array::*;
 pub use chip::*;
 pub use fault::{ChipError, Fault, Faults};
 pub use load::{load, parse, shipped};

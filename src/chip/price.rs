@@ -45,7 +45,7 @@ pub enum AreaSource {
 /// What one PE costs in a format.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum PeCost {
-    /// What the shipped table gives for the pair of formats, marked Assumed where it has no figure for it.
+    /// What the shipped table gives for the pair of formats: derived between its figures, assumed beyond them.
     Table,
     /// Stated in the chip file.
     Stated {
@@ -70,8 +70,13 @@ pub enum Action {
         /// The activations' format.
         activation: Dtype,
     },
-    /// A multiply-accumulate that zero gating kept still.
-    GatedMac,
+    /// A multiply-accumulate of `weight` by `activation` that zero gating kept still. Binary formats have none: no operand is zero.
+    GatedMac {
+        /// The weights' format.
+        weight: Dtype,
+        /// The activations' format.
+        activation: Dtype,
+    },
     /// A bit written into a PE's register.
     RegisterBit,
     /// A zero point subtracted at the array's edge.
@@ -90,8 +95,13 @@ pub enum Action {
     DramWriteByte,
     /// One element of a vector operation.
     VectorOperation,
-    /// A PE clocked for a cycle, whatever it does.
-    PeClock,
+    /// A PE clocked for a cycle, whatever it does, while the array works in `weight` by `activation`.
+    PeClock {
+        /// The weights' format.
+        weight: Dtype,
+        /// The activations' format.
+        activation: Dtype,
+    },
     /// A microsecond of leakage of the on-chip memories: its cost is in pJ a microsecond.
     LeakageMicrosecond,
 }
@@ -99,19 +109,15 @@ pub enum Action {
 impl Action {
     /// Every action that a chip can do which multiplies `formats`, gates zeros or not, and has this many scratchpads, in the order of tables.
     pub fn all(formats: &[Format], zero_gating: bool, scratchpads: usize) -> Vec<Self> {
-        let macs = formats.iter().map(|format| Self::Mac { weight: format.weight, activation: format.activation });
-        let array = zero_gating.then_some(Self::GatedMac).into_iter().chain([Self::RegisterBit, Self::ZeroPointSubtract]);
+        let pairs = || formats.iter().map(|format| (format.weight, format.activation));
+        let macs = pairs().map(|(weight, activation)| Self::Mac { weight, activation });
+        let gated = formats.iter().filter(|format| zero_gating && !format.is_binary());
+        let gated = gated.map(|format| Self::GatedMac { weight: format.weight, activation: format.activation });
         let pads = (0..scratchpads).flat_map(|pad| [Self::ScratchpadRead(pad), Self::ScratchpadWrite(pad)]);
-        let rest = [
-            Self::AccumulatorRead,
-            Self::AccumulatorWrite,
-            Self::DramReadByte,
-            Self::DramWriteByte,
-            Self::VectorOperation,
-            Self::PeClock,
-            Self::LeakageMicrosecond,
-        ];
-        macs.chain(array).chain(pads).chain(rest).collect()
+        let array = [Self::RegisterBit, Self::ZeroPointSubtract];
+        let memories = [Self::AccumulatorRead, Self::AccumulatorWrite, Self::DramReadByte, Self::DramWriteByte, Self::VectorOperation];
+        let clocks = pairs().map(|(weight, activation)| Self::PeClock { weight, activation });
+        macs.chain(gated).chain(array).chain(pads).chain(memories).chain(clocks).chain([Self::LeakageMicrosecond]).collect()
     }
 }
 

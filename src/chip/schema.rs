@@ -3,9 +3,10 @@
 //!
 //! Not here: rules between fields (`check`), what cannot be simulated yet (`supported`), the array's timing (`dataflow`), energy and area lists (`costs`).
 
+use super::array::{Array, Dataflow, Sparsity};
 use super::chip::{
-    Accumulator, Array, Codec, Dataflow, Depthwise, Dma, Dram, Format, Interconnect, Scratchpad, ScratchpadRole, Sparsity, SramCell,
-    Storage, StorageWidth, Technology, Unsupported, VectorCycles, VectorUnit,
+    Accumulator, Codec, Depthwise, Dma, Dram, Format, Interconnect, Scratchpad, ScratchpadRole, SramCell, Storage, StorageWidth,
+    Technology, Unsupported, VectorCycles, VectorUnit,
 };
 use super::costs;
 use super::dataflow::dataflow;

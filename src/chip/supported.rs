@@ -3,11 +3,10 @@
 //!
 //! Not here: what no hardware could do (`check`).
 
-use super::chip::{Codec, Dataflow, Depthwise, Sparsity, StorageWidth, Unsupported};
+use super::chip::{Codec, Depthwise, StorageWidth, Unsupported};
 use super::read::Reader;
 use super::schema::{Draft, DraftDram};
 use super::tree::Node;
-use crate::numerics::Dtype;
 use crate::units::Cycles;
 
 /// Leaves a fault for everything that cannot be simulated yet.
@@ -20,34 +19,6 @@ pub(super) fn check(reader: &mut Reader, root: &Node, draft: &Draft) {
     }
     if draft.interconnect.is_some_and(|interconnect| interconnect.latency > Cycles::ZERO) {
         refuse("interconnect.latency", "an interconnect that takes cycles", "interconnect: (latency: Cycles(0))");
-    }
-    if let Some(array) = &draft.array {
-        for (index, dataflow) in array.dataflows.iter().enumerate() {
-            let path = format!("array.dataflows.{index}");
-            match dataflow {
-                Some(Dataflow::OutputStationary(_)) => refuse(&path, "an output-stationary array", "WeightStationary(..)"),
-                Some(Dataflow::InputStationary(_)) => refuse(&path, "an input-stationary array", "WeightStationary(..)"),
-                Some(Dataflow::WeightStationary(_)) | None => {}
-            }
-        }
-        if array.zero_gating == Some(true) {
-            refuse("array.zero_gating", "PEs that keep still where an operand is zero", "zero_gating: false");
-        }
-        if array.sparsity.is_some_and(|sparsity| sparsity != Sparsity::Dense) {
-            refuse("array.sparsity", "an array that profits from sparsity", "sparsity: Dense");
-        }
-    }
-    for (index, format) in draft.formats.iter().enumerate() {
-        let Some(format) = format else { continue };
-        if (format.weight, format.activation) != (Dtype::Int8, Dtype::Int8) {
-            refuse(&format!("formats.{index}"), "formats other than Int8 by Int8", "weight: Int8, activation: Int8");
-        }
-        if format.lanes != 1 {
-            refuse(&format!("formats.{index}.lanes"), "several elements in one PE", "lanes: 1");
-        }
-        if format.accumulator_bits > 32 {
-            refuse(&format!("formats.{index}.accumulator_bits"), "accumulators of more than 32 bits", "accumulator_bits: 32");
-        }
     }
     if let Some(storage) = draft.storage {
         for (field, width) in [("weight", storage.weight), ("activation", storage.activation)] {

@@ -18,9 +18,10 @@ pub struct StageActivity {
     pub actions: ActionCounts,
     /// The cycles of its window: leakage and clocking go by it. Windows partition the run.
     pub window: Cycles,
-    /// The weights' format of its multiply-accumulates (of no account where it has none).
+    /// The weights' format of its multiply-accumulates, or of those that the array last did: the array is clocked in some format. With
+    /// `activation` it must be a pair that the chip has.
     pub weight: Dtype,
-    /// The activations' format of its multiply-accumulates.
+    /// The activations' format, likewise.
     pub activation: Dtype,
 }
 
@@ -67,13 +68,13 @@ impl EnergyByPart {
 
     fn of_mut(&mut self, action: Action) -> &mut Picojoules {
         match action {
-            Action::Mac { .. } | Action::GatedMac | Action::ZeroPointSubtract => &mut self.mac,
+            Action::Mac { .. } | Action::GatedMac { .. } | Action::ZeroPointSubtract => &mut self.mac,
             Action::RegisterBit => &mut self.registers,
             Action::ScratchpadRead(_) | Action::ScratchpadWrite(_) => &mut self.scratchpad,
             Action::AccumulatorRead | Action::AccumulatorWrite => &mut self.accumulator,
             Action::DramReadByte | Action::DramWriteByte => &mut self.dram,
             Action::VectorOperation => &mut self.vector,
-            Action::PeClock => &mut self.clock,
+            Action::PeClock { .. } => &mut self.clock,
             Action::LeakageMicrosecond => &mut self.leakage,
         }
     }
@@ -124,10 +125,10 @@ pub fn account(table: &EnergyTable, stages: &[StageActivity]) -> EnergyReport {
 /// A stage's actions. What did not happen is left out, so a table need not price what a chip cannot do.
 fn count(table: &EnergyTable, stage: &StageActivity) -> Counts {
     let did = &stage.actions;
-    let mac = Action::Mac { weight: stage.weight, activation: stage.activation };
+    let StageActivity { weight, activation, .. } = *stage;
     let fixed = [
-        (mac, did.macs - did.macs_gated),
-        (Action::GatedMac, did.macs_gated),
+        (Action::Mac { weight, activation }, did.macs - did.macs_gated),
+        (Action::GatedMac { weight, activation }, did.macs_gated),
         (Action::RegisterBit, did.register_bits),
         (Action::ZeroPointSubtract, did.zero_point_subtracts),
         (Action::AccumulatorRead, did.accumulator_reads),
@@ -135,7 +136,7 @@ fn count(table: &EnergyTable, stage: &StageActivity) -> Counts {
         (Action::DramReadByte, did.dram_read_bytes),
         (Action::DramWriteByte, did.dram_write_bytes),
         (Action::VectorOperation, did.vector_operations),
-        (Action::PeClock, stage.window.get() * table.pes()),
+        (Action::PeClock { weight, activation }, stage.window.get() * table.pes()),
         (Action::LeakageMicrosecond, stage.window.get()),
     ];
     let pads = (0..MAX_SCRATCHPADS).flat_map(|pad| {
@@ -215,6 +216,26 @@ mod tests {
         close(report.by_part.leakage, 1.527_98);
         close(report.total, report.by_part.total().get());
         assert!(report.assumed_share > 0.9 && report.assumed_share < 1.0);
+    }
+
+    #[test]
+    fn each_stage_is_priced_in_its_own_format() {
+        let mut parts = fixture::small();
+        parts.formats.push(fixture::format(Dtype::Int2, 4));
+        let table = EnergyTable::from_parts(&parts.parts(), &EnergySource::Table(ShippedTable::Nm45)).unwrap();
+        let (wide, narrow) = (stage(1000, 500), StageActivity { weight: Dtype::Int2, ..stage(1000, 500) });
+        let report = account(&table, &[wide, narrow]);
+        assert_eq!(report.stages[0].by_part, account(&table, &[wide]).by_part);
+        let cost = |action| table.entry(action).unwrap().picojoules;
+        let (weight, activation) = (Dtype::Int2, Dtype::Int8);
+        let by_hand =
+            750.0 * cost(Action::Mac { weight, activation }) + 250.0 * cost(Action::GatedMac { weight, activation }) + 10.0 * 0.03;
+        assert!((report.stages[1].by_part.mac.get() - by_hand).abs() < 1e-9, "{report:?}");
+        // 4 lanes of 2 + 8 bits and a sum of 32 are 72 flip-flops; the other format clocks its own 48 alone.
+        assert!((report.stages[1].by_part.clock.get() - 500.0 * 256.0 * 0.072).abs() < 1e-6, "{report:?}");
+        assert!((report.stages[0].by_part.clock.get() - 500.0 * 256.0 * 0.048).abs() < 1e-6, "{report:?}");
+        let apart: f64 = report.stages.iter().map(|stage| stage.total.get()).sum();
+        assert!((report.total.get() - apart).abs() < 1e-9 * apart);
     }
 
     #[test]

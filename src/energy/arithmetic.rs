@@ -3,18 +3,24 @@
 //!
 //! ```text
 //! MAC of w by a bits, L lanes, accumulator of b bits:
-//!   energy = int8 mult * (w * a / 64) + int32 add * (b / 32) / L + int8 add * ((w + a) / 8) * (L - 1) / L
+//!   energy = mult(w * a) + int32 add * (b / 32) / L + int8 add * ((w + a) / 8) * (L - 1) / L
+//!   mult(x) = int8 mult * x / 64                                     up to 64, an int8 by int8
+//!             straight on logarithmic axes from int8 to int32 mult   beyond
 //! int8 by int8, one lane, 32 bits:  0.2 + 0.1 = 0.3 pJ
+//!
+//! gated MAC of w by a bits, L lanes:
+//!   energy = 0.01 pJ * (w + a) / 16 + the MAC's second and third term where L > 1
 //! ```
 //!
 //! The second term is the accumulator's adder, which the lanes of a PE share; the third is the adder tree that joins them. A binary
-//! multiplication is an XNOR, and its tree adds single bits. Area goes by the same rule, with each lane's own gates. Only the int8 figures
-//! are published: every other pair of formats is Assumed. Not here: memories (`sram`).
+//! multiplication is an XNOR, and its tree adds single bits. A zero keeps the multiplier of its lane still, and the adders too where no
+//! other lane needs them. Area goes by the same rule, with each lane's own gates. Between the published int8 and int32 multiplications
+//! a figure is Derived; narrower pairs, XNOR and gating are Assumed. Not here: memories (`sram`).
 
-use super::parts::ChipParts;
-use super::scaling::{self, number, records};
+use super::parts::{ChipParts, register_bits};
+use super::scaling::{self, interpolate, number, records};
 use crate::chip::{Fidelity, Format, PeCost, Technology};
-use crate::numerics::{Dtype, Requantizer};
+use crate::numerics::Requantizer;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -38,8 +44,11 @@ const REGISTER_BIT_PJ: f64 = 0.005;
 const CLOCKED_BIT_PJ: f64 = 0.001;
 /// A flip-flop at 45 nm, in square micrometres, assumed.
 const REGISTER_BIT_UM2: f64 = 5.0;
-/// A PE kept still by a zero operand still looks for the zero: about a third of an int8 addition at 45 nm, in pJ, assumed.
+/// A lane kept still by a zero operand still looks for the zero: for int8 by int8 about a third of an int8 addition at 45 nm, in pJ, assumed.
 const GATED_MAC_PJ: f64 = 0.01;
+/// The product of an int8 multiplication's widths, and of an int32 one's: the published points.
+const INT8_PRODUCT: f64 = 64.0;
+const INT32_PRODUCT: f64 = 1024.0;
 
 struct Operation {
     picojoules: f64,
@@ -76,27 +85,63 @@ pub(super) fn mac(technology: &Technology, format: &Format) -> Figure {
     if let PeCost::Stated { picojoules, fidelity, source, .. } = &format.pe {
         return Figure { value: *picojoules, fidelity: *fidelity, source: source.clone() };
     }
-    let (w, a) = (f64::from(format.weight.bits()), f64::from(format.activation.bits()));
+    let (multiply, sum) = (multiplier(format, XNOR.0, |operation| operation.picojoules), sum_picojoules(format));
+    if format.is_binary() {
+        return scaled(
+            technology,
+            multiply + sum,
+            Fidelity::Assumed,
+            &format!("assumed: an XNOR of 1 fJ; {HOROWITZ_SOURCE}: shared adders"),
+        );
+    }
+    let product = width_product(format);
+    let (fidelity, multiplier) = match product {
+        INT8_PRODUCT => (Fidelity::Derived, "int8 mult"),
+        _ if product > INT8_PRODUCT => (Fidelity::Derived, "mult by product of widths, between int8 and int32"),
+        _ => (Fidelity::Assumed, "int8 mult by product of widths"),
+    };
+    let adders = if format.lanes == 1 { "int32 add" } else { "shared int32 add and int8 adder tree" };
+    let what = format!("{HOROWITZ_SOURCE}: {multiplier} + {adders} ({} bits)", format.accumulator_bits);
+    scaled(technology, multiply + sum, fidelity, &what)
+}
+
+/// A lane's share of the adders of a PE, in picojoules: the accumulator's, and the tree that joins the lanes.
+fn sum_picojoules(format: &Format) -> f64 {
     let lanes = f64::from(format.lanes);
     let add = operation("int32 add").picojoules * f64::from(format.accumulator_bits) / 32.0 / lanes;
-    let (multiply, tree_bits) = if is_xnor(format) { (XNOR.0, 1.0) } else { (operation("int8 mult").picojoules * w * a / 64.0, w + a) };
-    let tree = operation("int8 add").picojoules * tree_bits / 8.0 * (lanes - 1.0) / lanes;
-    let is_published = format.weight == Dtype::Int8 && format.activation == Dtype::Int8 && format.lanes == 1;
-    if is_published {
-        let what = format!("{HOROWITZ_SOURCE}: int8 mult + int32 add ({} bits)", format.accumulator_bits);
-        return scaled(technology, multiply + add, Fidelity::Derived, &what);
+    add + operation("int8 add").picojoules * tree_bits(format) / 8.0 * (lanes - 1.0) / lanes
+}
+
+/// Bits of one of the products that a PE's lanes add.
+fn tree_bits(format: &Format) -> f64 {
+    if format.is_binary() { 1.0 } else { f64::from(format.weight.bits() + format.activation.bits()) }
+}
+
+fn width_product(format: &Format) -> f64 {
+    f64::from(format.weight.bits()) * f64::from(format.activation.bits())
+}
+
+/// What one lane's multiplier takes of energy or area: `xnor` where both operands are binary.
+fn multiplier(format: &Format, xnor: f64, of: impl Fn(&Operation) -> f64) -> f64 {
+    let product = width_product(format);
+    let int8 = of(operation("int8 mult"));
+    if format.is_binary() {
+        xnor
+    } else if product <= INT8_PRODUCT {
+        int8 * product / INT8_PRODUCT
+    } else {
+        interpolate(&[(INT8_PRODUCT, int8), (INT32_PRODUCT, of(operation("int32 mult")))], product)
     }
-    let what = format!("{HOROWITZ_SOURCE}: int8 mult by product of widths, shared accumulator and adder tree");
-    scaled(technology, multiply + add + tree, Fidelity::Assumed, &what)
 }
 
-fn is_xnor(format: &Format) -> bool {
-    format.weight == Dtype::Binary && format.activation == Dtype::Binary
-}
-
-/// Energy of a multiply-accumulate that zero gating kept still, in picojoules.
-pub(super) fn gated_mac(technology: &Technology) -> Figure {
-    scaled(technology, GATED_MAC_PJ, Fidelity::Assumed, "assumed: a zero detector, a third of an int8 add")
+/// Energy of a multiply-accumulate of one lane that zero gating kept still, in picojoules.
+pub(super) fn gated_mac(technology: &Technology, format: &Format) -> Figure {
+    let detector = GATED_MAC_PJ * f64::from(format.weight.bits() + format.activation.bits()) / 16.0;
+    if format.lanes == 1 {
+        return scaled(technology, detector, Fidelity::Assumed, "assumed: a zero detector, a third of an int8 add for int8 by int8");
+    }
+    let what = format!("assumed: a zero detector; {HOROWITZ_SOURCE}: the adders that the other lanes need");
+    scaled(technology, detector + sum_picojoules(format), Fidelity::Assumed, &what)
 }
 
 /// Energy of a bit written into a PE's register, in picojoules.
@@ -119,11 +164,11 @@ pub(super) fn vector_operation(technology: &Technology, requantizer: Requantizer
     scaled(technology, value, Fidelity::Assumed, &format!("{HOROWITZ_SOURCE}: assumed to be {multiply} + int32 add"))
 }
 
-/// Energy of clocking a PE for a cycle, in picojoules.
-pub(super) fn pe_clock(parts: &ChipParts<'_>) -> Figure {
-    let bits = parts.register_bits();
+/// Energy of clocking a PE for a cycle in a format, in picojoules. Registers that the format does not use are not clocked.
+pub(super) fn pe_clock(technology: &Technology, format: &Format) -> Figure {
+    let bits = register_bits(format);
     let what = format!("assumed: the clock pins of {bits} flip-flops");
-    scaled(parts.technology, CLOCKED_BIT_PJ * f64::from(bits), Fidelity::Assumed, &what)
+    scaled(technology, CLOCKED_BIT_PJ * f64::from(bits), Fidelity::Assumed, &what)
 }
 
 /// Area of one PE with its registers, in square micrometres: the format that needs most. A stated area holds everything.
@@ -134,10 +179,8 @@ pub(super) fn pe_area(parts: &ChipParts<'_>) -> Figure {
         }
         PeCost::Table => {
             let lanes = f64::from(format.lanes);
-            let (w, a) = (f64::from(format.weight.bits()), f64::from(format.activation.bits()));
-            let (multiply, tree_bits) =
-                if is_xnor(format) { (XNOR.1, 1.0) } else { (operation("int8 mult").square_micrometres * w * a / 64.0, w + a) };
-            let tree = operation("int8 add").square_micrometres * tree_bits / 8.0 * (lanes - 1.0);
+            let multiply = multiplier(format, XNOR.1, |operation| operation.square_micrometres);
+            let tree = operation("int8 add").square_micrometres * tree_bits(format) / 8.0 * (lanes - 1.0);
             let add = operation("int32 add").square_micrometres * f64::from(format.accumulator_bits) / 32.0;
             let registers = REGISTER_BIT_UM2 * f64::from(parts.register_bits());
             let what = format!("{HOROWITZ_SOURCE} (areas remembered): multipliers, adders and registers of a PE");
@@ -172,6 +215,7 @@ fn scaled_area(technology: &Technology, value: f64, what: &str) -> Figure {
 mod tests {
     use super::*;
     use crate::energy::parts::fixture;
+    use crate::numerics::Dtype;
 
     const NM45: Technology = Technology { node_nm: 45, supply_v: 0.9, sram_cell: crate::chip::SramCell::LSTP };
 
@@ -188,6 +232,49 @@ mod tests {
         let figure = mac(&NM45, &fixture::format(Dtype::Int4, 2));
         assert!((figure.value - 0.1725).abs() < 1e-12, "{figure:?}");
         assert_eq!(figure.fidelity, Fidelity::Assumed);
+    }
+
+    #[test]
+    fn an_int16_mac_lies_between_the_published_multiplications() {
+        // int8 and int32 mult are 0.2 and 3.1 pJ at products of 64 and 1024 bits; 256 is half way on a logarithmic axis.
+        let int16 = Format { activation: Dtype::Int16, accumulator_bits: 48, ..fixture::format(Dtype::Int16, 1) };
+        let figure = mac(&NM45, &int16);
+        assert!((figure.value - (libm::sqrt(0.2 * 3.1) + 0.15)).abs() < 1e-12, "{figure:?}");
+        assert_eq!(figure.fidelity, Fidelity::Derived);
+    }
+
+    #[test]
+    fn a_binary_mac_is_an_xnor_and_a_share_of_the_adders() {
+        // 0.001 + 0.1 / 16 + 0.03 / 8 * 15/16 = 0.010765625, within what is published of binary chips (4 to 43 fJ).
+        let binary = Format { activation: Dtype::Binary, ..fixture::format(Dtype::Binary, 16) };
+        let figure = mac(&NM45, &binary);
+        assert!((figure.value - 0.010_765_625).abs() < 1e-12, "{figure:?}");
+        assert_eq!(figure.fidelity, Fidelity::Assumed);
+    }
+
+    #[test]
+    fn a_gated_mac_costs_less_than_another_in_every_format() {
+        for weight in &Dtype::ALL[1..] {
+            for activation in &Dtype::ALL[1..] {
+                for lanes in [1, 2, 64] {
+                    let format = Format { activation: *activation, ..fixture::format(*weight, lanes) };
+                    let (gated, other) = (gated_mac(&NM45, &format).value, mac(&NM45, &format).value);
+                    assert!(0.0 < gated && gated < other, "{weight} {activation} {lanes}: {gated} {other}");
+                }
+            }
+        }
+        assert!((gated_mac(&NM45, &fixture::format(Dtype::Int8, 1)).value - 0.01).abs() < 1e-15);
+    }
+
+    #[test]
+    fn wider_operands_never_cost_less() {
+        let mut before = 0.0;
+        let pairs = [(1, 1), (2, 2), (2, 4), (4, 4), (4, 8), (8, 8), (8, 16), (16, 16)];
+        for (w, a) in pairs.map(|(w, a)| (Dtype::from_bits(w).unwrap(), Dtype::from_bits(a).unwrap())) {
+            let here = mac(&NM45, &Format { activation: a, ..fixture::format(w, 1) }).value;
+            assert!(here > before, "{w} by {a}: {here} is not more than {before}");
+            before = here;
+        }
     }
 
     #[test]

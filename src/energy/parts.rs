@@ -3,6 +3,7 @@
 //! Not here: what they cost. This stands between the chip and the tables so that a table can be worked out for parts alone.
 
 use crate::chip::{Accumulator, Action, Array, Chip, Dram, Format, Part, Scratchpad, Technology, VectorUnit};
+use crate::numerics::Dtype;
 use crate::units::Hertz;
 
 /// What energy and area depend on.
@@ -61,11 +62,24 @@ impl ChipParts<'_> {
         [Part::Array].into_iter().chain(pads).chain([Part::Accumulator, Part::VectorUnit]).collect()
     }
 
-    /// Bits of register in one PE: the two operands of every lane and the accumulator, of the format that needs most.
-    pub(super) fn register_bits(&self) -> u32 {
-        let bits = |format: &Format| format.lanes * (format.weight.bits() + format.activation.bits()) + format.accumulator_bits;
-        self.formats.iter().map(bits).max().unwrap_or(0)
+    /// The format of this pair.
+    ///
+    /// # Panics
+    /// Where the chip has no such format: actions are made of the chip's own.
+    pub(super) fn format(&self, weight: Dtype, activation: Dtype) -> &Format {
+        let found = self.formats.iter().find(|format| format.weight == weight && format.activation == activation);
+        found.expect("bug: an action of a format that the chip does not have; please report it")
     }
+
+    /// Bits of register in one PE: what the format that needs most takes.
+    pub(super) fn register_bits(&self) -> u32 {
+        self.formats.iter().map(register_bits).max().unwrap_or(0)
+    }
+}
+
+/// Bits of register that one PE needs in a format: the two operands of every lane and the accumulator.
+pub(super) fn register_bits(format: &Format) -> u32 {
+    format.lanes * (format.weight.bits() + format.activation.bits()) + format.accumulator_bits
 }
 
 /// Parts of a small chip for tests.

@@ -166,7 +166,7 @@ struct Capacity<'c> {
 }
 
 impl<'c> Capacity<'c> {
-    fn of(chip: &'c Chip) -> Self {
+    fn of(chip: &'c Chip, stages: &[Lowered]) -> Self {
         let roles = chip.scratchpad_roles();
         let (weight_pad, activation_pad) = (&chip.scratchpads()[roles.weight], &chip.scratchpads()[roles.activation]);
         let array = chip.array();
@@ -177,7 +177,9 @@ impl<'c> Capacity<'c> {
         let weight_port = u64::from(weight_pad.port_bytes);
         // Several short rows of a tile may share a port's row; longer ones start on a row of their own.
         let weight_pitch = if weight_port.is_multiple_of(cols) { cols } else { round_up(cols, weight_port) };
-        let widest = chip.formats().iter().map(|format| format.accumulator_bits).max().unwrap_or(32);
+        // The formats that these stages use, not all that the chip has: a wide one must not widen the sums of a narrow one.
+        let used = stages.iter().filter_map(|stage| chip.format(stage.problem.weight, stage.problem.activation));
+        let widest = used.map(|format| format.accumulator_bits).max().unwrap_or(32);
         let accumulator_element_bytes = u64::from(widest.div_ceil(8).next_power_of_two());
         let accumulator_pitch = round_up(cols * accumulator_element_bytes, u64::from(chip.accumulator().port_bytes));
         Self {
@@ -248,7 +250,7 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
     if batch == 0 || batch > MAX_BATCH {
         return Err(MappingError::Batch { batch, limit: MAX_BATCH });
     }
-    let capacity = Capacity::of(chip);
+    let capacity = Capacity::of(chip, stages);
     let mut tiles = Vec::new();
     for stage in stages {
         tiles.push(vector_tile(stage, &capacity)?);
