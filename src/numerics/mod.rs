@@ -5,10 +5,11 @@
 mod accumulate;
 mod dtype;
 pub mod kernel;
+pub mod packed;
 mod quantization;
 mod requantize;
 
-pub use accumulate::{AccumulateRule, Overflow};
+pub use accumulate::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64};
 pub use dtype::Dtype;
 pub use quantization::Quantization;
 pub use requantize::{Arithmetic, FixedPointMultiplier, LayerClass, OutputStage, Requantizer, Rounding};
