@@ -15,7 +15,12 @@
 //! | `multiply_binary` | 1024x64x1024 | 283 (310) | | 34 (40) | |
 //!
 //! One call at 16x16: 25 ns (21) for one vector, 316 instructions, and 127 ns (112) for 16, 1713 instructions; portable 74 ns (67) and
-//! 1020 ns (980); wide 38 ns (31) and 323 ns (297). Packing: 16x16 in 55 ns (41), 128x128 in 2.5 us (1.8); portable 0.48 us and 17 us.
+//! 1020 ns (980); wide 38 ns (31) and 323 ns (297).
+//!
+//! What surrounds a pass, again the mean (and the best of 40 plain loops), on AVX2. Packing: 16x16 in 22 ns (18), 256x16 in 310 ns
+//! (180), 128x128 in 1.6 us (1.0), from bytes in 1.0 us (0.7); portable 0.77 us, 7.5 us and 21 us. Transposing: 256x16 in 570 ns (330),
+//! 1024x128 in 29 us (23). 128 elements unpacked: int8 22 ns (13), int4 26 ns (15), int2 19 ns (12), binary 21 ns (13). 128 accumulators
+//! of 32 bits updated: 16 ns (10) wrapping and 23 ns (15) saturating; one by one 210 ns and 470 ns.
 //!
 //! Instructions do not depend on the host's load. Per call, from `callgrind_annotate`'s total and the number of calls:
 //! `valgrind --tool=callgrind --toggle-collect='systole::numerics::kernel::*multiply' target/release/deps/kernel-* --bench
