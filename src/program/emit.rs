@@ -17,7 +17,8 @@ use super::{
 };
 use crate::chip::Chip;
 use crate::counts::{Operand, StallReason};
-use crate::mapping::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, pieces};
+use super::segments::{Segment, segments};
+use crate::mapping::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer};
 use crate::network::{Activation, Bias, Dense, Network, Op, Weight};
 use crate::numerics::{LayerClass, OutputStage, Quantization};
 use ndarray::{Array1, Array2, s};
@@ -145,30 +146,6 @@ impl Units {
             }
         }
     }
-}
-
-/// Pieces of one size in a loop that is cut into equal pieces and a rest.
-#[derive(Clone, Copy)]
-struct Segment {
-    /// The number of the first piece.
-    start: u64,
-    trips: u64,
-    size: u64,
-    first: bool,
-    last: bool,
-}
-
-fn segments(size: u64, tile: u64) -> Vec<Segment> {
-    let mut start = 0;
-    let mut all: Vec<Segment> = Vec::new();
-    for (trips, size) in pieces(size, tile) {
-        all.push(Segment { start, trips, size, first: all.is_empty(), last: false });
-        start += trips;
-    }
-    if let Some(segment) = all.last_mut() {
-        segment.last = true;
-    }
-    all
 }
 
 /// Where a stage's input comes from and its output goes, in DRAM.

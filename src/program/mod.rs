@@ -8,7 +8,9 @@ mod command;
 mod cursor;
 mod emit;
 mod error;
+mod gemm;
 mod mode;
+mod segments;
 mod text;
 mod verify;
 
@@ -20,6 +22,7 @@ pub use command::{
 pub use cursor::Cursor;
 pub use emit::emit;
 pub use error::ProgramError;
+pub use gemm::{Gemm, GemmError};
 pub use mode::{ArrayMode, Group};
 
 use crate::numerics::OutputStage;

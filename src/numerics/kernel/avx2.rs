@@ -6,19 +6,63 @@ use super::Block;
 use super::binary::{BitBlock, WORD_COLS, Words};
 use super::tile::{COLS, Line};
 use std::arch::x86_64::{
-    __m256i, _mm_setr_epi8, _mm256_add_epi8, _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256, _mm256_broadcastsi128_si256,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_sad_epu8, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srai_epi16, _mm256_srli_epi16, _mm256_storeu_si256, _mm256_xor_si256,
+    __m256i, _mm_loadu_si128, _mm_setr_epi8, _mm256_add_epi8, _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256,
+    _mm256_broadcastsi128_si256, _mm256_cvtepi8_epi16, _mm256_loadu_si256, _mm256_loadu2_m128i, _mm256_madd_epi16,
+    _mm256_permute2x128_si256, _mm256_sad_epu8, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srai_epi16, _mm256_srli_epi16, _mm256_storeu_si256, _mm256_unpackhi_epi16,
+    _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi16, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64, _mm256_xor_si256,
 };
 
 /// Proof that the processor has AVX2: only [`Avx2::detect`] makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Avx2(());
 
+#[expect(clippy::unused_self, reason = "to have one is the proof that makes the calls sound")]
 impl Avx2 {
     /// A proof, if there is one. The standard library asks the processor once and remembers.
     pub(super) fn detect() -> Option<Self> {
         is_x86_feature_detected!("avx2").then_some(Self(()))
+    }
+
+    /// What `work` returns, compiled with AVX2 as far as it is inlined.
+    #[inline]
+    pub(super) fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        /// Not FMA: a product and a sum are rounded one by one on every path.
+        #[target_feature(enable = "avx2")]
+        fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
+            work()
+        }
+        // SAFETY: `with_avx2` needs AVX2 and nothing else; `self` exists, so the processor has it.
+        unsafe { with_avx2(work) }
+    }
+
+    /// Fills a panel with the first `width` weights of each row, which lie `stride` apart; the columns that pad get zeros.
+    pub(super) fn fill(self, panel: &mut [Line], weights: &[i16], stride: usize, width: usize) {
+        #[target_feature(enable = "avx2")]
+        fn fill_words(panel: &mut [Line], weights: &[i16], stride: usize, width: usize) {
+            fill(panel, weights, stride, width, |values| load(values));
+        }
+        // SAFETY: `fill_words` needs AVX2 and nothing else; `self` exists, so the processor has it.
+        unsafe { fill_words(panel, weights, stride, width) }
+    }
+
+    /// As `fill`, from the bytes of weights of 8 bits.
+    pub(super) fn fill_int8(self, panel: &mut [Line], weights: &[u8], stride: usize, width: usize) {
+        #[target_feature(enable = "avx2")]
+        fn fill_bytes(panel: &mut [Line], weights: &[u8], stride: usize, width: usize) {
+            fill(panel, weights, stride, width, |values| {
+                // SAFETY: `values` has the 16 bytes that are read; the load asks for no alignment.
+                _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(values.as_ptr().cast()) })
+            });
+        }
+        // SAFETY: `fill_bytes` needs AVX2 and nothing else; `self` exists, so the processor has it.
+        unsafe { fill_bytes(panel, weights, stride, width) }
+    }
+
+    /// Turns `rows` x `cols` values into `cols` x `rows`.
+    pub(super) fn transpose(self, from: &[i16], rows: usize, cols: usize, to: &mut [i16]) {
+        // SAFETY: `transpose` needs AVX2 and nothing else; `self` exists, so the processor has it.
+        unsafe { transpose(from, rows, cols, to) }
     }
 }
 
@@ -176,4 +220,94 @@ fn differences<const R: usize>(panel: &[Words], rows: [&[u64]; R]) -> [[u64; WOR
         }
     }
     stored
+}
+
+/// Two rows a line, interleaved by unpacking, which works within each half of a register.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn fill<W: Copy + Default>(panel: &mut [Line], weights: &[W], stride: usize, width: usize, load_wide: impl Fn(&[W; COLS]) -> __m256i) {
+    let kept = load(&std::array::from_fn(|n| if n < width { -1 } else { 0 }));
+    let mut rest = weights;
+    let mut row = || {
+        // What follows a row is the next one, and is masked.
+        let values = match rest.first_chunk() {
+            Some(values) => load_wide(values),
+            None => load_wide(&std::array::from_fn(|n| rest.get(n).copied().unwrap_or_default())),
+        };
+        rest = rest.get(stride..).unwrap_or(&[]);
+        _mm256_and_si256(values, kept)
+    };
+    for Line(line) in panel {
+        // An odd number of rows ends in one of zeros: by then `rest` is empty, for the last row is no longer than the stride.
+        let (low, high) = (row(), row());
+        let (outer, inner) = (_mm256_unpacklo_epi16(low, high), _mm256_unpackhi_epi16(low, high));
+        let (first, second) = (_mm256_permute2x128_si256::<0x20>(outer, inner), _mm256_permute2x128_si256::<0x31>(outer, inner));
+        // SAFETY: `line` has 32 values of 16 bits: 16 for each store, which asks for no alignment.
+        unsafe {
+            _mm256_storeu_si256(line.as_mut_ptr().cast(), first);
+            _mm256_storeu_si256(line.as_mut_ptr().add(16).cast(), second);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load(values: &[i16; COLS]) -> __m256i {
+    // SAFETY: `values` has the 16 values of 16 bits that are read; the load asks for no alignment.
+    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+}
+
+/// Rows and columns that one step transposes: eight values of one row in each half of a register, and of the row eight below.
+const TALL: usize = 16;
+const BROAD: usize = 8;
+
+/// Rows whose lines the nearest cache holds until the last of their columns is read.
+const BAND: usize = 32;
+
+/// Blocks of 16 x 8 by unpacking, the edges one by one. Down bands of rows, for the lines of each are read once for every 8 columns.
+#[target_feature(enable = "avx2")]
+fn transpose(from: &[i16], rows: usize, cols: usize, to: &mut [i16]) {
+    assert!(from.len() == rows * cols && to.len() == rows * cols, "bug: the two sides differ in size");
+    let (tall, broad) = (rows - rows % TALL, cols - cols % BROAD);
+    for band in (0..tall).step_by(BAND) {
+        for col in (0..broad).step_by(BROAD) {
+            for row in (band..tall.min(band + BAND)).step_by(TALL) {
+                let mut source = from[row * cols + col..].as_ptr();
+                let block = std::array::from_fn(|_| {
+                    let low = source;
+                    source = source.wrapping_add(cols);
+                    // SAFETY: the 8 values from `col` on lie in each of the 16 rows from `row` on, of which this is one of the first
+                    // 8, for `row + 16 <= rows` and `col + 8 <= cols`; the reads ask for no alignment.
+                    unsafe { _mm256_loadu2_m128i(low.wrapping_add(BROAD * cols).cast(), low.cast()) }
+                });
+                let mut target = to[col * rows + row..].as_mut_ptr();
+                for column in transposed(block) {
+                    // SAFETY: the 16 values from `row` on lie in each of the 8 rows of `to` from `col` on, of which this is one.
+                    unsafe { _mm256_storeu_si256(target.cast(), column) };
+                    target = target.wrapping_add(rows);
+                }
+            }
+        }
+    }
+    for row in 0..rows {
+        for col in if row < tall { broad } else { 0 }..cols {
+            to[col * rows + row] = from[row * cols + col];
+        }
+    }
+}
+
+/// Eight rows of eight values in each half, and so the columns in each half.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transposed([a, b, c, d, e, f, g, h]: [__m256i; BROAD]) -> [__m256i; BROAD] {
+    let pairs = |a, b, c, d| {
+        let (ab, cd) =
+            ([_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)], [_mm256_unpacklo_epi16(c, d), _mm256_unpackhi_epi16(c, d)]);
+        let fours = |ab, cd| [_mm256_unpacklo_epi32(ab, cd), _mm256_unpackhi_epi32(ab, cd)];
+        [fours(ab[0], cd[0]), fours(ab[1], cd[1])]
+    };
+    let ([[p0, p1], [p2, p3]], [[q0, q1], [q2, q3]]) = (pairs(a, b, c, d), pairs(e, f, g, h));
+    let eights = |p, q| [_mm256_unpacklo_epi64(p, q), _mm256_unpackhi_epi64(p, q)];
+    let ([a, b], [c, d], [e, f], [g, h]) = (eights(p0, q0), eights(p1, q1), eights(p2, q2), eights(p3, q3));
+    [a, b, c, d, e, f, g, h]
 }

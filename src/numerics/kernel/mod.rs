@@ -21,10 +21,12 @@ mod portable;
 #[cfg(test)]
 mod tests;
 mod tile;
+mod transpose;
 
 pub use binary::{PackedBits, multiply_binary};
 pub use instructions::Instructions;
 pub use tile::PackedTile;
+pub use transpose::transpose_i16;
 
 use instructions::Choice;
 use tile::{COLS, Line};

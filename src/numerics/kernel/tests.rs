@@ -1,5 +1,6 @@
 //! Is every sum the plain triple loop's, on every path, at every size, and is nothing else written.
 
+use super::transpose::transpose_with;
 use super::{Instructions, PackedBits, PackedTile, multiply, multiply_binary, multiply_wide};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -83,6 +84,18 @@ fn check_bits(w: &[u64], x: &[u64], inner: usize, cols: usize, vectors: usize) {
     }
 }
 
+/// Transposes on every path, every value another.
+fn check_transpose(rows: usize, cols: usize) {
+    let from: Vec<i16> = (0..).take(rows * cols).collect();
+    let expected: Vec<i16> = (0..rows * cols).map(|i| from[i % rows * cols + i / rows]).collect();
+    for path in paths() {
+        let mut to = vec![-1; OFFSET + rows * cols + OFFSET];
+        transpose_with(path, &from, rows, cols, &mut to[OFFSET..][..rows * cols]);
+        assert_eq!(to[OFFSET..][..rows * cols], expected, "{path:?}, {rows} x {cols}");
+        assert_eq!([to[0], to[OFFSET + rows * cols]], [-1; 2]);
+    }
+}
+
 /// `rows` rows of `inner` bits, padded with 0.
 fn bits(rng: &mut ChaCha8Rng, rows: usize, inner: usize, density: f64) -> Vec<u64> {
     let mut words = vec![0; rows * inner.div_ceil(64)];
@@ -108,6 +121,30 @@ proptest! {
         let w: Vec<i16> = (0..inner * cols).map(|_| rng.random_range(-limit - 1..=limit)).collect();
         let x: Vec<i16> = (0..vectors * inner).map(|_| rng.random_range(-limit - 1..=limit)).collect();
         check(&w, &x, inner, cols, vectors);
+    }
+
+    #[test]
+    fn rows_become_columns(rows in 0..=70_usize, cols in 0..=70_usize) {
+        check_transpose(rows, cols);
+    }
+
+    #[test]
+    fn bytes_are_packed_as_their_values(inner in 0..=40_usize, cols in 0..=40_usize, gap in 0..=20_usize, seed: u64) {
+        let stride = cols + gap;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let bytes: Vec<u8> = (0..inner.saturating_sub(1) * stride + cols).map(|_| rng.random()).collect();
+        let weights: Vec<i16> = (0..inner * cols).map(|i| bytes[i / cols * stride + i % cols].cast_signed().into()).collect();
+        let x: Vec<i16> = (0..2 * inner).map(|_| rng.random_range(-255..=255)).collect();
+        let expected: Vec<i32> = naive(&weights, &x, inner, cols, 2).into_iter().map(wrapped).collect();
+        for path in paths() {
+            let mut tile = PackedTile::with(path);
+            tile.pack(&vec![-1; (inner + 3) * (cols + 17)], inner + 3, cols + 17);
+            tile.pack_int8(&bytes, stride, inner, cols);
+            prop_assert_eq!((tile.inner(), tile.cols()), (inner, cols));
+            let mut sums = vec![7; 2 * cols];
+            multiply(&tile, &x, 2, &mut sums);
+            prop_assert_eq!(&sums, &expected, "{:?}, {} x {}, stride {}", path, inner, cols, stride);
+        }
     }
 
     #[test]
@@ -179,4 +216,63 @@ fn short_sums_are_refused() {
     let mut tile = PackedBits::new();
     tile.pack(&[1; 2], 3, 2);
     multiply_binary(&tile, &[1; 2], 2, &mut [0; 3]);
+}
+
+/// Past the bands of rows that are transposed together.
+#[test]
+fn long_sides_become_the_other() {
+    for (rows, cols) in [(256, 16), (16, 256), (1000, 24), (3, 500), (177, 129)] {
+        check_transpose(rows, cols);
+    }
+}
+
+/// The deepest tile that an array may hold, 512 rows of 64 lanes, of 9-bit differences and 8-bit weights at their ends.
+#[test]
+fn the_deepest_tile_fits_32_bits() {
+    let inner = 512 * 64;
+    for x in [255, -255] {
+        let sums = naive(&vec![-128; inner], &vec![x; inner], inner, 1, 1);
+        assert_eq!(i64::from(wrapped(sums[0])), sums[0]);
+        check(&vec![-128; inner * 3], &vec![x; inner * 5], inner, 3, 5);
+    }
+}
+
+#[test]
+fn bits_of_every_depth_are_counted() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let block = 31 * 64;
+    for inner in (1..=130).chain([block - 1, block, block + 1, 2 * block + 1, 512 * 64 - 1, 512 * 64]) {
+        for density in [0.0, 0.5] {
+            let (w, x) = (bits(&mut rng, 9, inner, 1.0 - density), bits(&mut rng, 5, inner, density));
+            check_bits(&w, &x, inner, 9, 5);
+        }
+    }
+}
+
+#[expect(clippy::inline_always, reason = "what `Instructions::run` compiles is what is inlined")]
+#[inline(always)]
+fn add_products(sums: &mut [f32], x: &[f32], factor: f32) {
+    for (sum, x) in sums.iter_mut().zip(x) {
+        *sum += factor * x;
+    }
+}
+
+/// Products and sums that a fused multiply-add would round once: the same bits on every path.
+#[test]
+fn work_gives_the_same_on_every_path() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let [x, start]: [Vec<f32>; 2] = std::array::from_fn(|_| (0..77).map(|_| rng.random_range(-1.0..1.0)).collect());
+    let factor = 1.0 / 3.0;
+    let mut expected = start.clone();
+    add_products(&mut expected, &x, factor);
+    let fused: Vec<f32> = start.iter().zip(&x).map(|(sum, x)| x.mul_add(factor, *sum)).collect();
+    assert_ne!(expected, fused, "the values do not tell fused from plain");
+    for path in paths() {
+        let mut sums = start.clone();
+        let returned = path.run(|| {
+            add_products(&mut sums, &x, factor);
+            sums.len()
+        });
+        assert_eq!((returned, &sums), (77, &expected), "{path:?}");
+    }
 }

@@ -1,6 +1,8 @@
 //! A stationary tile of 16-bit weights, laid out as the blocks read it.
 
 use super::Instructions;
+#[cfg(target_arch = "x86_64")]
+use super::avx2::Avx2;
 use super::instructions::Choice;
 
 /// Columns in a panel.
@@ -22,6 +24,39 @@ enum Layout {
     Pairs,
     /// A line is 32 values of K of one column: a panel is `ceil(K / 32)` lines for each of its columns.
     Columns,
+}
+
+/// A weight as callers hold it.
+trait Weight: Copy {
+    /// Its value.
+    fn wide(self) -> i16;
+
+    /// Fills a panel of pairs with the first `width` weights of each row, which lie `stride` apart; the columns that pad get zeros.
+    #[cfg(target_arch = "x86_64")]
+    fn fill(avx2: Avx2, panel: &mut [Line], weights: &[Self], stride: usize, width: usize);
+}
+
+impl Weight for i16 {
+    fn wide(self) -> i16 {
+        self
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn fill(avx2: Avx2, panel: &mut [Line], weights: &[Self], stride: usize, width: usize) {
+        avx2.fill(panel, weights, stride, width);
+    }
+}
+
+/// The byte of a weight of 8 bits, two's complement.
+impl Weight for u8 {
+    fn wide(self) -> i16 {
+        i16::from(self.cast_signed())
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn fill(avx2: Avx2, panel: &mut [Line], weights: &[Self], stride: usize, width: usize) {
+        avx2.fill_int8(panel, weights, stride, width);
+    }
 }
 
 /// A stationary tile, K x N, packed for the kernel. Reusable: `pack` allocates nothing once it has been as large.
@@ -52,31 +87,45 @@ impl PackedTile {
     /// If there are not `inner * cols` weights.
     pub fn pack(&mut self, weights: &[i16], inner: usize, cols: usize) {
         assert_eq!(weights.len(), inner * cols, "a tile needs `inner` rows of `cols` weights");
+        self.pack_rows(weights, cols, inner, cols);
+    }
+
+    /// As [`PackedTile::pack`], from weights of 8 bits, two's complement, as memory holds them: `inner` rows of `cols` bytes, each
+    /// `stride` bytes after the one before.
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` ends before the last weight, or `stride` is less than `cols`.
+    pub fn pack_int8(&mut self, bytes: &[u8], stride: usize, inner: usize, cols: usize) {
+        self.pack_rows(bytes, stride, inner, cols);
+    }
+
+    /// `inner` rows of `cols` weights, each `stride` after the one before.
+    fn pack_rows<W: Weight>(&mut self, weights: &[W], stride: usize, inner: usize, cols: usize) {
         (self.inner, self.cols) = (inner, cols);
-        if weights.is_empty() {
+        if inner == 0 || cols == 0 {
             // No K: each panel is empty, and its sums are 0. No columns: no panel.
             return self.lines.clear();
         }
-        match self.layout() {
-            Layout::Pairs => {
+        assert!(stride >= cols, "rows of {cols} weights overlap at a stride of {stride}");
+        let weights = &weights[..(inner - 1) * stride + cols];
+        match self.instructions.choice() {
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx2(avx2) => {
                 let pairs = inner.div_ceil(2);
                 self.lines.resize(pairs * cols.div_ceil(COLS), Line::ZERO);
-                for p in 0..pairs {
-                    let mut rows = weights[2 * p * cols..].chunks(cols);
-                    let low = rows.next().unwrap_or(&[]).chunks(COLS);
-                    let high = rows.next().unwrap_or(&[]).chunks(COLS).chain(std::iter::repeat(&[][..]));
-                    for ((low, high), line) in low.zip(high).zip(self.lines[p..].iter_mut().step_by(pairs)) {
-                        *line = Line::of_pairs(&filled(low), &filled(high));
-                    }
+                // Panels outside: their lines are written in order, and what they are read from lies less often a power of two apart.
+                for (panel, first) in self.lines.chunks_exact_mut(pairs).zip((0..).step_by(COLS)) {
+                    W::fill(avx2, panel, &weights[first..], stride, COLS.min(cols - first));
                 }
             }
-            Layout::Columns => {
+            Choice::Portable => {
                 let depth = inner.div_ceil(LINE);
                 self.lines.resize(depth * cols, Line::ZERO);
-                for (d, rows) in weights.chunks(LINE * cols).enumerate() {
-                    for (n, line) in self.lines[d..].iter_mut().step_by(depth).enumerate() {
-                        let mut column = rows[n..].iter().step_by(cols);
-                        *line = Line(std::array::from_fn(|_| column.next().copied().unwrap_or(0)));
+                for (n, column) in self.lines.chunks_exact_mut(depth).enumerate() {
+                    let mut weights = weights[n..].iter().step_by(stride);
+                    for line in column {
+                        *line = Line(std::array::from_fn(|_| weights.next().map_or(0, |weight| weight.wide())));
                     }
                 }
             }
@@ -124,22 +173,4 @@ impl Default for PackedTile {
 
 impl Line {
     const ZERO: Self = Self([0; LINE]);
-
-    /// Two rows of a panel, value by value.
-    fn of_pairs(low: &[i16; COLS], high: &[i16; COLS]) -> Self {
-        let mut line = Self::ZERO;
-        for ((pair, low), high) in line.0.as_chunks_mut().0.iter_mut().zip(low).zip(high) {
-            *pair = [*low, *high];
-        }
-        line
-    }
-}
-
-/// Up to 16 values, and zeros.
-fn filled(values: &[i16]) -> [i16; COLS] {
-    values.first_chunk().copied().unwrap_or_else(|| {
-        let mut filled = [0; COLS];
-        filled[..values.len()].copy_from_slice(values);
-        filled
-    })
 }

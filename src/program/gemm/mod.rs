@@ -1,0 +1,377 @@
+//! One matrix product, `m` x `k` activations by `k` x `n` weights, for the array alone: operands in place, one stage.
+//!
+//! | stays | passes, the outer loop first | what streams | sums lie as |
+//! | --- | --- | --- | --- |
+//! | weights | tiles of C outputs, tiles of K, blocks of M | M vectors of activations | M x N |
+//! | activations | tiles of C of M, tiles of K, blocks of N | N vectors of weights | N x M |
+//! | sums | tiles of R of M, tiles of C outputs; all of K in each | panels of both | M x N (N x M if they leave by columns) |
+//!
+//! Not here: how it fits a chip's memories (`emit`), and where values come from.
+
+mod layout;
+
+use super::segments::{Segment, segments};
+use super::{
+    Address, ArrayMode, Command, Compute, HostRegion, Item, MemorySizes, Operation, Place, Preload, Product, Program, ProgramError,
+    ProgramParts, Repeat, Tag, UnitId, UnitKind, UnitQueue,
+};
+use crate::chip::{Chip, Dataflow, Format, MaxPassVectors, ReductionPadding, Sparsity, Stationary};
+use layout::Layout;
+use ndarray::ArrayView2;
+use thiserror::Error;
+
+/// Why a product cannot be laid out.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum GemmError {
+    /// A dimension is 0, or so large that sizes do not fit 64 bits.
+    #[error("a product of {m} x {k} by {k} x {n} cannot be laid out: each dimension is 1 to {limit}")]
+    Size {
+        /// Rows of activations.
+        m: u64,
+        /// The reduction.
+        k: u64,
+        /// Columns of weights.
+        n: u64,
+        /// The most.
+        limit: u64,
+    },
+    /// The weights have more values in a group than the array keeps.
+    #[error("column {column} of the weights has {found} values that are not zero in rows {first}..{end}, and the array keeps {n} of each {m}")]
+    NotPruned {
+        /// The column.
+        column: usize,
+        /// The first row of the group.
+        first: usize,
+        /// One past its last row.
+        end: usize,
+        /// Values that are not zero.
+        found: usize,
+        /// Weights kept.
+        n: u32,
+        /// Of this many.
+        m: u32,
+    },
+}
+
+/// The most of a dimension: counts of steps fit 32 bits.
+const MAX_DIMENSION: u64 = 1 << 31;
+
+/// A matrix product on an array.
+#[derive(Debug, Clone)]
+pub struct Gemm {
+    mode: ArrayMode,
+    layout: Layout,
+    weight_place: u32,
+    activation_place: u32,
+    pads: usize,
+    /// Steps of an output-stationary pass are rounded up to a multiple of this.
+    padding: u64,
+    /// The weight tiles that are neither moved nor computed: K tiles by tiles of N, in the order of passes; empty where none is.
+    skipped: Vec<bool>,
+}
+
+impl Gemm {
+    /// A product of `m` x `k` by `k` x `n` on `chip`. `weights`, k x n, decide which tiles a chip that skips tiles skips.
+    ///
+    /// # Errors
+    /// If a dimension is out of range.
+    pub fn new(
+        [m, k, n]: [u64; 3],
+        chip: &Chip,
+        format: &Format,
+        dataflow: &Dataflow,
+        weights: Option<ArrayView2<'_, i16>>,
+    ) -> Result<Self, GemmError> {
+        if [m, k, n].iter().any(|size| !(1..=MAX_DIMENSION).contains(size)) {
+            return Err(GemmError::Size { m, k, n, limit: MAX_DIMENSION });
+        }
+        let mode = ArrayMode::new(chip, format, dataflow);
+        let block = match dataflow {
+            Dataflow::WeightStationary(timing) | Dataflow::InputStationary(timing) => match timing.max_pass_vectors {
+                MaxPassVectors::Rows => u64::from(mode.size.rows),
+                MaxPassVectors::Unlimited => MAX_DIMENSION,
+            },
+            Dataflow::OutputStationary(_) => MAX_DIMENSION,
+        };
+        let padding = match dataflow {
+            Dataflow::OutputStationary(timing) if timing.reduction_padding == ReductionPadding::MultipleOfRows => u64::from(mode.size.rows),
+            _ => 1,
+        };
+        let roles = chip.scratchpad_roles();
+        let place = |pad: usize| u32::try_from(pad).expect("bug: a chip has at most two scratchpads");
+        let element = u64::from(format.accumulator_bits.div_ceil(8).next_power_of_two());
+        let mut gemm = Self {
+            mode,
+            layout: Layout::new(mode, [m, k, n], block, element),
+            weight_place: place(roles.weight),
+            activation_place: place(roles.activation),
+            pads: chip.scratchpads().len(),
+            padding,
+            skipped: Vec::new(),
+        };
+        if let (Sparsity::TileSkip, Some(weights)) = (chip.array().sparsity, weights) {
+            gemm.skipped = gemm.layout.zero_tiles(weights);
+        }
+        Ok(gemm)
+    }
+
+    /// The program: passes over operands that lie in the scratchpads, results in the accumulator.
+    ///
+    /// # Errors
+    /// What the verifier refuses, which no product is.
+    pub fn program(&self) -> Result<Program, ProgramError> {
+        let layout = &self.layout;
+        let (weights, activations) = (layout.weight_bytes(), layout.activation_bytes());
+        let shared = self.weight_place == self.activation_place;
+        // Where one scratchpad holds both, weights lie behind the activations.
+        let weight_base = if shared { activations } else { 0 };
+        let mut scratchpads = vec![0; self.pads];
+        scratchpads[self.activation_place as usize] += activations;
+        scratchpads[self.weight_place as usize] += weights;
+        let region = |pad, address, bytes| HostRegion { place: Place::Scratchpad(0, pad), address, bytes };
+        let sums = layout.sums_bytes();
+        Program::new(ProgramParts {
+            queues: vec![UnitQueue { unit: UnitId { core: 0, kind: UnitKind::Array, index: 0 }, items: self.items(weight_base) }],
+            semaphores: Vec::new(),
+            output_stages: Vec::new(),
+            stages: vec!["gemm".to_string()],
+            images: Vec::new(),
+            inputs: vec![region(self.activation_place, 0, activations), region(self.weight_place, weight_base, weights)],
+            output: HostRegion { place: Place::Accumulator(0), address: 0, bytes: sums },
+            memories: MemorySizes { dram: 0, scratchpads, accumulator: sums },
+            accumulator_element_bytes: layout.element(),
+            array: self.mode,
+            array_only: true,
+        })
+    }
+
+    /// The bytes of the activations, m x k, as the array reads them: the program's first input.
+    pub fn activations(&self, values: ArrayView2<'_, i16>) -> Vec<u8> {
+        self.layout.activations(values)
+    }
+
+    /// The bytes of the weights, k x n, as the array reads them: the program's second input.
+    ///
+    /// # Errors
+    /// If the array keeps fewer weights of a group than there are.
+    pub fn weights(&self, values: ArrayView2<'_, i16>) -> Result<Vec<u8>, GemmError> {
+        self.layout.weights(values)
+    }
+
+    /// The sums, m x n row by row, from the bytes of the program's output.
+    pub fn sums(&self, bytes: &[u8]) -> Vec<i64> {
+        self.layout.sums(bytes)
+    }
+
+    /// Every pass's size, with how many passes have it.
+    pub fn passes(&self) -> Vec<PassShape> {
+        let layout = &self.layout;
+        let mut shapes = Vec::new();
+        if self.mode.stationary == Stationary::Output {
+            for rows in segments(layout.m(), layout.rows_tile()) {
+                for cols in segments(layout.n(), layout.cols_tile()) {
+                    let count = (cols.start..cols.start + cols.trips).filter(|tile| !self.is_skipped(0, *tile)).count() as u64;
+                    shapes.push(PassShape {
+                        count: rows.trips * count,
+                        rows: rows.size,
+                        cols: cols.size,
+                        steps: self.mode.steps(layout.k()).next_multiple_of(self.padding),
+                        macs: rows.size * cols.size * self.mode.kept(layout.k()),
+                    });
+                }
+            }
+            return shapes;
+        }
+        for cols in segments(layout.held(), layout.cols_tile()) {
+            for k in segments(layout.k(), layout.k_tile()) {
+                for block in segments(layout.streamed(), layout.block()) {
+                    let weights_stay = self.mode.stationary == Stationary::Weight;
+                    let (tiles, others) = if weights_stay { (cols, block) } else { (block, cols) };
+                    let mut count = k.trips * tiles.trips;
+                    if !self.skipped.is_empty() {
+                        let of_k = |tile| (k.start..k.start + k.trips).filter(|k| !self.is_skipped(*k, tile)).count() as u64;
+                        count = (tiles.start..tiles.start + tiles.trips).map(of_k).sum();
+                    }
+                    let kept = if weights_stay { self.mode.kept(k.size) } else { k.size };
+                    shapes.push(PassShape {
+                        count: count * others.trips,
+                        rows: self.mode.steps(k.size),
+                        cols: cols.size,
+                        steps: block.size,
+                        macs: kept * cols.size * block.size,
+                    });
+                }
+            }
+        }
+        shapes
+    }
+
+    fn is_skipped(&self, k_tile: u64, tile: u64) -> bool {
+        !self.skipped.is_empty() && self.skipped[index(k_tile * self.layout.weight_tiles() + tile)]
+    }
+
+    fn items(&self, weight_base: u64) -> Vec<Item> {
+        match self.mode.stationary {
+            Stationary::Output => self.products(weight_base),
+            Stationary::Weight | Stationary::Input => self.tiles(weight_base),
+        }
+    }
+
+    /// Tiles that stay, and what streams past them.
+    fn tiles(&self, weight_base: u64) -> Vec<Item> {
+        let layout = &self.layout;
+        let mut items = Vec::new();
+        for cols in segments(layout.held(), layout.cols_tile()) {
+            if self.skipped.is_empty() {
+                let mut of_cols = Vec::new();
+                for k in segments(layout.k(), layout.k_tile()) {
+                    let mut of_k = vec![self.preload(cols, k, weight_base)];
+                    for block in segments(layout.streamed(), layout.block()) {
+                        let body = vec![self.compute(cols, k, block, weight_base)];
+                        of_k.push(Item::Repeat(Repeat { trips: block.trips, body }));
+                    }
+                    of_cols.push(Item::Repeat(Repeat { trips: k.trips, body: of_k }));
+                }
+                items.push(Item::Repeat(Repeat { trips: cols.trips, body: of_cols }));
+                continue;
+            }
+            // Which tiles are skipped follows no loop: each that is not stands by itself.
+            for cols in singles(cols) {
+                for k in segments(layout.k(), layout.k_tile()).into_iter().flat_map(singles) {
+                    let mut passes = Vec::new();
+                    for block in segments(layout.streamed(), layout.block()) {
+                        let weights_stay = self.mode.stationary == Stationary::Weight;
+                        let blocks: Vec<Segment> = if weights_stay { vec![block] } else { singles(block).collect() };
+                        for block in blocks {
+                            if !self.is_skipped(k.start, if weights_stay { cols.start } else { block.start }) {
+                                let body = vec![self.compute(cols, k, block, weight_base)];
+                                passes.push(nested(1, 1, Item::Repeat(Repeat { trips: block.trips, body })));
+                            }
+                        }
+                    }
+                    if !passes.is_empty() {
+                        items.push(nested(1, 1, self.preload(cols, k, weight_base)));
+                        items.extend(passes);
+                    }
+                }
+            }
+        }
+        items
+    }
+
+    fn preload(&self, cols: Segment, k: Segment, weight_base: u64) -> Item {
+        let layout = &self.layout;
+        let base = if self.mode.stationary == Stationary::Weight { weight_base } else { 0 };
+        let place = if self.mode.stationary == Stationary::Weight { self.weight_place } else { self.activation_place };
+        let (over_cols, over_k) = (layout.held_cols_stride(), layout.held_tile_stride());
+        item(Operation::Preload(Preload {
+            place: Place::Scratchpad(0, place),
+            address: Address::at(base + cols.start * over_cols + k.start * over_k).step(0, over_cols).step(1, over_k),
+            stride: layout.held_step_stride(),
+            inner: narrow(k.size),
+            cols: narrow(cols.size),
+            zero_point: 0,
+        }))
+    }
+
+    fn compute(&self, cols: Segment, k: Segment, block: Segment, weight_base: u64) -> Item {
+        let layout = &self.layout;
+        let weights_stay = self.mode.stationary == Stationary::Weight;
+        let (place, base) = if weights_stay { (self.activation_place, 0) } else { (self.weight_place, weight_base) };
+        let (over_k, over_vectors) = (layout.slice_stride(), layout.vector_stride());
+        let (over_cols, over_lines) = (layout.cols_tile() * layout.element(), layout.line_stride());
+        let first = block.start * layout.block();
+        item(Operation::Compute(Compute {
+            place: Place::Scratchpad(0, place),
+            stream: Address::at(base + k.start * over_k + first * over_vectors).step(1, over_k).step(2, layout.block() * over_vectors),
+            stream_stride: over_vectors,
+            vectors: narrow(block.size),
+            inner: narrow(k.size),
+            cols: narrow(cols.size),
+            zero_point: 0,
+            result: Address::at(cols.start * over_cols + first * over_lines).step(0, over_cols).step(2, layout.block() * over_lines),
+            result_stride: over_lines,
+            accumulate: true,
+        }))
+    }
+
+    /// Panels, where sums stay.
+    fn products(&self, weight_base: u64) -> Vec<Item> {
+        let layout = &self.layout;
+        let mut items = Vec::new();
+        for rows in segments(layout.m(), layout.rows_tile()) {
+            let mut body = Vec::new();
+            for cols in segments(layout.n(), layout.cols_tile()) {
+                if self.skipped.is_empty() {
+                    let product = self.product(rows, cols, weight_base);
+                    body.push(Item::Repeat(Repeat { trips: cols.trips, body: vec![product] }));
+                } else {
+                    let computed = singles(cols).filter(|cols| !self.is_skipped(0, cols.start));
+                    body.extend(computed.map(|cols| nested(1, 0, self.product(rows, cols, weight_base))));
+                }
+            }
+            items.push(Item::Repeat(Repeat { trips: rows.trips, body }));
+        }
+        items
+    }
+
+    fn product(&self, rows: Segment, cols: Segment, weight_base: u64) -> Item {
+        let layout = &self.layout;
+        let (over_rows, over_cols) = (layout.activation_panel_stride(), layout.weight_panel_stride());
+        let (element, line) = (layout.element(), layout.line_stride());
+        let (row_result, col_result) = if self.mode.drains_columns { (element, line) } else { (line, element) };
+        let (row_result, col_result) = (layout.rows_tile() * row_result, layout.cols_tile() * col_result);
+        item(Operation::Product(Product {
+            activation_place: Place::Scratchpad(0, self.activation_place),
+            activation: Address::at(rows.start * over_rows).step(0, over_rows),
+            activation_stride: layout.activation_step_stride(),
+            weight_place: Place::Scratchpad(0, self.weight_place),
+            weight: Address::at(weight_base + cols.start * over_cols).step(1, over_cols),
+            weight_stride: layout.weight_step_stride(),
+            inner: narrow(layout.k()),
+            rows: narrow(rows.size),
+            cols: narrow(cols.size),
+            zero_point: 0,
+            result: Address::at(rows.start * row_result + cols.start * col_result).step(0, row_result).step(1, col_result),
+            result_stride: line,
+            accumulate: false,
+        }))
+    }
+}
+
+/// Passes of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassShape {
+    /// How many there are.
+    pub count: u64,
+    /// Rows of the array that each fills.
+    pub rows: u64,
+    /// Columns of the array that each fills.
+    pub cols: u64,
+    /// Vectors or steps of K that each streams, padding of K included.
+    pub steps: u64,
+    /// Multiply-accumulates of each on real operands.
+    pub macs: u64,
+}
+
+/// Each piece of a segment by itself.
+fn singles(segment: Segment) -> impl Iterator<Item = Segment> {
+    (segment.start..segment.start + segment.trips).map(move |start| Segment { start, trips: 1, ..segment })
+}
+
+/// An item inside of as many loops of one trip as the addresses in it count on outside (`depth`) and between (`more`).
+fn nested(depth: usize, more: usize, item: Item) -> Item {
+    (0..depth + more).fold(item, |item, _| Item::Repeat(Repeat { trips: 1, body: vec![item] }))
+}
+
+fn item(operation: Operation) -> Item {
+    Item::Do(Command { tag: Tag { stage: 0, sample: 0 }, wait: Vec::new(), operation, post: Vec::new() })
+}
+
+fn narrow(size: u64) -> u32 {
+    u32::try_from(size).expect("bug: a dimension is checked to be below 2^32")
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("bug: a tile's number fits in memory")
+}
