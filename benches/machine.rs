@@ -47,10 +47,10 @@ fn stepped(criterion: &mut Criterion) {
         let program = emit(&network, &mapping, &chip).expect("a program");
         let machine = Machine::new(&chip, &chip.formats()[0], &program).expect("a machine");
         let bytes: Vec<u8> = (0..1024 * 2 * size).map(|i| u8::try_from(i % 251).expect("a byte")).collect();
-        let cycles = machine.run(&bytes, Engine::Stepped).expect("a run").total_cycles.get();
+        let cycles = machine.run(&[&bytes], Engine::Stepped).expect("a run").total_cycles.get();
         group.throughput(Throughput::Elements(cycles * (size * size) as u64));
         group.sample_size(10).bench_function(format!("{size}x{size}"), |bencher| {
-            bencher.iter(|| machine.run(black_box(&bytes), Engine::Stepped));
+            bencher.iter(|| machine.run(&[black_box(&bytes)], Engine::Stepped));
         });
     }
     group.finish();

@@ -12,8 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use systole::chip::{self, Chip, Dataflow, Extent, Overlap};
 use systole::counts::{Operand, StallReason};
 use systole::program::{
-    Address, Command, Compute, Fill, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramParts, Semaphore,
-    SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
+    Address, ArrayMode, Command, Compute, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramParts,
+    Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
 };
 use systole::sim::{Engine, Machine, Run};
 
@@ -128,7 +128,7 @@ impl Case {
     }
 
     /// Every tile, vector and sum has rows of its own, but that all groups stream the same vectors into the same sums.
-    fn program(&self, rng: &mut ChaCha8Rng) -> (Program, Vec<i64>) {
+    fn program(&self, chip: &Chip, rng: &mut ChaCha8Rng) -> (Program, Vec<i64>) {
         let mut random = |count: u64| (0..count).map(|_| rng.random::<i8>()).collect::<Vec<i8>>();
         let most: u32 = self.groups.iter().map(|group| group.passes.iter().sum()).max().unwrap();
         let weights = random(self.groups.len() as u64 * u64::from(self.rows) * PORT);
@@ -139,7 +139,8 @@ impl Case {
         let sync = |semaphore| Sync { semaphore: Semaphore(semaphore), innermost: 0 };
         for (number, group) in self.groups.iter().enumerate() {
             let tile = number as u64 * u64::from(self.rows) * PORT;
-            let preload = Preload { place: WEIGHTS, address: Address::at(tile), stride: PORT, rows: group.rows, cols: group.cols };
+            let preload =
+                Preload { place: WEIGHTS, address: Address::at(tile), stride: PORT, inner: group.rows, cols: group.cols, zero_point: 0 };
             items.push(Item::Do(Command { tag, wait: vec![], operation: Operation::Preload(preload), post: vec![] }));
             let mut first = 0;
             for (pass, vectors_of_pass) in group.passes.iter().enumerate() {
@@ -149,11 +150,12 @@ impl Case {
                     stream: Address::at(u64::from(first) * PORT),
                     stream_stride: PORT,
                     vectors: *vectors_of_pass,
-                    rows: group.rows,
+                    inner: group.rows,
                     cols: group.cols,
                     zero_point: self.zero_point,
                     result: Address::at(u64::from(first) * SUMS),
                     result_stride: SUMS,
+                    accumulate: true,
                 };
                 let post = if last { vec![sync(0)] } else { vec![] };
                 items.push(Item::Do(Command { tag, wait: vec![], operation: Operation::Compute(compute), post }));
@@ -196,18 +198,19 @@ impl Case {
                 Image { place: INPUTS, address: 0, bytes: bytes(&vectors) },
                 Image { place: Place::Accumulator(0), address: 0, bytes: vec![0; most as usize * SUMS as usize] },
             ],
-            input: HostRegion { address: 0, bytes: 0 },
-            output: HostRegion { address: 0, bytes: dram },
+            inputs: vec![],
+            output: HostRegion { place: Place::Dram, address: 0, bytes: dram },
             memories: MemorySizes { dram, scratchpads: vec![32 << 10, 32 << 10], accumulator: 64 << 10 },
             accumulator_element_bytes: 4,
-            array: Fill { rows: self.rows, cols: self.cols },
+            array: ArrayMode::new(chip, &chip.formats()[0], &chip.array().dataflows[0]),
+            array_only: false,
         };
         (Program::new(parts).unwrap(), sums)
     }
 
     fn run(&self) -> (Run, u64, Vec<i64>) {
         let chip = self.chip();
-        let (program, sums) = self.program(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        let (program, sums) = self.program(&chip, &mut ChaCha8Rng::seed_from_u64(self.seed));
         let machine = Machine::new(&chip, &chip.formats()[0], &program).unwrap();
         let run = machine.run(&[], Engine::Stepped).unwrap();
         assert_eq!(machine.run(&[], Engine::Wavefront).unwrap(), run, "both drives agree in outputs, cycles, counts and stalls");

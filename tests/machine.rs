@@ -61,8 +61,8 @@ fn run_and_compare(network: &Network, chip: &Chip, batch: u64, start: WeightStar
     let inputs = Array2::from_shape_simple_fn((rows, network.input().output.elements()), || rng.random_range(-128..128_i32));
     let bytes: Vec<u8> = inputs.iter().map(|x| i8::try_from(*x).unwrap().to_le_bytes()[0]).collect();
     let machine = Machine::new(chip, format, &program).unwrap();
-    let run = machine.run(&bytes, Engine::Stepped).unwrap();
-    assert_eq!(machine.run(&bytes, Engine::Wavefront).unwrap(), run, "both drives agree in outputs, cycles, counts and stalls");
+    let run = machine.run(&[&bytes], Engine::Stepped).unwrap();
+    assert_eq!(machine.run(&[&bytes], Engine::Wavefront).unwrap(), run, "both drives agree in outputs, cycles, counts and stalls");
     let golden = integer::run(network, &chip.arithmetic(format, &chip.array().dataflows[0]), inputs).unwrap();
     let expected: Vec<u8> = golden.layer(network.logits().id).unwrap().iter().map(|y| i8::try_from(*y).unwrap().to_le_bytes()[0]).collect();
     assert_eq!(run.output, expected);
@@ -232,7 +232,7 @@ fn watching_changes_nothing_and_sees_every_cycle() {
     let machine = Machine::new(&chip, &chip.formats()[0], &checked.program).unwrap();
     let (mut seen, mut stalled) = (0, 0);
     let run = machine
-        .run_watched(&[3; 20], |tick, accounts| {
+        .run_watched(&[&[3; 20]], |tick, accounts| {
             assert_eq!(tick.get(), seen);
             seen += 1;
             stalled += u64::from(accounts[0] == Account::Stalled(StallReason::WeightsNotReady));

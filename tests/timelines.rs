@@ -66,7 +66,7 @@ fn timeline(chip: &Chip, k: usize, input: &[u8]) -> (String, Vec<u8>) {
     let mut lines = ["array   ", "vector  ", "dma0    ", "dma1    "].map(str::to_string);
     let run = Machine::new(chip, &chip.formats()[0], &program)
         .unwrap()
-        .run_watched(input, |_, accounts| lines.iter_mut().zip(accounts).for_each(|(line, account)| line.push(letter(*account))))
+        .run_watched(&[input], |_, accounts| lines.iter_mut().zip(accounts).for_each(|(line, account)| line.push(letter(*account))))
         .unwrap();
     (lines.join("\n"), run.output)
 }

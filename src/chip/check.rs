@@ -109,7 +109,17 @@ fn sparsity_can_be_had(reader: &mut Reader, root: &Node, array: &DraftArray, for
             reader.refuse_at(root, &path, what, "leave the dataflow out, or write `sparsity: Dense` or `TileSkip`");
         }
     }
+    let weights_stay = array.dataflows.iter().flatten().any(|dataflow| dataflow.kind() == Stationary::Weight);
     for (index, format) in formats.iter().enumerate() {
+        let slots = array.rows.zip(format.as_ref()).map(|(rows, format)| rows * format.lanes);
+        if let Some(slots) = slots.filter(|slots| weights_stay && !slots.is_multiple_of(n)) {
+            let path = format!("formats.{index}.lanes");
+            let what = format!(
+                "{path}: a column of the array holds {slots} weights (rows x lanes), no multiple of {n}: a group of `NM(n: {n}, m: {m})` would \
+                 straddle two tiles"
+            );
+            reader.refuse_at(root, &path, what, "choose rows and lanes whose product is a multiple of n");
+        }
         if format.as_ref().is_some_and(|format| format.weight == Dtype::Binary) {
             let path = format!("formats.{index}");
             let what = format!("{path}: a Binary weight is never zero, so `NM(n: {n}, m: {m})` has none to leave out");

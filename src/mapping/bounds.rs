@@ -160,7 +160,7 @@ impl Traffic {
 }
 
 /// Sizes of the pieces that `size` is cut into, with how many there are of each: full ones, then a rest.
-pub(crate) fn pieces(size: u64, tile: u64) -> impl Iterator<Item = (u64, u64)> {
+fn pieces(size: u64, tile: u64) -> impl Iterator<Item = (u64, u64)> {
     let rest = size % tile;
     [(size / tile, tile), (u64::from(rest > 0), rest)].into_iter().filter(|(count, _)| *count > 0)
 }

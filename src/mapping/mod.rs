@@ -10,7 +10,6 @@ mod lower;
 mod nest;
 mod problem;
 
-pub(crate) use bounds::pieces;
 pub use bounds::{Bounds, Demand, StageBound, lower_bounds};
 pub use error::MappingError;
 pub use fit::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, map};

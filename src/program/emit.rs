@@ -11,13 +11,13 @@
 //!
 //! Loops over a partial last piece are written as two loops, so that every size is a constant and every address affine.
 
+use super::segments::{Segment, segments};
 use super::{
-    Address, ArrayMode, Command, Compute, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramError, ProgramParts,
-    Repeat, Requantize, Ring, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
+    Address, ArrayMode, Command, Compute, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramError,
+    ProgramParts, Repeat, Requantize, Ring, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::Chip;
 use crate::counts::{Operand, StallReason};
-use super::segments::{Segment, segments};
 use crate::mapping::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer};
 use crate::network::{Activation, Bias, Dense, Network, Op, Weight};
 use crate::numerics::{LayerClass, OutputStage, Quantization};
@@ -418,15 +418,14 @@ impl<'c> Emitter<'c> {
             let wait = vec![sync(shared(Shared::WeightFree), 0)];
             units.push(Queue::Load, command(plan, wait, Operation::Mvin(transfer), vec![sync(shared(Shared::WeightFull), 0)]));
         }
-        let preload =
-            Preload {
-                place: self.weight_place,
-                address,
-                stride: buffers.weight_pitch,
-                inner: index(k.size),
-                cols: index(columns.size),
-                zero_point: 0,
-            };
+        let preload = Preload {
+            place: self.weight_place,
+            address,
+            stride: buffers.weight_pitch,
+            inner: index(k.size),
+            cols: index(columns.size),
+            zero_point: 0,
+        };
         units.push(Queue::Array, command(plan, wait, Operation::Preload(preload), post));
         for passes in segments(blocks.size, plan.stage.pass_vectors()) {
             let mut body = Units::default();

@@ -133,8 +133,7 @@ impl<'p> Machine<'p> {
     }
 
     fn session(&self, inputs: &[&[u8]], numbers: Numbers) -> Result<Session<'p>, SimError> {
-        let setup =
-            Setup { chip: self.chip, format: self.format, dataflow: self.dataflow, program: self.program.parts(), numbers };
+        let setup = Setup { chip: self.chip, format: self.format, dataflow: self.dataflow, program: self.program.parts(), numbers };
         // Without ports nothing happens between two events, whatever moves in between.
         let by_events = numbers != Numbers::Stepped || setup.program.array_only;
         Ok(Session { state: State::new(&setup, self.program, inputs)?, cycle: 0, by_events })
@@ -230,12 +229,8 @@ impl<'p> State<'p> {
         let bytes_of = |capacity: u64| if has_numbers { capacity } else { 0 };
         let accumulator = chip.accumulator();
         let pads = chip.scratchpads().iter().zip(&parts.memories.scratchpads);
-        let mut sums = Sram::new(
-            bytes_of(parts.memories.accumulator),
-            accumulator.port_bytes,
-            accumulator.banks,
-            StallReason::AccumulatorConflict,
-        );
+        let mut sums =
+            Sram::new(bytes_of(parts.memories.accumulator), accumulator.port_bytes, accumulator.banks, StallReason::AccumulatorConflict);
         if !parts.array_only {
             sums = sums.with_pending_writes(parts.memories.accumulator, accumulator.latency.get());
         }

@@ -3,6 +3,7 @@
 use super::super::ArrayMode;
 use super::{GemmError, index};
 use crate::chip::Stationary;
+use crate::numerics::Dtype;
 use crate::numerics::packed::pack_onto;
 use ndarray::ArrayView2;
 
@@ -218,7 +219,10 @@ impl Layout {
         for step in rows.axis_chunks_iter(ndarray::Axis(1), depth) {
             let end = bytes.len() + stride;
             let padding = depth - step.ncols();
-            let elements = step.rows().into_iter().flat_map(|row| row.into_iter().copied().chain(std::iter::repeat_n(0, padding)));
+            let elements = step
+                .rows()
+                .into_iter()
+                .flat_map(|row| row.into_iter().copied().chain(std::iter::repeat_n(filler(self.mode.activation), padding)));
             pack_onto(self.mode.activation, elements, bytes);
             bytes.resize(end, 0);
         }
@@ -229,7 +233,9 @@ impl Layout {
     fn weight_panels(&self, values: ArrayView2<'_, i16>, k: u64, stride: u64, panel: u64) -> Result<Vec<u8>, GemmError> {
         let (stride, panel) = (index(stride), index(panel));
         let mut bytes = Vec::with_capacity(index(self.weight_bytes()));
-        for (first, columns) in (0..).step_by(self.mode.size.cols as usize).zip(values.axis_chunks_iter(ndarray::Axis(1), index(self.cols_tile()))) {
+        for (first, columns) in
+            (0..).step_by(self.mode.size.cols as usize).zip(values.axis_chunks_iter(ndarray::Axis(1), index(self.cols_tile())))
+        {
             for (k_first, part) in (0..).step_by(index(k)).zip(columns.axis_chunks_iter(ndarray::Axis(0), index(k))) {
                 let end = bytes.len() + panel;
                 let slots = Slots::of(&self.mode, part, (k_first, first))?;
@@ -240,7 +246,11 @@ impl Layout {
                         let slots = (0..part.ncols()).flat_map(|col| (0..lanes).map(move |lane| (step * lanes + lane, col)));
                         slots.map(|(slot, col)| of(slot, col)).collect::<Vec<i16>>()
                     };
-                    pack_onto(self.mode.weight, each(&|slot, col| slots.value(part, slot, col)).into_iter(), &mut bytes);
+                    pack_onto(
+                        self.mode.weight,
+                        each(&|slot, col| slots.value(part, slot, col, filler(self.mode.weight))).into_iter(),
+                        &mut bytes,
+                    );
                     if let Some(group) = self.mode.group {
                         let places = each(&|slot, col| slots.place(slot, col));
                         pack_places(&places, group.index_bits(), &mut bytes);
@@ -322,7 +332,7 @@ impl Slots {
         self.places.get(slot * self.cols + col).map_or(0, |place| i16::from(*place))
     }
 
-    fn value(&self, part: ArrayView2<'_, i16>, slot: usize, col: usize) -> i16 {
+    fn value(&self, part: ArrayView2<'_, i16>, slot: usize, col: usize, filler: i16) -> i16 {
         let row = if self.places.is_empty() {
             slot
         } else if slot * self.cols < self.places.len() {
@@ -330,7 +340,7 @@ impl Slots {
         } else {
             return 0;
         };
-        part.get((row, col)).copied().unwrap_or(0)
+        part.get((row, col)).copied().unwrap_or(filler)
     }
 }
 
@@ -349,4 +359,9 @@ fn pack_places(places: &[i16], width: u32, bytes: &mut Vec<u8>) {
     if bits > 0 {
         bytes.push(held.to_le_bytes()[0]);
     }
+}
+
+/// What fills a step up past the end of K: zero bits.
+fn filler(dtype: Dtype) -> i16 {
+    if dtype == Dtype::Binary { -1 } else { 0 }
 }

@@ -36,7 +36,9 @@ pub enum GemmError {
         limit: u64,
     },
     /// The weights have more values in a group than the array keeps.
-    #[error("column {column} of the weights has {found} values that are not zero in rows {first}..{end}, and the array keeps {n} of each {m}")]
+    #[error(
+        "column {column} of the weights has {found} values that are not zero in rows {first}..{end}, and the array keeps {n} of each {m}"
+    )]
     NotPruned {
         /// The column.
         column: usize,

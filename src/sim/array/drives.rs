@@ -6,7 +6,7 @@ use super::products::{Factors, Products, Stream, largest_product};
 use super::shape::Shape;
 use super::{Array, Pass, Sums, Work};
 use crate::numerics::kernel::Instructions;
-use crate::numerics::{AccumulateRule, Overflow};
+use crate::numerics::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64};
 use crate::program::{Item, Operation, Place, UnitKind};
 use crate::sim::machine::{Numbers, Setup};
 use crate::sim::memory::{Sram, load_sum, size, store_sum};
@@ -182,13 +182,37 @@ impl Out {
         (self.sums.address + line as u64 * self.sums.stride, self.sums.width * self.element as u64)
     }
 
+    /// The room of a line of sums in the accumulator, holding what they are added to.
+    #[inline]
+    fn room<'m>(&self, accumulator: &'m mut Sram, line: usize) -> &'m mut [u8] {
+        let (address, bytes) = self.line(line);
+        let held = accumulator.write(address, bytes);
+        if !self.sums.accumulate {
+            held.fill(0);
+        }
+        held
+    }
+
     /// Adds a line of sums to what lies in the accumulator, or puts them in its place.
     #[inline]
-    fn add<S: Copy + Into<i64>>(&self, accumulator: &mut Sram, line: usize, sums: &[S]) {
-        let (address, bytes) = self.line(line);
-        for (held, sum) in accumulator.write(address, bytes).chunks_exact_mut(self.element).zip(sums) {
-            let before = if self.sums.accumulate { load_sum(held) } else { 0 };
-            store_sum(held, self.rule.update(before, (*sum).into()));
+    fn add(&self, accumulator: &mut Sram, line: usize, sums: &[i64]) {
+        let held = self.room(accumulator, line);
+        if self.element == 8 {
+            return accumulate_i64(held, sums, self.rule);
+        }
+        for (held, sum) in held.chunks_exact_mut(self.element).zip(sums) {
+            store_sum(held, self.rule.update(load_sum(held), *sum));
+        }
+    }
+
+    /// The same for sums of 32 bits.
+    fn add_narrow(&self, accumulator: &mut Sram, line: usize, sums: &[i32]) {
+        let held = self.room(accumulator, line);
+        if self.element == 4 {
+            return accumulate_i32(held, sums, self.rule);
+        }
+        for (held, sum) in held.chunks_exact_mut(self.element).zip(sums) {
+            store_sum(held, self.rule.update(load_sum(held), i64::from(*sum)));
         }
     }
 
@@ -230,7 +254,7 @@ impl Stream for PassStream<'_> {
     }
 
     fn take(&mut self, number: u64, sums: &[i32]) {
-        self.out.add(self.accumulator, size(number), sums);
+        self.out.add_narrow(self.accumulator, size(number), sums);
     }
 
     fn take_wide(&mut self, number: u64, sums: &[i64]) {
@@ -373,7 +397,8 @@ fn careful(setup: &Setup<'_>, rule: AccumulateRule, product: u64) -> Careful {
             (inner.max(more), biased || with_bias)
         })
     }
-    let (inner, biased) = worst(&setup.program.queues.iter().find(|queue| queue.unit.kind == UnitKind::Array).map_or(&[][..], |queue| &queue.items));
+    let (inner, biased) =
+        worst(&setup.program.queues.iter().find(|queue| queue.unit.kind == UnitKind::Array).map_or(&[][..], |queue| &queue.items));
     let reach = u128::from(inner) * u128::from(product);
     if rule.overflow == Overflow::Saturate && (biased || reach >= 1 << (rule.bits - 1)) { Careful::Yes } else { Careful::No }
 }

@@ -79,8 +79,7 @@ impl Array<'_> {
     fn issue_load(&mut self, preload: &Preload, address: u64, ending: Ending, cycle: u64) {
         self.loads_issued += 1;
         let rows = narrow(self.operands.mode.steps(u64::from(preload.inner)));
-        let panel =
-            Panel { address, stride: preload.stride, inner: preload.inner as usize, width: preload.cols as usize };
+        let panel = Panel { address, stride: preload.stride, inner: preload.inner as usize, width: preload.cols as usize };
         self.next_loads.push_back(Load {
             what: Loaded::Tile { ending, place: preload.place, panel, zero_point: short(preload.zero_point) },
             rows: u64::from(rows),

@@ -201,8 +201,7 @@ impl Array<'_> {
             (true, true) => pass.cols as u64,
         };
         let bytes = pass.sums.width * self.element_bytes;
-        let rows: u64 =
-            (0..lines).map(|line| port_rows(shared, pass.sums.place, pass.sums.address + line * pass.sums.stride, bytes)).sum();
+        let rows: u64 = (0..lines).map(|line| port_rows(shared, pass.sums.place, pass.sums.address + line * pass.sums.stride, bytes)).sum();
         let reads = u64::from(pass.sums.accumulate);
         // Biases that enter ahead are read by array row, which is no line where sums leave by columns.
         let read_rows = if self.preloads() && self.operands.mode.drains_columns { pass.rows as u64 * pass.cols as u64 } else { rows };
@@ -270,7 +269,11 @@ impl Pass {
 fn bias_row(sums: &Sums, by_columns: bool, row: u64, cols: u64, element: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
     let Sums { address, stride, width, .. } = *sums;
     let lines = if by_columns { 0..cols } else { row..row + 1 };
-    lines.map(move |line| if by_columns { (address + line * stride + row * element, element) } else { (address + line * stride, width * element) })
+    lines.map(
+        move |line| {
+            if by_columns { (address + line * stride + row * element, element) } else { (address + line * stride, width * element) }
+        },
+    )
 }
 
 fn port_rows(shared: &Shared<'_>, place: Place, address: u64, bytes: u64) -> u64 {

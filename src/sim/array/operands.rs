@@ -88,18 +88,12 @@ impl Operands {
     }
 
     /// Calls `set(step, depth, column, k, value)` for each activation of a stationary tile.
-    fn held_activations(
-        &mut self,
-        memory: &Sram,
-        panel: Panel,
-        zero_point: i16,
-        mut set: impl FnMut(usize, usize, usize, usize, i16),
-    ) {
+    fn held_activations(&mut self, memory: &Sram, panel: Panel, zero_point: i16, mut set: impl FnMut(usize, usize, usize, usize, i16)) {
         let count = panel.width * self.lanes;
         let bytes = self.mode.activation.packed_bytes(count as u64);
         for step in 0..panel.inner.div_ceil(self.lanes) {
             let bytes = memory.read(panel.address + step as u64 * panel.stride, bytes);
-            unpack_shifted(self.mode.activation, bytes, 0, zero_point, &mut self.step[..count]);
+            elements_of(self.mode.activation, bytes, zero_point, &mut self.step[..count]);
             for col in 0..panel.width {
                 for lane in 0..self.lanes.min(panel.inner - step * self.lanes) {
                     set(step, lane, col, step * self.lanes + lane, self.step[col * self.lanes + lane]);
@@ -113,27 +107,27 @@ impl Operands {
         let (_, depth) = self.mode.activation_steps(panel.inner as u64);
         let count = panel.width * size(depth);
         let bytes = memory.read(panel.address + step * panel.stride, self.mode.activation_step_bytes(panel.width as u64));
-        unpack_shifted(self.mode.activation, bytes, 0, zero_point, &mut self.step[..count]);
+        elements_of(self.mode.activation, bytes, zero_point, &mut self.step[..count]);
         (&self.step[..count], size(depth))
     }
 
     /// The elements of a vector, as they lie.
     pub(super) fn vector_elements(&mut self, bytes: &[u8], inner: usize, zero_point: i16) -> &[i16] {
-        unpack_shifted(self.mode.streamed(), bytes, 0, zero_point, &mut self.down[..inner]);
+        elements_of(self.mode.streamed(), bytes, zero_point, &mut self.down[..inner]);
         &self.down[..inner]
     }
 
     /// The elements of a vector that passes a tile of `inner` elements of K, as they enter: rows x depth, as far as there are any.
     pub(super) fn vector(&mut self, bytes: &[u8], inner: usize, zero_point: i16) -> &[i16] {
         let Some(group) = self.mode.group else {
-            unpack_shifted(self.mode.streamed(), bytes, 0, zero_point, &mut self.across[..inner]);
+            elements_of(self.mode.streamed(), bytes, zero_point, &mut self.across[..inner]);
             return &self.across[..inner];
         };
         // Every slot of a PE sees the whole group that it chooses from.
         let (n, m) = (group.n as usize, group.m as usize);
         let groups = inner.div_ceil(m);
         self.down[..groups * m].fill(0);
-        unpack_shifted(self.mode.streamed(), bytes, 0, zero_point, &mut self.down[..inner]);
+        elements_of(self.mode.streamed(), bytes, zero_point, &mut self.down[..inner]);
         for (slot, seen) in self.across.chunks_exact_mut(m).take(groups * n).enumerate() {
             seen.copy_from_slice(&self.down[slot / n * m..][..m]);
         }
@@ -242,7 +236,7 @@ impl Operands {
 fn plain_rows(memory: &Sram, panel: Panel, dtype: Dtype, zero_point: i16, dense: &mut [i16]) {
     let bytes = dtype.packed_bytes(panel.width as u64);
     for (step, row) in (0..).zip(dense.chunks_exact_mut(panel.width)) {
-        unpack_shifted(dtype, memory.read(panel.address + step * panel.stride, bytes), 0, zero_point, row);
+        elements_of(dtype, memory.read(panel.address + step * panel.stride, bytes), zero_point, row);
     }
 }
 
@@ -252,4 +246,10 @@ fn bits(bytes: &[u8], index: usize, width: usize) -> usize {
         let at = index * width + bit;
         number | usize::from(bytes[at / 8] >> (at % 8) & 1) << bit
     })
+}
+
+/// The elements of a row, less the zero point.
+#[inline]
+pub(super) fn elements_of(dtype: Dtype, bytes: &[u8], zero_point: i16, elements: &mut [i16]) {
+    if zero_point == 0 { unpack(dtype, bytes, 0, elements) } else { unpack_shifted(dtype, bytes, 0, zero_point, elements) }
 }

@@ -69,6 +69,11 @@ impl Array<'_> {
         let age = self.now.checked_sub(1 + skew as u64)?;
         let passes = self.passes.iter().chain(&self.last_ended).chain(&self.last_pass);
         let reached = passes.filter(|pass| pass.start <= age).max_by_key(|pass| pass.number)?;
+        // A pass that goes by the size that it fills leaves the others out.
+        let size = self.timing.size(u32::try_from(reached.rows).ok()?, u32::try_from(reached.cols).ok()?);
+        if row >= size.rows as usize || col >= size.cols as usize {
+            return None;
+        }
         Some(At { pass: *reached, age: age - reached.start })
     }
 
@@ -88,11 +93,13 @@ impl Array<'_> {
                     let count = seen.len().min(vector.len());
                     seen[..count].copy_from_slice(&vector[..count]);
                 }
-                let sum = (0..=row).flat_map(|row| held(row).into_iter().zip(&seen[row * depth..][..depth])).map(|(w, x)| w * i64::from(*x));
+                let sum =
+                    (0..=row).flat_map(|row| held(row).into_iter().zip(&seen[row * depth..][..depth])).map(|(w, x)| w * i64::from(*x));
                 (held(row), wide(&seen[row * depth..]), sum.sum())
             }
             Work::Product { activation_place, activation, weight_place, weight } => {
-                let memories = (&shared.scratchpads[scratchpad_index(activation_place)], &shared.scratchpads[scratchpad_index(weight_place)]);
+                let memories =
+                    (&shared.scratchpads[scratchpad_index(activation_place)], &shared.scratchpads[scratchpad_index(weight_place)]);
                 let (mut seen, mut passing) = (vec![0; depth], vec![0; depth]);
                 if at.age < at.pass.steps {
                     let (across, down) =
@@ -106,7 +113,8 @@ impl Array<'_> {
                 } else if let Some(total) = self.drive.ended_total(&at.pass, row, col) {
                     total
                 } else {
-                    let factors = Factors { activations: memories.0, activation, weights: memories.1, weight, zero_point: at.pass.zero_point };
+                    let factors =
+                        Factors { activations: memories.0, activation, weights: memories.1, weight, zero_point: at.pass.zero_point };
                     let bias = self.drive.bias_of(shared, &at.pass, self.element_bytes, row, col);
                     let steps = at.pass.steps.min(at.age + 1);
                     Products::sum_so_far(&mut self.operands, &factors, self.drive.rule, (row, col), bias, steps)

@@ -3,11 +3,11 @@
 //! The sums of a pass may be computed at once when its last one comes out, because nothing that the pass reads may change before it ends:
 //! that is what its semaphores are for, and what the verifier holds programs to.
 
-use super::operands::{Operands, Panel};
+use super::operands::{Operands, Panel, elements_of};
 use super::shape::place;
 use crate::chip::Stationary;
 use crate::numerics::kernel::{PackedBits, PackedTile, multiply, multiply_binary, multiply_wide};
-use crate::numerics::packed::{unpack_bits, unpack_shifted};
+use crate::numerics::packed::unpack_bits;
 use crate::numerics::{AccumulateRule, Dtype, Overflow};
 use crate::program::ArrayMode;
 use crate::sim::memory::Sram;
@@ -166,7 +166,7 @@ impl Products {
             } else {
                 room.resize(count * inner, 0);
                 for (vector, elements) in (first..).zip(room.chunks_exact_mut(inner)) {
-                    unpack_shifted(streamed, stream.vector(vector), 0, zero_point, elements);
+                    elements_of(streamed, stream.vector(vector), zero_point, elements);
                 }
             }
             if *kernel == Kernel::Wide {

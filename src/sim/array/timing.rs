@@ -55,8 +55,8 @@ impl Timing {
 
     /// Cycles from an element's entry to the last output that it is part of.
     pub(super) fn tail(&self, size: Size) -> u64 {
-        let hops = u64::from(self.dataflow.row_hop()) * u64::from(size.rows - 1)
-            + u64::from(self.dataflow.col_hop()) * u64::from(size.cols - 1);
+        let hops =
+            u64::from(self.dataflow.row_hop()) * u64::from(size.rows - 1) + u64::from(self.dataflow.col_hop()) * u64::from(size.cols - 1);
         hops + u64::from(self.dataflow.pipeline_registers())
     }
 

@@ -109,12 +109,17 @@ impl<F: Number> HeldMesh<F> {
     /// What PE(row, col) held, saw and summed in the array's cycle `cycle`, which has just been stepped.
     pub(in super::super) fn probe(&self, cycle: u64, row: usize, col: usize) -> (Vec<i64>, Vec<i64>, i64) {
         let Shape { cols, row_hop, col_hop, registers, depth, .. } = self.shape;
-        let seen = |element: usize| self.streams.since(row * depth + element, registers + row * row_hop + col * col_hop)[0].whole();
-        let held = |element: usize| self.held[(row * depth + element) * cols + col].whole();
-        let back = row * row_hop % self.wave_count;
-        let wave = place(cycle + (self.wave_count - back) as u64, self.wave_count);
-        let sum = self.waves[wave * cols + col].whole();
-        ((0..depth).map(held).collect(), (0..depth).map(seen).collect(), sum)
+        let seen =
+            |row: usize, element: usize| self.streams.since(row * depth + element, registers + row * row_hop + col * col_hop)[0].whole();
+        let held = |row: usize, element: usize| self.held[(row * depth + element) * cols + col].whole();
+        let sum = if row_hop == 0 {
+            // A sum that comes down on a wire is in no register on its way.
+            (0..=row).flat_map(|row| (0..depth).map(move |element| (row, element))).map(|(r, e)| held(r, e) * seen(r, e)).sum()
+        } else {
+            let back = row * row_hop % self.wave_count;
+            self.waves[place(cycle + (self.wave_count - back) as u64, self.wave_count) * cols + col].whole()
+        };
+        ((0..depth).map(|element| held(row, element)).collect(), (0..depth).map(|element| seen(row, element)).collect(), sum)
     }
 
     /// Moves every tile that is on its way in by one diagonal.

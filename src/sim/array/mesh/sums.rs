@@ -49,7 +49,7 @@ struct Event {
     /// The cycle in which it would enter the array.
     enters: u64,
     pass: usize,
-    /// A PE takes its bias; else it gives its sum.
+    /// A PE takes its bias, before it works in that cycle; else it gives its sum, after it.
     begins: bool,
 }
 
@@ -81,11 +81,11 @@ impl<F: Number> SumsMesh<F> {
         &mut self.passes[pass].biases
     }
 
-    /// Lets a pass begin with the step that enters in cycle `enters`, and give its sums ahead of what enters in cycle `ends`.
+    /// Lets a pass begin with the step that enters in cycle `enters`, and give its sums when all that entered before cycle `ends` has passed.
     pub(in super::super) fn pass(&mut self, number: u64, enters: u64, ends: u64) {
         let pass = place(number, self.passes.len());
         self.events.push_back(Event { enters, pass, begins: true });
-        self.events.push_back(Event { enters: ends, pass, begins: false });
+        self.events.push_back(Event { enters: ends - 1, pass, begins: false });
     }
 
     /// A pass's sums, rows x columns; each is valid once its PE has given it.
@@ -115,8 +115,9 @@ impl<F: Number> SumsMesh<F> {
     /// One cycle of every PE. `cycle` is the array's own.
     #[inline(always)]
     pub(in super::super) fn step(&mut self, cycle: u64) {
-        if !self.events.is_empty() {
-            self.move_events(cycle);
+        let moves = !self.events.is_empty();
+        if moves {
+            self.move_events(cycle, true);
         }
         let Shape { rows, cols, row_hop, col_hop, registers, depth } = self.shape;
         let count = self.skewed_count;
@@ -138,6 +139,9 @@ impl<F: Number> SumsMesh<F> {
         if self.since >= self.interval {
             self.take_partial();
         }
+        if moves {
+            self.move_events(cycle, false);
+        }
     }
 
     /// Adds what was summed in floating point to the totals.
@@ -154,7 +158,7 @@ impl<F: Number> SumsMesh<F> {
         }
     }
 
-    /// What PE(row, col) saw and has summed in the array's cycle `cycle`, which has just been stepped: activations, weights, sum.
+    /// What PE(row, col) saw and has summed in the array's cycle `cycle`, which has just been stepped: weights, activations, sum.
     pub(in super::super) fn probe(&self, cycle: u64, row: usize, col: usize) -> (Vec<i64>, Vec<i64>, i64) {
         let Shape { cols, row_hop, col_hop, registers, depth, .. } = self.shape;
         let seen = |element: usize| self.streams.since(row * depth + element, registers + row * row_hop + col * col_hop)[0].whole();
@@ -163,7 +167,7 @@ impl<F: Number> SumsMesh<F> {
         let weight = |element: usize| self.skewed[(slot * depth + element) * cols + col].whole();
         let at = row * cols + col;
         let sum = self.held(self.totals[at], self.partial[at]);
-        ((0..depth).map(seen).collect(), (0..depth).map(weight).collect(), sum)
+        ((0..depth).map(weight).collect(), (0..depth).map(seen).collect(), sum)
     }
 
     /// A sum as the accumulator holds it.
@@ -176,7 +180,7 @@ impl<F: Number> SumsMesh<F> {
     }
 
     /// Lets every event that is on its way reach the next diagonal.
-    fn move_events(&mut self, cycle: u64) {
+    fn move_events(&mut self, cycle: u64, begin: bool) {
         let Shape { cols, registers, .. } = self.shape;
         let done = (self.shape.window() - 1) as u64;
         while self.events.front().is_some_and(|event| event.enters + done < cycle) {
@@ -184,6 +188,9 @@ impl<F: Number> SumsMesh<F> {
         }
         for number in 0..self.events.len() {
             let Event { enters, pass, begins } = self.events[number];
+            if begins != begin {
+                continue;
+            }
             // One that is still to enter, or in the input registers.
             let Some(age) = cycle.checked_sub(enters + registers as u64) else { continue };
             let age = usize::try_from(age).expect("bug: an event lasts no longer than the array's tail");
