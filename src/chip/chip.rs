@@ -6,6 +6,7 @@ use super::price::{AreaSource, EnergySource, PeCost};
 use crate::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Requantizer};
 use crate::units::{Bytes, BytesPerCycle, Cycles, Hertz};
 use serde::Serialize;
+use std::str::FromStr;
 
 /// A chip that can be built: every field checked against every other.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +74,16 @@ impl Chip {
     /// The format pair for these weights and activations.
     pub fn format(&self, weight: Dtype, activation: Dtype) -> Option<&Format> {
         self.formats.iter().find(|format| format.weight == weight && format.activation == activation)
+    }
+
+    /// The first format pair of this name, such as `w4a8`.
+    pub fn format_named(&self, name: &str) -> Option<&Format> {
+        self.formats.iter().find(|format| format.name() == name)
+    }
+
+    /// The dataflow in which this stays in a PE, where the array can do it.
+    pub fn dataflow(&self, stationary: Stationary) -> Option<&Dataflow> {
+        self.array.dataflows.iter().find(|dataflow| dataflow.stationary() == stationary)
     }
 
     /// How elements are kept in DRAM and in the scratchpads.
@@ -204,6 +215,51 @@ pub enum Dataflow {
     InputStationary(StationaryTiming),
     /// Sums stay; activations and weights move.
     OutputStationary(OutputTiming),
+}
+
+impl Dataflow {
+    /// What stays in the PE.
+    pub const fn stationary(&self) -> Stationary {
+        match self {
+            Self::WeightStationary(_) => Stationary::Weight,
+            Self::InputStationary(_) => Stationary::Input,
+            Self::OutputStationary(_) => Stationary::Output,
+        }
+    }
+}
+
+/// What stays in a PE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Stationary {
+    /// Weights.
+    Weight,
+    /// Activations.
+    Input,
+    /// Sums.
+    Output,
+}
+
+impl Stationary {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Weight, Self::Input, Self::Output];
+
+    /// The name in reports and on the command line, as SCALE-Sim has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Weight => "ws",
+            Self::Input => "is",
+            Self::Output => "os",
+        }
+    }
+}
+
+impl FromStr for Stationary {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|stationary| stationary.name() == name);
+        found.ok_or_else(|| "a dataflow is ws, is or os: weights, inputs or outputs stay in the PEs".to_owned())
+    }
 }
 
 /// Timing of a weight- or input-stationary array.
@@ -341,6 +397,13 @@ pub struct Format {
     pub overflow: Overflow,
     /// What a PE costs in this format.
     pub pe: PeCost,
+}
+
+impl Format {
+    /// The name on the command line and in reports: `w4a8` is 4-bit weights by 8-bit activations.
+    pub fn name(&self) -> String {
+        format!("w{}a{}", self.weight.bits(), self.activation.bits())
+    }
 }
 
 /// How elements are kept in DRAM and in the scratchpads.

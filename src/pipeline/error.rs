@@ -1,5 +1,6 @@
 //! What can end a run: the fault of a stage, unchanged.
 
+use super::GemmError;
 use crate::compress::CompressError;
 use crate::energy::EnergyError;
 use crate::mapping::MappingError;
@@ -41,6 +42,9 @@ pub enum PipelineError {
     /// The energy table.
     #[error(transparent)]
     Energy(#[from] EnergyError),
+    /// A matrix product, or a layer of a layer table.
+    #[error(transparent)]
+    Gemm(#[from] GemmError),
     /// One batch would take too much memory.
     #[error(
         "a batch of {batch} samples of \"{model}\" has {bytes} bytes of input, and {limit} is the most that is simulated\n  help: choose a --batch of {most} or less"

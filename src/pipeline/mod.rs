@@ -4,12 +4,14 @@
 //! is done.
 
 mod error;
+mod gemm;
 mod numbers;
 mod prepare;
 mod run;
 mod summary;
 
 pub use error::PipelineError;
+pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, gemm, gemm_vcd, topology};
 pub use numbers::Numbers;
 pub use prepare::{Prepared, prepare};
 pub use run::{Outcome, Warning, run};
