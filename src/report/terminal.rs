@@ -25,7 +25,7 @@ const KEPT_ROWS: usize = 10;
 /// Stall reasons that have a column of their own; more are joined.
 const STALL_COLUMNS: usize = 4;
 /// Characters of a layer's name.
-pub(super) const NAME_WIDTH: usize = 23;
+const NAME_WIDTH: usize = 23;
 
 /// The whole report.
 pub fn terminal(summary: &Summary, rows: LayerRows) -> String {

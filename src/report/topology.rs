@@ -2,9 +2,12 @@
 //!
 //! Field names are the names in JSON and CSV. Not here: how anything is computed (`pipeline`), and layer tables themselves (`topology`).
 
-use super::terminal::{NAME_WIDTH, rendered, table};
+use super::terminal::{rendered, table};
 use super::{human, ratio};
 use serde::{Deserialize, Serialize};
+
+/// Characters of a layer's name in the table, which has ten columns of numbers beside it.
+const NAME_WIDTH: usize = 16;
 
 /// One layer of a layer table, timed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Two layers of LeNet-5 as its paper has them (LeCun et al., 1998), and a name that a CSV must quote.
+/// Two layers of LeNet-5 as its paper has them (`LeCun` et al., 1998), and a name that a CSV must quote.
 const TABLE: &str = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n\
                      C1, 32, 32, 5, 5, 1, 6, 1,\n\"C5, dense\", 5, 5, 5, 5, 16, 120, 1,\n";
 
@@ -101,7 +101,7 @@ fn a_row_a_layer_as_json_csv_and_table() {
     assert!(printed.contains("\nC1 ") && printed.contains("\nC5, dense ") && printed.contains("\nall "), "{printed}");
 }
 
-/// The first chip is SCALE-Sim 3's model: its figure is this less one, the index of the last cycle.
+/// The timing is SCALE-Sim 3's model, which reports this less one, the index of the last cycle.
 #[test]
 #[ignore = "the array-only drive comes with the next change"]
 fn an_array_alone_takes_the_cycles_of_its_closed_form() {
