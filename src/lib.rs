@@ -52,4 +52,5 @@ pub mod program;
 pub mod reference;
 pub mod report;
 pub mod sim;
+pub mod topology;
 pub mod units;

@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("energy", &["units", "counts", "numerics", "chip"]),
     ("report", &["units", "counts", "energy"]),
     ("plot", &["units", "counts", "report"]),
+    ("topology", &[]),
     (
         "pipeline",
         &[
@@ -42,6 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sim",
             "energy",
             "report",
+            "topology",
         ],
     ),
 ];

@@ -1,6 +1,7 @@
 //! `systole chip`: list the shipped chips, show one in full, check a file.
 
-use super::{field_and_value, say};
+use super::options::field_and_value;
+use super::say;
 use clap::{Args, Subcommand};
 use std::error::Error;
 use systole::chip;

@@ -2,7 +2,10 @@
 
 mod chip;
 mod dump;
+mod gemm;
+mod options;
 mod run;
+mod topology;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -25,6 +28,10 @@ pub(crate) struct Arguments {
 enum Command {
     /// Run a network on a chip: cycles, stalls, traffic, energy, area, and the accuracy of what the chip computed
     Run(run::RunArguments),
+    /// Run one matrix product of random integers on a chip, and check it against the integer product
+    Gemm(gemm::GemmArguments),
+    /// Time the layers of a layer table in SCALE-Sim's format on a chip
+    Topology(topology::TopologyArguments),
     /// List, show and check chips
     Chip(chip::ChipArguments),
 }
@@ -33,6 +40,8 @@ enum Command {
 pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     match &arguments.command {
         Command::Run(run) => run::run(run),
+        Command::Gemm(gemm) => gemm::run(gemm),
+        Command::Topology(topology) => topology::run(topology),
         Command::Chip(chip) => chip::run(chip),
     }
 }
@@ -57,12 +66,4 @@ fn written(result: io::Result<()>) -> Result<(), Box<dyn Error>> {
 /// Prints a line to standard error, if anybody can read it.
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// Reads `FIELD=VALUE`.
-fn field_and_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((field, value)) if !field.trim().is_empty() => Ok((field.trim().to_string(), value.trim().to_string())),
-        _ => Err("write FIELD=VALUE, such as array.rows=32".to_string()),
-    }
 }

@@ -1,7 +1,8 @@
 //! `systole run`: the main job.
 
 use super::dump::Dump;
-use super::{complain, field_and_value, say};
+use super::options::{ChipOptions, Drive, user_fault};
+use super::{complain, say};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
@@ -9,17 +10,15 @@ use std::path::PathBuf;
 use systole::compress::Scheme;
 use systole::data::sha256_hex;
 use systole::mapping::WeightStart;
-use systole::pipeline::{self, PipelineError, Prepared, RunOptions};
+use systole::pipeline::{self, Prepared, RunOptions};
 use systole::report::{LayerRows, ResultFolder, summary_json, terminal};
-use systole::sim::Engine;
-use systole::{chip, model, plot};
+use systole::{model, plot};
 
 /// What to run, on what, and how.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// A chip file, or the name of a chip in hw-configs/ or of a shipped one
-    #[arg(long, value_name = "CHIP", default_value = "edge-16x16")]
-    chip: String,
+    #[command(flatten)]
+    chip: ChipOptions,
     /// A model card (.ron), an ONNX file, or the name of a model in models/ or of a shipped one
     #[arg(long, value_name = "MODEL", default_value = "simplenet-mnist")]
     model: String,
@@ -41,9 +40,6 @@ pub(crate) struct RunArguments {
     /// Seed of every random generator; it is kept beside the results (quantization to w8a8 draws no random number)
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Change a field of the chip first, such as array.rows=32 or clock=MHz(700); may stand several times
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = field_and_value)]
-    set: Vec<(String, String)>,
     /// The folder for results, in place of out/<network>-<recipe>-<chip>-<hash>
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -69,21 +65,9 @@ enum Weights {
     Resident,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Drive {
-    /// Cycle by cycle, with every register of every PE
-    Stepped,
-    /// From event to event (not supported yet)
-    Wavefront,
-}
-
 /// Does it.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
-    let engine = match arguments.engine {
-        Drive::Stepped => Engine::Stepped,
-        Drive::Wavefront => Engine::Wavefront,
-    };
-    let chip = chip::load(&arguments.chip, &arguments.set)?;
+    let chip = arguments.chip.load()?;
     let mut model = model::load(&arguments.model)?;
     if let Some(data) = &arguments.data {
         model = model.with_data(data)?;
@@ -96,7 +80,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
         },
         scheme: arguments.quant,
         samples: arguments.samples,
-        engine,
+        engine: arguments.engine.engine(),
         seed: arguments.seed,
         command: command_line(),
     };
@@ -132,15 +116,6 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
         Some(first) => panic!("the chip and the integer reference differ, first in {first:?}"),
         None => Ok(()),
     }
-}
-
-/// The error, if it is the user's.
-///
-/// # Panics
-/// If it is ours.
-fn user_fault(error: PipelineError) -> PipelineError {
-    assert!(!error.is_bug(), "a program that systole made itself cannot run: {error}");
-    error
 }
 
 /// The command as a user would type it again, without what changes no figure: where results go, and how they are shown.

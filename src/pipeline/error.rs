@@ -1,12 +1,13 @@
 //! What can end a run: the fault of a stage, unchanged.
 
+use super::GemmError;
 use crate::compress::CompressError;
 use crate::energy::EnergyError;
 use crate::mapping::MappingError;
 use crate::metrics::MetricsError;
 use crate::model::ModelError;
 use crate::network::NetworkError;
-use crate::program::ProgramError;
+use crate::program::{LayoutError, ProgramError};
 use crate::reference::ReferenceError;
 use crate::sim::SimError;
 use thiserror::Error;
@@ -29,6 +30,9 @@ pub enum PipelineError {
     /// The emitted program.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// A product's layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
     /// The machine.
     #[error(transparent)]
     Sim(#[from] SimError),
@@ -41,6 +45,9 @@ pub enum PipelineError {
     /// The energy table.
     #[error(transparent)]
     Energy(#[from] EnergyError),
+    /// A matrix product, or a layer of a layer table.
+    #[error(transparent)]
+    Gemm(#[from] GemmError),
     /// One batch would take too much memory.
     #[error(
         "a batch of {batch} samples of \"{model}\" has {bytes} bytes of input, and {limit} is the most that is simulated\n  help: choose a --batch of {most} or less"

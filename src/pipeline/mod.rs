@@ -4,12 +4,16 @@
 //! is done.
 
 mod error;
+mod gemm;
 mod numbers;
 mod prepare;
+mod product;
 mod run;
 mod summary;
+mod vcd;
 
 pub use error::PipelineError;
+pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
 pub use numbers::Numbers;
 pub use prepare::{Prepared, prepare};
 pub use run::{Outcome, Warning, run};

@@ -22,7 +22,7 @@ pub use command::{
 pub use cursor::Cursor;
 pub use emit::emit;
 pub use error::ProgramError;
-pub use gemm::{Gemm, GemmError};
+pub use gemm::{Gemm, LayoutError, PassShape};
 pub use mode::{ArrayMode, Group};
 
 use crate::numerics::OutputStage;

@@ -5,7 +5,9 @@
 mod error;
 pub mod float;
 pub mod integer;
+mod product;
 mod trace;
 
 pub use error::ReferenceError;
+pub use product::{Kept, product};
 pub use trace::Trace;

@@ -1,23 +1,27 @@
 //! What a run reports: one plain summary (`summary`) that feeds the terminal (`terminal`), JSON, CSV and the pictures, and the folder that
-//! they are written to (`folder`).
+//! they are written to (`folder`); and the reports of one matrix product (`gemm`) and of a layer table (`topology`).
 //!
 //! Human units on the terminal only; files hold base units with the unit in the name. Not here: how anything is computed, and how a
 //! picture is drawn (`plot`).
 
 mod csv;
 mod folder;
+mod gemm;
 pub mod human;
 mod json;
 mod summary;
 mod terminal;
+mod topology;
 
 pub use csv::layers_csv;
 pub use folder::{FolderError, Pictures, ResultFolder};
+pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
 pub use summary::{
     ChipSummary, EnergyPjByPart, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio,
 };
 pub use terminal::{LayerRows, terminal};
+pub use topology::{TopologyReport, TopologyRow, topology_csv, topology_json, topology_terminal};
 
 #[cfg(test)]
 pub(crate) mod fixture;

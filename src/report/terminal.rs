@@ -133,7 +133,7 @@ fn batches(summary: &Summary) -> String {
 }
 
 /// A table without borders: names to the left, numbers to the right.
-fn table(header: &[String], left: usize) -> Table {
+pub(super) fn table(header: &[String], left: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')));
     table.force_no_tty();
@@ -145,7 +145,7 @@ fn table(header: &[String], left: usize) -> Table {
     table
 }
 
-fn rendered(title: &str, table: &Table) -> String {
+pub(super) fn rendered(title: &str, table: &Table) -> String {
     let mut text = format!("{title}\n");
     for line in table.lines() {
         text.push_str(line.trim_end());

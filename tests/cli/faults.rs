@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Runs a command that must be refused, and holds it to every promise about refusals; the message.
-fn refused(arguments: &[&str]) -> String {
+pub(crate) fn refused(arguments: &[&str]) -> String {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("deep/out");
     let mut command = systole(arguments);
@@ -23,7 +23,7 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 /// Each command is refused, and the message has these words.
-fn all_refused(cases: &[(&[&str], &[&str])]) {
+pub(crate) fn all_refused(cases: &[(&[&str], &[&str])]) {
     for (arguments, words) in cases {
         let message = refused(arguments);
         for word in *words {
@@ -56,7 +56,7 @@ fn options_out_of_range() {
 
 #[test]
 fn usage_errors_are_told_apart() {
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 21] = [
         &[],
         &["bogus"],
         &["run", "--bogus"],
@@ -66,6 +66,18 @@ fn usage_errors_are_told_apart() {
         &["run", "--engine", "x"],
         &["run", "--set", "nonsense"],
         &["run", "--dump", "everything"],
+        &["gemm"],
+        &["gemm", "-m", "4", "-k", "4"],
+        &["gemm", "-m", "4", "-k", "four", "-n", "4"],
+        &["gemm", "-m", "-4", "-k", "4", "-n", "4"],
+        &["gemm", "-m", "18446744073709551616", "-k", "4", "-n", "4"],
+        &["gemm", "-m", "4", "-k", "4", "-n", "4", "--dataflow", "rs"],
+        &["gemm", "-m", "4", "-k", "4", "-n", "4", "--format", "w7a9"],
+        &["gemm", "-m", "4", "-k", "4", "-n", "4", "--density", "half"],
+        &["gemm", "-m", "4", "-k", "4", "-n", "4", "--set", "nonsense"],
+        &["topology"],
+        &["topology", "t.csv", "--json", "--csv"],
+        &["topology", "t.csv", "--dataflow", "WS"],
     ];
     for arguments in cases {
         let done = systole(arguments).assert().code(2);

@@ -1,11 +1,14 @@
-//! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `json`, `faults`, `stress`.)
+//! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `gemm`,
+//! `topology`, `json`, `faults`, `stress`.)
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
+mod gemm;
 mod json;
 mod run;
 mod stress;
+mod topology;
 
 use assert_cmd::Command;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! How the operands of a matrix product lie in memory, for each dataflow: vectors in slices of K tiles, panels tile after tile.
 
 use super::super::ArrayMode;
-use super::{GemmError, index};
+use super::{LayoutError, index};
 use crate::chip::Stationary;
 use crate::numerics::Dtype;
 use crate::numerics::packed::pack_onto;
@@ -164,7 +164,7 @@ impl Layout {
         }
     }
 
-    pub(super) fn weights(&self, values: ArrayView2<'_, i16>) -> Result<Vec<u8>, GemmError> {
+    pub(super) fn weights(&self, values: ArrayView2<'_, i16>) -> Result<Vec<u8>, LayoutError> {
         match self.mode.stationary {
             Stationary::Weight => {
                 let (k, step) = (self.k_tile().min(self.k), self.held_step_stride());
@@ -230,7 +230,7 @@ impl Layout {
 
     /// Panels of weights, K x n: tiles of N, parts of `k` of K, steps, columns, lanes; behind each step's weights their places in their
     /// groups.
-    fn weight_panels(&self, values: ArrayView2<'_, i16>, k: u64, stride: u64, panel: u64) -> Result<Vec<u8>, GemmError> {
+    fn weight_panels(&self, values: ArrayView2<'_, i16>, k: u64, stride: u64, panel: u64) -> Result<Vec<u8>, LayoutError> {
         let (stride, panel) = (index(stride), index(panel));
         let mut bytes = Vec::with_capacity(index(self.weight_bytes()));
         for (first, columns) in
@@ -299,7 +299,7 @@ struct Slots {
 }
 
 impl Slots {
-    fn of(mode: &ArrayMode, part: ArrayView2<'_, i16>, (k_first, first): (usize, usize)) -> Result<Self, GemmError> {
+    fn of(mode: &ArrayMode, part: ArrayView2<'_, i16>, (k_first, first): (usize, usize)) -> Result<Self, LayoutError> {
         let cols = part.ncols();
         let Some(group) = mode.group else { return Ok(Self { places: Vec::new(), cols, n: 1, m: 1 }) };
         let (n, m) = (group.n as usize, group.m as usize);
@@ -310,7 +310,7 @@ impl Slots {
                 if found > n {
                     let first_row = k_first + number * m;
                     let end = first_row + rows.nrows();
-                    return Err(GemmError::NotPruned { column: first + col, first: first_row, end, found, n: group.n, m: group.m });
+                    return Err(LayoutError::NotPruned { column: first + col, first: first_row, end, found, n: group.n, m: group.m });
                 }
                 // All that are not zero, and as many of the others as there is room for, in the order of K.
                 let mut spare = n.min(rows.nrows()) - found;

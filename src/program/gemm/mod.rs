@@ -22,7 +22,7 @@ use thiserror::Error;
 
 /// Why a product cannot be laid out.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum GemmError {
+pub enum LayoutError {
     /// A dimension is 0, or so large that sizes do not fit 64 bits.
     #[error("a product of {m} x {k} by {k} x {n} cannot be laid out: each dimension is 1 to {limit}")]
     Size {
@@ -83,9 +83,9 @@ impl Gemm {
         format: &Format,
         dataflow: &Dataflow,
         weights: Option<ArrayView2<'_, i16>>,
-    ) -> Result<Self, GemmError> {
+    ) -> Result<Self, LayoutError> {
         if [m, k, n].iter().any(|size| !(1..=MAX_DIMENSION).contains(size)) {
-            return Err(GemmError::Size { m, k, n, limit: MAX_DIMENSION });
+            return Err(LayoutError::Size { m, k, n, limit: MAX_DIMENSION });
         }
         let mode = ArrayMode::new(chip, format, dataflow);
         let block = match dataflow {
@@ -147,6 +147,14 @@ impl Gemm {
         })
     }
 
+    /// The program for the whole machine.
+    ///
+    /// # Errors
+    /// What the verifier refuses, which no product is.
+    pub fn machine_program(&self, _: &Chip) -> Result<Program, ProgramError> {
+        self.program()
+    }
+
     /// The bytes of the activations, m x k, as the array reads them: the program's first input.
     pub fn activations(&self, values: ArrayView2<'_, i16>) -> Vec<u8> {
         self.layout.activations(values)
@@ -156,7 +164,7 @@ impl Gemm {
     ///
     /// # Errors
     /// If the array keeps fewer weights of a group than there are.
-    pub fn weights(&self, values: ArrayView2<'_, i16>) -> Result<Vec<u8>, GemmError> {
+    pub fn weights(&self, values: ArrayView2<'_, i16>) -> Result<Vec<u8>, LayoutError> {
         self.layout.weights(values)
     }
 

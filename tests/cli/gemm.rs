@@ -1,0 +1,114 @@
+//! `systole gemm`: its report, the laws that its figures keep, and what it refuses.
+
+use crate::faults::{all_refused, refused};
+use crate::{count, files, output, real, systole, text};
+use serde_json::Value;
+use std::fs;
+
+fn gemm(arguments: &[&str]) -> Value {
+    serde_json::from_str(&output(systole(&["gemm", "--json"]).args(arguments))).unwrap()
+}
+
+const SMALL: [&str; 6] = ["-m", "5", "-k", "40", "-n", "24"];
+
+#[test]
+fn requests_out_of_range_say_what_would_do() {
+    let with = |more: &[&str]| refused(&[&["gemm"][..], &SMALL, more].concat());
+    let has = |message: &str, words: &[&str]| assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    has(&with(&["--density", "1.01"]), &["the density is 1.01", "from 0 to 1"]);
+    has(&with(&["--density", "-0.5"]), &["the density is -0.5"]);
+    has(&with(&["--density", "NaN"]), &["the density is NaN"]);
+    has(&with(&["--dataflow", "os"]), &["\"edge-16x16\" has no dataflow os; it has ws", "--dataflow"]);
+    has(&with(&["--format", "w1a1"]), &["\"edge-16x16\" has no format w1a1; it has w8a8", "--format"]);
+    has(&with(&["--chip", "nope"]), &["no chip named `nope`"]);
+    has(&with(&["--set", "array.rows=0"]), &["array.rows", "the least is 1"]);
+    all_refused(&[
+        (&["gemm", "-m", "0", "-k", "1", "-n", "1"], &["m is 0", "1 to 4294967296"]),
+        (&["gemm", "-m", "1", "-k", "4294967297", "-n", "1"], &["k is 4294967297"]),
+        (&["gemm", "-m", "1", "-k", "1", "-n", "18446744073709551615"], &["n is 18446744073709551615"]),
+        (&["gemm", "-m4294967296", "-k4294967296", "-n4294967296"], &["55340232221128654848 elements", "systole topology"]),
+    ]);
+}
+
+#[test]
+fn a_dump_that_cannot_be_is_refused_and_leaves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("run.vcd");
+    let with = |more: &[&str]| refused(&[&["gemm"][..], &SMALL, more].concat());
+    assert!(with(&["--vcd", text(&path)]).contains("--engine stepped"));
+    assert!(with(&["--vcd", text(home.path()), "--engine", "stepped"]).contains("not a regular file"));
+    assert!(with(&["--vcd", text(&home.path().join("no/run.vcd")), "--engine", "stepped"]).contains("--vcd"));
+    assert!(with(&["--vcd", "..", "--engine", "stepped"]).contains("--vcd"));
+    // What was there stays as it was when the run fails.
+    fs::write(&path, "mine").unwrap();
+    assert!(with(&["--vcd", text(&path), "--engine", "stepped", "--density", "2"]).contains("density"));
+    assert_eq!((files(home.path()), fs::read_to_string(&path).unwrap()), (vec!["run.vcd".to_owned()], "mine".to_owned()));
+}
+
+#[test]
+#[ignore = "the array-only drive comes with the next change"]
+fn the_report_has_every_field_and_its_figures_agree() {
+    for more in [&["--array-only"][..], &[], &["--array-only", "--engine", "stepped"], &["--density", "0.25", "--seed", "7"]] {
+        let json = gemm(&[&SMALL[..], more].concat());
+        assert_eq!([count(&json, "/m"), count(&json, "/k"), count(&json, "/n")], [5, 40, 24]);
+        assert_eq!(
+            (json["chip"].as_str(), json["dataflow"].as_str(), json["format"].as_str()),
+            (Some("edge-16x16"), Some("ws"), Some("w8a8"))
+        );
+        assert_eq!(json["engine"], if more.contains(&"stepped") { "stepped" } else { "wavefront" });
+        let stalls: u64 = json["stall_cycles"].as_object().unwrap().values().map(|cycles| cycles.as_u64().unwrap()).sum();
+        assert_eq!(count(&json, "/busy_cycles") + count(&json, "/idle_cycles") + stalls, count(&json, "/total_cycles"), "{json}");
+        assert_eq!((count(&json, "/macs_dense"), count(&json, "/macs_executed")), (5 * 40 * 24, 5 * 40 * 24));
+        // Tiles of 16 x 16: three along K by two along N, five vectors each.
+        assert_eq!((count(&json, "/passes"), count(&json, "/padded_macs")), (6, 6 * 256 * 5 - 5 * 40 * 24));
+        let used = [16.0 * 16.0, 16.0 * 8.0, 16.0 * 16.0, 16.0 * 8.0, 8.0 * 16.0, 8.0 * 8.0].iter().sum::<f64>() / (6.0 * 256.0);
+        assert!((real(&json, "/mapping_efficiency") - used).abs() < 1e-9, "{json}");
+        let utilization = 4800.0 / (256.0 * real(&json, "/total_cycles"));
+        assert!((real(&json, "/utilization") - utilization).abs() < 1e-9, "{json}");
+        assert_eq!(count(&json, "/mismatches"), 0);
+        let hash = json["output_hash"].as_str().unwrap();
+        assert!(hash.len() == 64 && hash.chars().all(|c| c.is_ascii_hexdigit()), "{hash}");
+        for place in ["dram", "scratchpad", "accumulator"] {
+            for operand in ["input", "weight", "output", "psum"] {
+                count(&json, &format!("/traffic_bytes/{place}/{operand}/read"));
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "the array-only drive comes with the next change"]
+fn the_seed_and_nothing_else_changes_the_outputs() {
+    let of = |more: &[&str]| gemm(&[&SMALL[..], more].concat());
+    let first = of(&["--array-only"]);
+    assert_eq!(of(&["--array-only"]), first, "the same bytes every time");
+    for more in [&["--array-only", "--engine", "stepped"][..], &[], &["--array-only", "--set", "array.rows=8"]] {
+        assert_eq!(of(more)["output_hash"], first["output_hash"], "{more:?}");
+    }
+    let other = of(&["--array-only", "--seed", "2"]);
+    assert_ne!(other["output_hash"], first["output_hash"]);
+    assert_eq!(other["total_cycles"], first["total_cycles"], "cycles do not depend on the numbers");
+    let zeros = of(&["--array-only", "--density", "0"]);
+    assert_eq!((&zeros["total_cycles"], &zeros["macs_executed"]), (&first["total_cycles"], &first["macs_executed"]));
+}
+
+#[test]
+#[ignore = "the array-only drive comes with the next change"]
+fn the_lines_say_that_the_outputs_are_right() {
+    let printed = output(systole(&["gemm"]).args(SMALL));
+    for words in ["chip     edge-16x16", "5 × 40 by 40 × 24", "cycles ", "MACs ", "traffic ", "0 mismatches in 120 output values"] {
+        assert!(printed.contains(words), "{words}: {printed}");
+    }
+    assert!(printed.lines().all(|line| line.chars().count() <= 100), "{printed}");
+}
+
+#[test]
+#[ignore = "the array-only drive comes with the next change"]
+fn a_dump_is_a_value_change_dump() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("run.vcd");
+    output(systole(&["gemm", "--array-only", "--engine", "stepped", "--vcd", text(&path)]).args(SMALL));
+    let dump = fs::read_to_string(&path).unwrap();
+    assert!(["$timescale", "$var ", "$enddefinitions", "\n#0"].iter().all(|part| dump.contains(part)));
+    assert_eq!(files(home.path()), ["run.vcd"]);
+}
