@@ -135,7 +135,9 @@ pub enum GemmError {
         density: f64,
     },
     /// A layer would take too many passes.
-    #[error("layer \"{layer}\" takes {passes} passes of this array, and {MAX_PASSES} is the most that is timed\n  help: choose a larger array")]
+    #[error(
+        "layer \"{layer}\" takes {passes} passes of this array, and {MAX_PASSES} is the most that is timed\n  help: choose a larger array"
+    )]
     Passes {
         /// The layer's name.
         layer: String,
