@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code, reason = "vector instructions; each block says why it is sound, tests hold all to the plain kernel")]
 
-use super::Block;
+use super::{Block, Task};
 use super::binary::{BitBlock, WORD_COLS, Words};
 use super::tile::{COLS, Line};
 use std::arch::x86_64::{
@@ -34,6 +34,17 @@ impl Avx2 {
         }
         // SAFETY: `with_avx2` needs AVX2 and nothing else; `self` exists, so the processor has it.
         unsafe { with_avx2(work) }
+    }
+
+    /// The same for a task that is always inlined.
+    #[inline]
+    pub(super) fn perform<T: Task>(self, task: T) -> T::Output {
+        #[target_feature(enable = "avx2")]
+        fn with_avx2<T: Task>(task: T) -> T::Output {
+            task.run()
+        }
+        // SAFETY: `with_avx2` needs AVX2 and nothing else; `self` exists, so the processor has it.
+        unsafe { with_avx2(task) }
     }
 
     /// Fills a panel with the first `width` weights of each row, which lie `stride` apart; the columns that pad get zeros.

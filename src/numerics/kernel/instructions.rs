@@ -49,7 +49,26 @@ impl Instructions {
         }
     }
 
+    /// As [`Instructions::run`], for a task too large to be inlined of itself: [`Task::run`] says `#[inline(always)]`, which a closure cannot.
+    #[inline]
+    pub fn perform<T: Task>(self, task: T) -> T::Output {
+        match self.0 {
+            Choice::Portable => task.run(),
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx2(avx2) => avx2.perform(task),
+        }
+    }
+
     pub(super) const fn choice(self) -> Choice {
         self.0
     }
+}
+
+/// A task for [`Instructions::perform`].
+pub trait Task {
+    /// What it yields.
+    type Output;
+
+    /// Does it. To be compiled for the instructions, it is `#[inline(always)]`, and so is what it calls.
+    fn run(self) -> Self::Output;
 }

@@ -24,7 +24,7 @@ mod tile;
 mod transpose;
 
 pub use binary::{PackedBits, multiply_binary};
-pub use instructions::Instructions;
+pub use instructions::{Instructions, Task};
 pub use tile::PackedTile;
 pub use transpose::transpose_i16;
 

@@ -5,7 +5,7 @@ use super::operands::{Operands, Panel};
 use super::products::{Factors, Products, Stream, largest_product};
 use super::shape::Shape;
 use super::{Array, Pass, Sums, Work};
-use crate::numerics::kernel::Instructions;
+use crate::numerics::kernel::{Instructions, Task};
 use crate::numerics::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64};
 use crate::program::{Item, Operation, Place, UnitKind};
 use crate::sim::machine::{Numbers, Setup};
@@ -22,6 +22,7 @@ pub(super) struct Drive {
     instructions: Instructions,
     /// A line of sums on its way out, and all sums of a pass.
     line: Vec<i64>,
+    narrow: Vec<i32>,
     totals: Vec<i64>,
     /// The pass that `totals` are of.
     totals_of: u64,
@@ -66,6 +67,7 @@ impl Drive {
             by_columns: mode.drains_columns,
             instructions: Instructions::fastest(),
             line: vec![0; shape.rows.max(shape.cols)],
+            narrow: vec![0; shape.cols],
             totals: vec![0; shape.rows * shape.cols],
             totals_of: 0,
         }
@@ -274,7 +276,8 @@ impl Array<'_> {
     /// Lets cycles of the array's clock pass in which nothing begins or ends.
     pub(super) fn run_cycles(&mut self, shared: &mut Shared<'_>, cycles: u64) {
         if self.drive.is_stepped() {
-            self.drive.instructions.run(|| self.step_cycles(shared, cycles));
+            let instructions = self.drive.instructions;
+            instructions.perform(Cycles { array: self, shared, cycles });
         } else {
             self.now += cycles;
         }
@@ -289,15 +292,31 @@ impl Array<'_> {
             from: self.now,
             to: self.now + cycles,
         };
-        let Drive { path, line, .. } = &mut self.drive;
+        let Drive { path, line, narrow, .. } = &mut self.drive;
         match path {
-            Path::Held(mesh) => step_held(mesh, &mut self.operands, shared, line, &flow),
-            Path::HeldWide(mesh) => step_held(mesh, &mut self.operands, shared, line, &flow),
+            Path::Held(mesh) => step_held(mesh, &mut self.operands, shared, (line, narrow), &flow),
+            Path::HeldWide(mesh) => step_held(mesh, &mut self.operands, shared, (line, narrow), &flow),
             Path::Sums(mesh) => step_sums(mesh, &mut self.operands, shared, self.shape.cols, &flow),
             Path::SumsWide(mesh) => step_sums(mesh, &mut self.operands, shared, self.shape.cols, &flow),
             Path::Timing | Path::Wavefront(_) => {}
         }
         self.now += cycles;
+    }
+}
+
+/// Cycles to be stepped, as a task for the fastest instructions.
+struct Cycles<'a, 'p, 's> {
+    array: &'a mut Array<'p>,
+    shared: &'a mut Shared<'s>,
+    cycles: u64,
+}
+
+impl Task for Cycles<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.array.step_cycles(self.shared, self.cycles);
     }
 }
 
@@ -326,7 +345,13 @@ impl Flow {
 }
 
 #[inline(always)]
-fn step_held<F: Number>(mesh: &mut HeldMesh<F>, operands: &mut Operands, shared: &mut Shared<'_>, line: &mut [i64], flow: &Flow) {
+fn step_held<F: Number>(
+    mesh: &mut HeldMesh<F>,
+    operands: &mut Operands,
+    shared: &mut Shared<'_>,
+    (line, narrow): (&mut [i64], &mut [i32]),
+    flow: &Flow,
+) {
     for cycle in flow.from..flow.to {
         mesh.enter();
         if let Some((pass, step)) = flow.enters(cycle)
@@ -337,9 +362,15 @@ fn step_held<F: Number>(mesh: &mut HeldMesh<F>, operands: &mut Operands, shared:
         }
         mesh.step(cycle);
         if let Some((pass, out, exit)) = flow.leaves(cycle) {
-            let sums = &mut line[..pass.cols];
-            mesh.sums(pass.start + exit, sums);
-            out.add(&mut shared.accumulator, size(exit), sums);
+            if F::EXACT <= f32::EXACT {
+                let sums = &mut narrow[..pass.cols];
+                mesh.sums(pass.start + exit, sums, F::narrow);
+                out.add_narrow(&mut shared.accumulator, size(exit), sums);
+            } else {
+                let sums = &mut line[..pass.cols];
+                mesh.sums(pass.start + exit, sums, F::whole);
+                out.add(&mut shared.accumulator, size(exit), sums);
+            }
         }
     }
 }

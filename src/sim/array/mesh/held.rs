@@ -96,12 +96,12 @@ impl<F: Number> HeldMesh<F> {
 
     /// The finished sums of the vector that entered in cycle `entered`, a column each.
     #[inline(always)]
-    pub(in super::super) fn sums(&self, entered: u64, sums: &mut [i64]) {
+    pub(in super::super) fn sums<S>(&self, entered: u64, sums: &mut [S], whole: impl Fn(F) -> S) {
         let Shape { cols, col_hop, registers, .. } = self.shape;
         let back = col_hop % self.wave_count;
         let mut wave = place(entered + registers as u64, self.wave_count);
         for (col, sum) in sums.iter_mut().enumerate() {
-            *sum = self.waves[wave * cols + col].whole();
+            *sum = whole(self.waves[wave * cols + col]);
             wave = if wave + back >= self.wave_count { wave + back - self.wave_count } else { wave + back };
         }
     }

@@ -21,6 +21,8 @@ pub(super) trait Number:
     const EXACT: u64;
     /// The whole number.
     fn whole(self) -> i64;
+    /// The same where 32 bits hold it.
+    fn narrow(self) -> i32;
 }
 
 impl Number for f32 {
@@ -31,6 +33,12 @@ impl Number for f32 {
     fn whole(self) -> i64 {
         self as i64
     }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "asked only where sums are below 2^31")]
+    fn narrow(self) -> i32 {
+        self as i32
+    }
 }
 
 impl Number for f64 {
@@ -40,6 +48,12 @@ impl Number for f64 {
     #[expect(clippy::cast_possible_truncation, reason = "sums are whole numbers below 2^53")]
     fn whole(self) -> i64 {
         self as i64
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "asked only where sums are below 2^31")]
+    fn narrow(self) -> i32 {
+        self as i32
     }
 }
 
