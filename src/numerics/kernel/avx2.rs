@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code, reason = "vector instructions; each block says why it is sound, tests hold all to the plain kernel")]
 
-use super::{Block, Task};
 use super::binary::{BitBlock, WORD_COLS, Words};
 use super::tile::{COLS, Line};
+use super::{Block, Task};
 use std::arch::x86_64::{
     __m256i, _mm_loadu_si128, _mm_setr_epi8, _mm256_add_epi8, _mm256_add_epi32, _mm256_add_epi64, _mm256_and_si256,
     _mm256_broadcastsi128_si256, _mm256_cvtepi8_epi16, _mm256_loadu_si256, _mm256_loadu2_m128i, _mm256_madd_epi16,

@@ -1,6 +1,6 @@
 //! How the array's numbers come about: every register moved, a pass computed at once, or none at all.
 
-use super::mesh::{Careful, HeldMesh, Number, SumsMesh};
+use super::mesh::{BLOCK, Careful, HeldMesh, Number, SumsMesh};
 use super::operands::{Operands, Panel};
 use super::products::{Factors, Products, Stream, largest_product};
 use super::shape::Shape;
@@ -352,24 +352,31 @@ fn step_held<F: Number>(
     (line, narrow): (&mut [i64], &mut [i32]),
     flow: &Flow,
 ) {
-    for cycle in flow.from..flow.to {
-        mesh.enter();
-        if let Some((pass, step)) = flow.enters(cycle)
-            && let Work::Vectors { place, stream, stride, inner } = pass.work
-        {
-            let bytes = shared.sram_ref(place).read(stream + step * stride, operands.mode.vector_bytes(inner as u64));
-            mesh.vector(operands.vector(bytes, inner, pass.zero_point));
+    for first in (flow.from..flow.to).step_by(BLOCK) {
+        let cycles = BLOCK.min(size(flow.to - first));
+        mesh.enter(cycles);
+        for (number, cycle) in (first..).take(cycles).enumerate() {
+            if let Some((pass, step)) = flow.enters(cycle)
+                && let Work::Vectors { place, stream, stride, inner } = pass.work
+            {
+                let bytes = shared.sram_ref(place).read(stream + step * stride, operands.mode.vector_bytes(inner as u64));
+                mesh.vector(number, operands.vector(bytes, inner, pass.zero_point));
+            }
         }
-        mesh.step(cycle);
-        if let Some((pass, out, exit)) = flow.leaves(cycle) {
+        mesh.step(first, cycles);
+        for cycle in (first..).take(cycles) {
+            let Some((pass, out, exit)) = flow.leaves(cycle) else { continue };
+            let sums = &mesh.sums(pass.start + exit)[..pass.cols];
             if F::EXACT <= f32::EXACT {
-                let sums = &mut narrow[..pass.cols];
-                mesh.sums(pass.start + exit, sums, F::narrow);
-                out.add_narrow(&mut shared.accumulator, size(exit), sums);
+                for (whole, sum) in narrow.iter_mut().zip(sums) {
+                    *whole = sum.narrow();
+                }
+                out.add_narrow(&mut shared.accumulator, size(exit), &narrow[..pass.cols]);
             } else {
-                let sums = &mut line[..pass.cols];
-                mesh.sums(pass.start + exit, sums, F::whole);
-                out.add(&mut shared.accumulator, size(exit), sums);
+                for (whole, sum) in line.iter_mut().zip(sums) {
+                    *whole = sum.whole();
+                }
+                out.add(&mut shared.accumulator, size(exit), &line[..pass.cols]);
             }
         }
     }
@@ -378,17 +385,22 @@ fn step_held<F: Number>(
 #[inline(always)]
 fn step_sums<F: Number>(mesh: &mut SumsMesh<F>, operands: &mut Operands, shared: &mut Shared<'_>, pitch: usize, flow: &Flow) {
     let matrix = Matrix { pitch, by_columns: operands.mode.drains_columns };
-    for cycle in flow.from..flow.to {
-        match flow.enters(cycle) {
-            Some((Pass { work: Work::Product { activation_place, activation, weight_place, weight }, zero_point, .. }, step)) => {
-                let (activations, weights) = (shared.sram_ref(*activation_place), shared.sram_ref(*weight_place));
-                let (across, down) = operands.product_step((activations, *activation), (weights, *weight), *zero_point, step);
-                mesh.enter(cycle, across, down);
+    let most = mesh.most();
+    for first in (flow.from..flow.to).step_by(most) {
+        let cycles = most.min(size(flow.to - first));
+        mesh.enter(first, cycles);
+        for (number, cycle) in (first..).take(cycles).enumerate() {
+            if let Some((pass, step)) = flow.enters(cycle)
+                && let Work::Product { activation_place, activation, weight_place, weight } = pass.work
+            {
+                let (activations, weights) = (shared.sram_ref(activation_place), shared.sram_ref(weight_place));
+                let (across, down) = operands.product_step((activations, activation), (weights, weight), pass.zero_point, step);
+                mesh.set(first, number, across, down);
             }
-            _ => mesh.enter(cycle, &[], &[]),
         }
-        mesh.step(cycle);
-        if let Some((pass, out, exit)) = flow.leaves(cycle) {
+        mesh.step(first, cycles);
+        for cycle in (first..).take(cycles) {
+            let Some((pass, out, exit)) = flow.leaves(cycle) else { continue };
             for line in leaving_lines(pass, matrix.lines(pass), exit) {
                 out.write(&mut shared.accumulator, matrix, line, mesh.results(pass.number));
             }

@@ -10,6 +10,8 @@ mod held;
 mod streams;
 mod sums;
 
+use super::shape::Shape;
+
 pub(super) use held::HeldMesh;
 pub(super) use sums::{Careful, SumsMesh};
 
@@ -57,63 +59,159 @@ impl Number for f64 {
     }
 }
 
-/// `sums[c] += weights[c] * elements[c * hop]`: one row of PEs in one cycle.
+/// The most cycles that are stepped together, a row of PEs after the other: what a row does in them depends on the row above it alone.
+pub(super) const BLOCK: usize = 32;
+
+/// PEs of a row that are worked on together, and half as many where there are no more.
+const LANES: usize = 32;
+const FEW: usize = 16;
+
+/// A ring of rows that are `width` numbers wide.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    /// The row that comes first, and how many there are.
+    at: usize,
+    count: usize,
+    width: usize,
+}
+
+impl Turn {
+    /// Goes on to the next row of the ring.
+    #[inline(always)]
+    fn next(&mut self) {
+        self.at = if self.at + 1 == self.count { 0 } else { self.at + 1 };
+    }
+
+    /// The numbers of the next `rows` rows: up to the end of the ring, then from its start.
+    #[inline(always)]
+    fn runs(self, rows: usize) -> [std::ops::Range<usize>; 2] {
+        let before = rows.min(self.count - self.at);
+        [self.at * self.width..(self.at + before) * self.width, 0..(rows - before) * self.width]
+    }
+}
+
+/// What a row of PEs sees come along: a stream's entries, the newest first; in each of `cycles` cycles one further towards the front.
+#[derive(Debug, Clone, Copy)]
+struct Seen<'a, F> {
+    entries: &'a [F],
+    /// The entry that PE 0 sees in the first cycle.
+    first: usize,
+    /// Entries from what a PE sees to what the next one does.
+    hop: usize,
+    cycles: usize,
+}
+
+impl<'a, F: Number> Seen<'a, F> {
+    /// What PEs `col` on see, side by side, cycle after cycle.
+    #[inline(always)]
+    fn lanes<const L: usize>(&self, col: usize) -> impl Iterator<Item = &'a [F; L]> + use<'a, L, F> {
+        let entries = &self.entries[self.first + 1 - self.cycles + col..self.first + col + L];
+        entries.windows(L).rev().filter_map(|seen| seen.first_chunk())
+    }
+
+    #[inline(always)]
+    fn one(&self, cycle: usize, col: usize) -> F {
+        self.entries[self.first - cycle + col * self.hop]
+    }
+}
+
+/// `moving[row][c] += held[c] * seen[c]` in every cycle, `moving` going one row further round in each: a row of PEs past which sums go.
 #[inline(always)]
-fn multiply_add<F: Number>(sums: &mut [F], weights: &[F], elements: &[F], hop: usize) {
-    match hop {
-        1 => side_by_side(sums, weights, &elements[..sums.len()]),
-        0 => {
-            let element = elements[0];
-            for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum += *weight * element;
-            }
+fn past_held<F: Number>(moving: &mut [F], turn: Turn, held: &[F], seen: &Seen<'_, F>) {
+    let mut first = 0;
+    if seen.hop == 1 {
+        while let Some(held) = held[first..].first_chunk::<LANES>() {
+            lanes_past_held(moving, turn, first, held, seen);
+            first += LANES;
         }
-        _ => {
-            for ((sum, weight), element) in sums.iter_mut().zip(weights).zip(elements.iter().step_by(hop)) {
-                *sum += *weight * *element;
+        while let Some(held) = held[first..].first_chunk::<FEW>() {
+            lanes_past_held(moving, turn, first, held, seen);
+            first += FEW;
+        }
+    }
+    let mut turn = turn;
+    for cycle in 0..if first < held.len() { seen.cycles } else { 0 } {
+        let sums = &mut moving[turn.at * turn.width..][..held.len()];
+        for col in first..held.len() {
+            sums[col] += held[col] * seen.one(cycle, col);
+        }
+        turn.next();
+    }
+}
+
+#[inline(always)]
+fn lanes_past_held<F: Number, const L: usize>(moving: &mut [F], turn: Turn, first: usize, held: &[F; L], seen: &Seen<'_, F>) {
+    let mut seen_by_cycle = seen.lanes::<L>(first);
+    let held = *held;
+    for run in turn.runs(seen.cycles) {
+        for (row, seen) in moving[run].chunks_exact_mut(turn.width).zip(&mut seen_by_cycle) {
+            let Some(sums) = row[first..].first_chunk_mut::<L>() else { break };
+            let mut block = *sums;
+            for lane in 0..L {
+                block[lane] += held[lane] * seen[lane];
             }
+            *sums = block;
         }
     }
 }
 
-/// In blocks of a size that the compiler turns into vector instructions.
+/// `kept[c] += moving[row][c] * seen[c]` in every cycle, `moving` going one row further round in each: a row of PEs in which sums stay.
 #[inline(always)]
-fn side_by_side<F: Number>(sums: &mut [F], weights: &[F], elements: &[F]) {
-    const BLOCK: usize = 16;
-    let (sum_blocks, sum_rest) = sums.as_chunks_mut::<BLOCK>();
-    let (weight_blocks, weight_rest) = weights.as_chunks::<BLOCK>();
-    let (element_blocks, element_rest) = elements.as_chunks::<BLOCK>();
-    for ((sums, weights), elements) in sum_blocks.iter_mut().zip(weight_blocks).zip(element_blocks) {
-        // Into a block of its own first: so the compiler sees that nothing overlaps.
-        let mut block = [F::default(); BLOCK];
-        for column in 0..BLOCK {
-            block[column] = sums[column] + weights[column] * elements[column];
+fn into_kept<F: Number>(kept: &mut [F], moving: &[F], turn: Turn, seen: &Seen<'_, F>) {
+    let mut first = 0;
+    if seen.hop == 1 {
+        while let Some(kept) = kept[first..].first_chunk_mut::<LANES>() {
+            lanes_into_kept(kept, moving, turn, first, seen);
+            first += LANES;
         }
-        *sums = block;
+        while let Some(kept) = kept[first..].first_chunk_mut::<FEW>() {
+            lanes_into_kept(kept, moving, turn, first, seen);
+            first += FEW;
+        }
     }
-    for ((sum, weight), element) in sum_rest.iter_mut().zip(weight_rest).zip(element_rest) {
-        *sum += *weight * *element;
+    let mut turn = turn;
+    for cycle in 0..if first < kept.len() { seen.cycles } else { 0 } {
+        let moving = &moving[turn.at * turn.width..][..kept.len()];
+        for col in first..kept.len() {
+            kept[col] += moving[col] * seen.one(cycle, col);
+        }
+        turn.next();
     }
 }
 
-/// Walks the PEs whose place in an event's skew is `age` cycles behind PE(0, 0): calls `at(row, first column, columns)`.
 #[inline(always)]
-fn on_the_skew(shape: &super::shape::Shape, age: usize, mut at: impl FnMut(usize, usize, usize)) {
-    let super::shape::Shape { rows, cols, row_hop, col_hop, .. } = *shape;
-    if (row_hop, col_hop) == (1, 1) {
-        // The usual array: one PE of each row on the diagonal.
-        for row in (age + 1).saturating_sub(cols)..rows.min(age + 1) {
-            at(row, age - row, 1);
-        }
-        return;
-    }
-    for row in 0..rows {
-        let Some(age) = age.checked_sub(row * row_hop) else { break };
-        match col_hop {
-            0 if age == 0 => at(row, 0, cols),
-            0 => {}
-            hop if age % hop == 0 && age / hop < cols => at(row, age / hop, 1),
-            _ => {}
+fn lanes_into_kept<F: Number, const L: usize>(kept: &mut [F; L], moving: &[F], turn: Turn, first: usize, seen: &Seen<'_, F>) {
+    let mut seen_by_cycle = seen.lanes::<L>(first);
+    let mut block = *kept;
+    for run in turn.runs(seen.cycles) {
+        for (row, seen) in moving[run].chunks_exact(turn.width).zip(&mut seen_by_cycle) {
+            let Some(weights) = row[first..].first_chunk::<L>() else { break };
+            for lane in 0..L {
+                block[lane] += weights[lane] * seen[lane];
+            }
         }
     }
+    *kept = block;
+}
+
+/// The columns of row `row` that something on the skew reaches `age` cycles after PE(0, 0).
+#[inline(always)]
+fn reached(shape: &Shape, row: usize, age: u64) -> std::ops::Range<usize> {
+    let Some(age) = age.checked_sub((row * shape.row_hop) as u64) else { return 0..0 };
+    let (cols, hop) = (shape.cols, shape.col_hop as u64);
+    if hop == 0 {
+        return if age == 0 { 0..cols } else { 0..0 };
+    }
+    match usize::try_from(age / hop) {
+        Ok(col) if age % hop == 0 && col < cols => col..col + 1,
+        _ => 0..0,
+    }
+}
+
+/// Whether something on the skew, `age` cycles from PE(0, 0) in the first of `cycles` cycles (less than 0 is yet to come), reaches row `row` in
+/// any of them.
+#[inline(always)]
+fn reaches(shape: &Shape, row: usize, first: u64, cycles: usize, enters: u64) -> bool {
+    let from = enters + (row * shape.row_hop) as u64;
+    first + cycles as u64 > from && first <= from + (shape.col_hop * (shape.cols - 1)) as u64
 }

@@ -2,7 +2,7 @@
 
 use super::super::shape::{Shape, place};
 use super::streams::Streams;
-use super::{Number, multiply_add, on_the_skew};
+use super::{BLOCK, Number, Seen, Turn, into_kept, reached, reaches};
 use crate::numerics::AccumulateRule;
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ pub(in super::super) struct SumsMesh<F> {
     shape: Shape,
     rule: AccumulateRule,
     streams: Streams<F>,
-    /// Weights by the cycle in which they pass row 0, skewed already: a ring of depth x columns.
+    /// Weights by the cycle in which they pass row 0, skewed already: for each element of the depth a ring of rows of columns.
     skewed: Vec<F>,
     skewed_count: usize,
     /// What every PE has summed since the last time that `totals` took it.
@@ -46,8 +46,8 @@ struct Pass {
 /// Something that happens in every PE, on the skew.
 #[derive(Debug, Clone, Copy)]
 struct Event {
-    /// The cycle in which it would enter the array.
-    enters: u64,
+    /// The cycle in which it is at PE(0, 0).
+    arrives: u64,
     pass: usize,
     /// A PE takes its bias, before it works in that cycle; else it gives its sum, after it.
     begins: bool,
@@ -57,7 +57,7 @@ impl<F: Number> SumsMesh<F> {
     /// An array without sums, and room for as many `passes` as may be under way. One product is at most `product` in size.
     pub(in super::super) fn new(shape: Shape, passes: usize, rule: AccumulateRule, product: u64, careful: Careful) -> Self {
         let size = shape.rows * shape.cols;
-        let skewed_count = shape.window();
+        let skewed_count = shape.window() + BLOCK;
         Self {
             shape,
             rule,
@@ -84,8 +84,9 @@ impl<F: Number> SumsMesh<F> {
     /// Lets a pass begin with the step that enters in cycle `enters`, and give its sums when all that entered before cycle `ends` has passed.
     pub(in super::super) fn pass(&mut self, number: u64, enters: u64, ends: u64) {
         let pass = place(number, self.passes.len());
-        self.events.push_back(Event { enters, pass, begins: true });
-        self.events.push_back(Event { enters: ends - 1, pass, begins: false });
+        let registers = self.shape.registers as u64;
+        self.events.push_back(Event { arrives: enters + registers, pass, begins: true });
+        self.events.push_back(Event { arrives: ends - 1 + registers, pass, begins: false });
     }
 
     /// A pass's sums, rows x columns; each is valid once its PE has given it.
@@ -93,54 +94,111 @@ impl<F: Number> SumsMesh<F> {
         &self.passes[place(number, self.passes.len())].results
     }
 
-    /// Lets a step of activations and weights enter, each rows or columns x depth, or zeros (a bubble) where they are empty.
+    /// Makes room for the steps that enter in the next `cycles` cycles, at most [`BLOCK`] and [`SumsMesh::most`], as zeros (bubbles).
     #[inline(always)]
-    pub(in super::super) fn enter(&mut self, cycle: u64, activations: &[i16], weights: &[i16]) {
-        self.streams.enter();
-        for (stream, element) in activations.iter().enumerate() {
-            self.streams.set(stream, F::from(*element));
+    pub(in super::super) fn enter(&mut self, first: u64, cycles: usize) {
+        self.streams.enter(cycles);
+        for cycle in 0..cycles as u64 {
+            self.weights(first + cycle, &[]);
         }
+    }
+
+    /// Sets a step that enters in cycle `cycle` of the block: activations, rows x depth, and weights, columns x depth.
+    #[inline(always)]
+    pub(in super::super) fn set(&mut self, first: u64, cycle: usize, activations: &[i16], weights: &[i16]) {
+        self.streams.set(cycle, activations);
+        self.weights(first + cycle as u64, weights);
+    }
+
+    /// Puts the weights that enter in a cycle where their columns meet them; zeros where there are fewer.
+    #[inline(always)]
+    fn weights(&mut self, cycle: u64, weights: &[i16]) {
         let Shape { cols, col_hop, depth, .. } = self.shape;
         let forward = col_hop % self.skewed_count;
         let mut slot = place(cycle, self.skewed_count);
+        if depth == 1 {
+            for col in 0..cols {
+                self.skewed[slot * cols + col] = F::from(weights.get(col).copied().unwrap_or(0));
+                slot = if slot + forward >= self.skewed_count { slot + forward - self.skewed_count } else { slot + forward };
+            }
+            return;
+        }
         for col in 0..cols {
             for element in 0..depth {
                 let weight = weights.get(col * depth + element).copied().unwrap_or(0);
-                self.skewed[(slot * depth + element) * cols + col] = F::from(weight);
+                self.skewed[(element * self.skewed_count + slot) * cols + col] = F::from(weight);
             }
             slot = if slot + forward >= self.skewed_count { slot + forward - self.skewed_count } else { slot + forward };
         }
     }
 
-    /// One cycle of every PE. `cycle` is the array's own.
+    /// Cycles that may be stepped together: as many as sums are exact for.
+    pub(in super::super) fn most(&self) -> usize {
+        usize::try_from(self.interval).unwrap_or(BLOCK).min(BLOCK)
+    }
+
+    /// The block's cycles of every PE, `cycles` from `first` on, on the array's own clock.
     #[inline(always)]
-    pub(in super::super) fn step(&mut self, cycle: u64) {
-        let moves = !self.events.is_empty();
-        if moves {
-            self.move_events(cycle, true);
+    pub(in super::super) fn step(&mut self, first: u64, cycles: usize) {
+        if self.since + cycles as u64 > self.interval {
+            self.take_partial();
         }
         let Shape { rows, cols, row_hop, col_hop, registers, depth } = self.shape;
         let count = self.skewed_count;
-        let mut slot = place(cycle + (count - registers % count) as u64, count);
         let back = row_hop % count;
-        let mut age = registers;
-        let mut partial = self.partial.chunks_exact_mut(cols);
+        let mut slot = place(first + (count - registers % count) as u64, count);
         for row in 0..rows {
-            let Some(sums) = partial.next() else { break };
-            let mut weights = self.skewed[slot * depth * cols..][..depth * cols].chunks_exact(cols);
-            for element in 0..depth {
-                let Some(weights) = weights.next() else { break };
-                multiply_add(sums, weights, self.streams.since(row * depth + element, age), col_hop);
+            let age = registers + row * row_hop;
+            let shape = &self.shape;
+            if self.events.iter().any(|event| reaches(shape, row, first, cycles, event.arrives)) {
+                self.begin_end_and_step(row, first, cycles, slot, age);
+            } else {
+                for element in 0..depth {
+                    let kept = &mut self.partial[row * cols..][..cols];
+                    let seen = self.streams.seen(row * depth + element, age, col_hop);
+                    into_kept(kept, &self.skewed[element * count * cols..][..count * cols], Turn { at: slot, count, width: cols }, &seen);
+                }
             }
-            age += row_hop;
             slot = if slot >= back { slot - back } else { slot + count - back };
         }
-        self.since += 1;
+        self.since += cycles as u64;
         if self.since >= self.interval {
             self.take_partial();
         }
-        if moves {
-            self.move_events(cycle, false);
+        let done = (self.shape.window() + cycles) as u64;
+        while self.events.front().is_some_and(|event| event.arrives + done < first) {
+            self.events.pop_front();
+        }
+    }
+
+    /// The same of one row, some of whose PEs begin or end a pass in these cycles.
+    #[inline(always)]
+    fn begin_end_and_step(&mut self, row: usize, first: u64, cycles: usize, slot: usize, age: usize) {
+        let Shape { cols, col_hop, depth, .. } = self.shape;
+        let count = self.skewed_count;
+        let mut turn = Turn { at: slot, count, width: cols };
+        for cycle in 0..cycles {
+            self.move_events(row, first + cycle as u64, true);
+            for element in 0..depth {
+                let kept = &mut self.partial[row * cols..][..cols];
+                let seen = self.streams.seen(row * depth + element, age, col_hop);
+                let seen = Seen { first: seen.first - cycle, cycles: 1, ..seen };
+                into_kept(kept, &self.skewed[element * count * cols..][..count * cols], turn, &seen);
+            }
+            turn.next();
+            if self.careful == Careful::Yes {
+                // The row's cycle is one update; the others' follow with the block, which is one cycle.
+                self.take_row(row);
+            }
+            self.move_events(row, first + cycle as u64, false);
+        }
+    }
+
+    fn take_row(&mut self, row: usize) {
+        let cols = self.shape.cols;
+        for at in row * cols..(row + 1) * cols {
+            self.totals[at] = self.rule.update(self.totals[at], self.partial[at].whole());
+            self.partial[at] = F::default();
         }
     }
 
@@ -161,10 +219,10 @@ impl<F: Number> SumsMesh<F> {
     /// What PE(row, col) saw and has summed in the array's cycle `cycle`, which has just been stepped: weights, activations, sum.
     pub(in super::super) fn probe(&self, cycle: u64, row: usize, col: usize) -> (Vec<i64>, Vec<i64>, i64) {
         let Shape { cols, row_hop, col_hop, registers, depth, .. } = self.shape;
-        let seen = |element: usize| self.streams.since(row * depth + element, registers + row * row_hop + col * col_hop)[0].whole();
+        let seen = |element: usize| self.streams.at(row * depth + element, registers + row * row_hop + col * col_hop).whole();
         let back = (registers + row * row_hop) % self.skewed_count;
         let slot = place(cycle + (self.skewed_count - back) as u64, self.skewed_count);
-        let weight = |element: usize| self.skewed[(slot * depth + element) * cols + col].whole();
+        let weight = |element: usize| self.skewed[(element * self.skewed_count + slot) * cols + col].whole();
         let at = row * cols + col;
         let sum = self.held(self.totals[at], self.partial[at]);
         ((0..depth).map(weight).collect(), (0..depth).map(seen).collect(), sum)
@@ -179,31 +237,21 @@ impl<F: Number> SumsMesh<F> {
         }
     }
 
-    /// Lets every event that is on its way reach the next diagonal.
-    fn move_events(&mut self, cycle: u64, begin: bool) {
-        let Shape { cols, registers, .. } = self.shape;
-        let done = (self.shape.window() - 1) as u64;
-        while self.events.front().is_some_and(|event| event.enters + done < cycle) {
-            self.events.pop_front();
-        }
+    /// Lets the PEs of a row that events reach in a cycle begin a pass, or end one.
+    #[inline(always)]
+    fn move_events(&mut self, row: usize, cycle: u64, begin: bool) {
+        let cols = self.shape.cols;
         for number in 0..self.events.len() {
-            let Event { enters, pass, begins } = self.events[number];
-            if begins != begin {
-                continue;
-            }
-            // One that is still to enter, or in the input registers.
-            let Some(age) = cycle.checked_sub(enters + registers as u64) else { continue };
-            let age = usize::try_from(age).expect("bug: an event lasts no longer than the array's tail");
-            let shape = self.shape;
-            on_the_skew(&shape, age, |row, col, count| {
-                for at in row * cols + col..row * cols + col + count {
-                    if begins {
-                        (self.totals[at], self.partial[at]) = (self.passes[pass].biases[at], F::default());
-                    } else {
-                        self.passes[pass].results[at] = self.held(self.totals[at], self.partial[at]);
-                    }
+            let Event { arrives, pass, begins } = self.events[number];
+            let Some(age) = cycle.checked_sub(arrives).filter(|_| begins == begin) else { continue };
+            for col in reached(&self.shape, row, age) {
+                let at = row * cols + col;
+                if begins {
+                    (self.totals[at], self.partial[at]) = (self.passes[pass].biases[at], F::default());
+                } else {
+                    self.passes[pass].results[at] = self.held(self.totals[at], self.partial[at]);
                 }
-            });
+            }
         }
     }
 }
