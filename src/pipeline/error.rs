@@ -84,6 +84,7 @@ impl PipelineError {
     pub const fn is_bug(&self) -> bool {
         match self {
             Self::Program(error) => !matches!(error, ProgramError::TooLong { .. }),
+            Self::Layout(LayoutError::Program(error)) => !matches!(error, ProgramError::TooLong { .. }),
             Self::Sim(_) => true,
             _ => false,
         }

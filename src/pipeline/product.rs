@@ -41,8 +41,8 @@ impl<'c> Product<'c> {
             keep_largest(&mut weights, n as usize, m as usize);
         }
         let gemm = Gemm::new([request.m, request.k, request.n], chip, format, dataflow, Some(weights.view()))?;
+        let (gemm, program) = laid_out(gemm, chip, request.array_only)?;
         let bytes = [gemm.activations(activations.view()), gemm.weights(weights.view())?];
-        let program = program(&gemm, chip, request.array_only)?;
         Ok(Self { chip, format, dataflow, gemm, program, activations, weights, bytes })
     }
 
@@ -113,7 +113,8 @@ pub(super) fn time(
     if fill.passes > MAX_PASSES {
         return Err(GemmError::Passes { layer: layer.name.clone(), passes: fill.passes }.into());
     }
-    let program = program(&gemm, chip, array_only)?;
+    let (gemm, program) = laid_out(gemm, chip, array_only)?;
+    let fill = Fill::of(&gemm, chip, format);
     let run = Machine::new(chip, format, &program)?.time()?;
     let elements = run.stages[0].elements;
     Ok(TopologyRow {
@@ -131,8 +132,15 @@ pub(super) fn time(
     })
 }
 
-fn program(gemm: &Gemm, chip: &Chip, array_only: bool) -> Result<Program, PipelineError> {
-    Ok(if array_only { gemm.program()? } else { gemm.machine_program(chip)? })
+/// The product as it lies on the chip, or in the array alone, and its program.
+fn laid_out(gemm: Gemm, chip: &Chip, array_only: bool) -> Result<(Gemm, Program), PipelineError> {
+    if array_only {
+        let program = gemm.program()?;
+        return Ok((gemm, program));
+    }
+    let gemm = gemm.in_blocks_of(chip)?;
+    let program = gemm.machine_program(chip)?;
+    Ok((gemm, program))
 }
 
 /// What the passes of a product fill of the array.

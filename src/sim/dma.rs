@@ -10,7 +10,7 @@ use super::memory::size;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::{Chip, Dram};
 use crate::counts::{CycleCounts, Operand, ReadWrite, StallReason};
-use crate::program::{Operation, Place, Transfer};
+use crate::program::{Command, Operation, Place, Transfer};
 use crate::units::{Bytes, BytesPerCycle};
 use std::collections::VecDeque;
 
@@ -112,10 +112,18 @@ impl<'p> Engine<'p> {
         self.blocked = self.try_issue(shared, bus, cycle);
     }
 
+    /// Whether the next command may start; a fence ends after all that stands before it.
+    fn has_room(&self, command: &Command) -> bool {
+        match command.operation {
+            Operation::Fence => self.flights.is_empty(),
+            _ => self.flights.len() < self.outstanding,
+        }
+    }
+
     /// Starts the next command if it may; tells what it waits for.
     fn try_issue(&mut self, shared: &mut Shared<'_>, bus: &Bus, cycle: u64) -> Option<StallReason> {
         let command = self.queue.head()?;
-        if self.flights.len() == self.outstanding {
+        if !self.has_room(command) {
             return None;
         }
         if let Some(reason) = self.queue.blocked(shared) {
@@ -157,8 +165,7 @@ impl<'p> Engine<'p> {
     /// The first cycle, from `next` on, in which a tick would do anything but repeat this one's account; `None` if only a token, or the
     /// bus, can wake the engine.
     pub(super) fn next_event(&self, shared: &Shared<'_>, bus: &Bus, next: u64) -> Option<u64> {
-        let room = self.flights.len() < self.outstanding;
-        if self.queue.head().is_some() && room && self.queue.missing(shared).is_none() {
+        if self.queue.head().is_some_and(|command| self.has_room(command)) && self.queue.missing(shared).is_none() {
             return Some(next);
         }
         let flight = self.flights.front()?;

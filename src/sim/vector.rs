@@ -9,7 +9,7 @@ use super::memory::{load_sum, size};
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::Chip;
 use crate::counts::{CycleCounts, StallReason};
-use crate::program::{Operation, Place, Requantize};
+use crate::program::{Command, Operation, Place, Requantize};
 use std::collections::VecDeque;
 
 /// A command under way.
@@ -122,8 +122,7 @@ impl<'p> Vector<'p> {
     /// The first cycle, from `next` on, in which a tick would do anything but repeat this one's account; `None` if only a token can wake
     /// the unit.
     pub(super) fn next_event(&self, shared: &Shared<'_>, next: u64) -> Option<u64> {
-        let room = self.next.len() < self.ahead;
-        if self.queue.head().is_some() && room && self.queue.missing(shared).is_none() {
+        if self.queue.head().is_some_and(|command| self.has_room(command)) && self.queue.missing(shared).is_none() {
             return Some(next);
         }
         match self.work {
@@ -149,10 +148,18 @@ impl<'p> Vector<'p> {
         }
     }
 
+    /// Whether the next command may start; a fence ends after all that stands before it.
+    fn has_room(&self, command: &Command) -> bool {
+        match command.operation {
+            Operation::Fence => self.next.is_empty() && self.work.is_none(),
+            _ => self.next.len() < self.ahead,
+        }
+    }
+
     /// Starts the next command if it may; tells what it waits for.
     fn issue(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
         let command = self.queue.head()?;
-        if self.next.len() == self.ahead {
+        if !self.has_room(command) {
             return None;
         }
         if let Some(reason) = self.queue.blocked(shared) {

@@ -26,6 +26,11 @@ impl Layout {
         layout
     }
 
+    /// The same with blocks of at most `block` vectors.
+    pub(super) fn in_blocks(self, block: u64) -> Self {
+        Self { block: self.block.min(block), ..self }
+    }
+
     pub(super) const fn m(&self) -> u64 {
         self.m
     }
@@ -71,17 +76,8 @@ impl Layout {
         if self.mode.stationary == Stationary::Output { self.k } else { self.mode.tile_inner() }
     }
 
-    fn k_tiles(&self) -> u64 {
+    pub(super) fn k_tiles(&self) -> u64 {
         self.k.div_ceil(self.k_tile())
-    }
-
-    /// Tiles that N is cut into: by columns of the array, or by blocks where weights stream.
-    pub(super) fn weight_tiles(&self) -> u64 {
-        self.n.div_ceil(self.weight_tile())
-    }
-
-    fn weight_tile(&self) -> u64 {
-        if self.mode.stationary == Stationary::Input { self.block } else { self.cols_tile() }
     }
 
     /// From one K tile's slice of a vector to the next.
@@ -277,15 +273,12 @@ impl Layout {
         (0..m * n).map(|at| value(place(at))).collect()
     }
 
-    /// Which weight tiles hold nothing but zeros, K tiles by tiles of N.
-    pub(super) fn zero_tiles(&self, values: ArrayView2<'_, i16>) -> Vec<bool> {
-        let mut zero = Vec::new();
-        for part in values.axis_chunks_iter(ndarray::Axis(0), index(self.k_tile().min(self.k))) {
-            for tile in part.axis_chunks_iter(ndarray::Axis(1), index(self.weight_tile())) {
-                zero.push(tile.iter().all(|value| *value == 0));
-            }
-        }
-        zero
+    /// For each K tile, the columns of the weights that hold nothing but zeros in it: K tiles x n.
+    pub(super) fn zero_columns(&self, values: ArrayView2<'_, i16>) -> Vec<bool> {
+        let parts = values.axis_chunks_iter(ndarray::Axis(0), index(self.k_tile().min(self.k)));
+        let columns =
+            parts.flat_map(|part| part.columns().into_iter().map(|column| column.iter().all(|value| *value == 0)).collect::<Vec<bool>>());
+        columns.collect()
     }
 }
 

@@ -9,6 +9,7 @@
 //! Not here: how it fits a chip's memories (`emit`), and where values come from.
 
 mod layout;
+mod machine;
 
 use super::segments::{Segment, segments};
 use super::{
@@ -35,6 +36,25 @@ pub enum LayoutError {
         /// The most.
         limit: u64,
     },
+    /// A memory is too small for the smallest piece.
+    #[error(
+        "one {piece} does not fit {memory}\n  it takes {needed} bytes of it; the chip has {capacity} bytes\n  help: raise {field}, or give the product to the array alone (--array-only)"
+    )]
+    TooSmall {
+        /// What does not fit.
+        piece: &'static str,
+        /// The memory, in words.
+        memory: &'static str,
+        /// The chip file's field.
+        field: String,
+        /// Bytes that the smallest piece takes.
+        needed: u64,
+        /// Bytes that there are.
+        capacity: u64,
+    },
+    /// The verifier refused the program, which it never does.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The weights have more values in a group than the array keeps.
     #[error(
         "column {column} of the weights has {found} values that are not zero in rows {first}..{end}, and the array keeps {n} of each {m}"
@@ -68,8 +88,8 @@ pub struct Gemm {
     pads: usize,
     /// Steps of an output-stationary pass are rounded up to a multiple of this.
     padding: u64,
-    /// The weight tiles that are neither moved nor computed: K tiles by tiles of N, in the order of passes; empty where none is.
-    skipped: Vec<bool>,
+    /// For each K tile, the columns of the weights that hold nothing but zeros in it: K tiles x n; empty where the chip skips no tile.
+    zeros: Vec<bool>,
 }
 
 impl Gemm {
@@ -109,10 +129,10 @@ impl Gemm {
             activation_place: place(roles.activation),
             pads: chip.scratchpads().len(),
             padding,
-            skipped: Vec::new(),
+            zeros: Vec::new(),
         };
         if let (Sparsity::TileSkip, Some(weights)) = (chip.array().sparsity, weights) {
-            gemm.skipped = gemm.layout.zero_tiles(weights);
+            gemm.zeros = gemm.layout.zero_columns(weights);
         }
         Ok(gemm)
     }
@@ -147,14 +167,6 @@ impl Gemm {
         })
     }
 
-    /// The program for the whole machine.
-    ///
-    /// # Errors
-    /// What the verifier refuses, which no product is.
-    pub fn machine_program(&self, _: &Chip) -> Result<Program, ProgramError> {
-        self.program()
-    }
-
     /// The bytes of the activations, m x k, as the array reads them: the program's first input.
     pub fn activations(&self, values: ArrayView2<'_, i16>) -> Vec<u8> {
         self.layout.activations(values)
@@ -180,7 +192,8 @@ impl Gemm {
         if self.mode.stationary == Stationary::Output {
             for rows in segments(layout.m(), layout.rows_tile()) {
                 for cols in segments(layout.n(), layout.cols_tile()) {
-                    let count = (cols.start..cols.start + cols.trips).filter(|tile| !self.is_skipped(0, *tile)).count() as u64;
+                    let count =
+                        (cols.start..cols.start + cols.trips).filter(|tile| !self.is_skipped(0, *tile, layout.cols_tile())).count() as u64;
                     shapes.push(PassShape {
                         count: rows.trips * count,
                         rows: rows.size,
@@ -198,8 +211,9 @@ impl Gemm {
                     let weights_stay = self.mode.stationary == Stationary::Weight;
                     let (tiles, others) = if weights_stay { (cols, block) } else { (block, cols) };
                     let mut count = k.trips * tiles.trips;
-                    if !self.skipped.is_empty() {
-                        let of_k = |tile| (k.start..k.start + k.trips).filter(|k| !self.is_skipped(*k, tile)).count() as u64;
+                    if !self.zeros.is_empty() {
+                        let width = if weights_stay { layout.cols_tile() } else { layout.block() };
+                        let of_k = |tile| (k.start..k.start + k.trips).filter(|k| !self.is_skipped(*k, tile, width)).count() as u64;
                         count = (tiles.start..tiles.start + tiles.trips).map(of_k).sum();
                     }
                     let kept = if weights_stay { self.mode.kept(k.size) } else { k.size };
@@ -216,8 +230,11 @@ impl Gemm {
         shapes
     }
 
-    fn is_skipped(&self, k_tile: u64, tile: u64) -> bool {
-        !self.skipped.is_empty() && self.skipped[index(k_tile * self.layout.weight_tiles() + tile)]
+    /// Whether all weights of a tile are zero: K tile `k_tile`, columns `tile * width` on.
+    fn is_skipped(&self, k_tile: u64, tile: u64, width: u64) -> bool {
+        let (n, first) = (self.layout.n(), tile * width);
+        let columns = first.min(n)..(first + width).min(n);
+        !self.zeros.is_empty() && self.zeros[index(k_tile * n + columns.start)..index(k_tile * n + columns.end)].iter().all(|zero| *zero)
     }
 
     fn items(&self, weight_base: u64) -> Vec<Item> {
@@ -232,7 +249,7 @@ impl Gemm {
         let layout = &self.layout;
         let mut items = Vec::new();
         for cols in segments(layout.held(), layout.cols_tile()) {
-            if self.skipped.is_empty() {
+            if self.zeros.is_empty() {
                 let mut of_cols = Vec::new();
                 for k in segments(layout.k(), layout.k_tile()) {
                     let mut of_k = vec![self.preload(cols, k, weight_base)];
@@ -253,7 +270,8 @@ impl Gemm {
                         let weights_stay = self.mode.stationary == Stationary::Weight;
                         let blocks: Vec<Segment> = if weights_stay { vec![block] } else { singles(block).collect() };
                         for block in blocks {
-                            if !self.is_skipped(k.start, if weights_stay { cols.start } else { block.start }) {
+                            let (tile, width) = if weights_stay { (cols.start, layout.cols_tile()) } else { (block.start, layout.block()) };
+                            if !self.is_skipped(k.start, tile, width) {
                                 let body = vec![self.compute(cols, k, block, weight_base)];
                                 passes.push(nested(1, 1, Item::Repeat(Repeat { trips: block.trips, body })));
                             }
@@ -312,11 +330,11 @@ impl Gemm {
         for rows in segments(layout.m(), layout.rows_tile()) {
             let mut body = Vec::new();
             for cols in segments(layout.n(), layout.cols_tile()) {
-                if self.skipped.is_empty() {
+                if self.zeros.is_empty() {
                     let product = self.product(rows, cols, weight_base);
                     body.push(Item::Repeat(Repeat { trips: cols.trips, body: vec![product] }));
                 } else {
-                    let computed = singles(cols).filter(|cols| !self.is_skipped(0, cols.start));
+                    let computed = singles(cols).filter(|cols| !self.is_skipped(0, cols.start, layout.cols_tile()));
                     body.extend(computed.map(|cols| nested(1, 0, self.product(rows, cols, weight_base))));
                 }
             }

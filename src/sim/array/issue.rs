@@ -64,7 +64,8 @@ impl Array<'_> {
             Operation::Preload(_) => loads,
             Operation::Compute(_) => passes,
             Operation::Product(_) => loads && passes,
-            _ => true,
+            // A fence ends after all that stands before it.
+            _ => self.quiet() && self.next_loads.is_empty() && self.next_passes.is_empty(),
         }
     }
 

@@ -1,0 +1,620 @@
+//! A matrix product for the whole machine: operands and results in DRAM, moved by DMA through rings in the scratchpads and the accumulator.
+//!
+//! ```text
+//! for block                         load engine: mvin what streams (all of K; panels of activations where sums stay)
+//!   for tile of columns             load engine: mvin zeros (only where tiles are skipped); store engine: mvout sums
+//!     for K tile                    load engine: mvin the tile that stays (the panel of weights where sums stay); array: preload
+//!       for pass                    array: compute, or product
+//! ```
+
+use super::super::segments::{Segment, segments};
+use super::super::{
+    Address, Command, Compute, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Product, Program, ProgramParts, Repeat,
+    Ring, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
+};
+use super::{Gemm, LayoutError, index, narrow, singles};
+use crate::chip::{Chip, Scratchpad, Stationary};
+use crate::counts::{Operand, StallReason};
+
+/// DRAM addresses of tensors are multiples of this many bytes, a burst of the common memories.
+const DRAM_ALIGNMENT: u64 = 64;
+/// More sets of sums than this never help: one fills while one empties.
+const MAX_SUM_SLOTS: u64 = 4;
+
+/// How a product lies in the memories of a chip.
+#[derive(Debug, Clone, Copy)]
+struct Fit {
+    /// Vectors (rows of activations where sums stay) of a block.
+    block: u64,
+    /// What streams: blocks in the ring, bytes of one, bytes from a vector (or a panel) to the next.
+    stream: Ringed,
+    stream_pitch: u64,
+    /// What stays, or panels of weights: bytes from a step to the next.
+    held: Ringed,
+    held_pitch: u64,
+    /// Sums: bytes from a line to the next.
+    sums: Ringed,
+    line_pitch: u64,
+}
+
+/// A circular buffer.
+#[derive(Debug, Clone, Copy)]
+struct Ringed {
+    address: u64,
+    slots: u64,
+    slot: u64,
+}
+
+impl Ringed {
+    /// The slot of piece `number`, which moves by `steps` pieces with each iteration of the loops around it, the outermost first.
+    fn at(&self, number: u64, steps: &[u64]) -> Address {
+        let mut ring = Ring::new(self.slots, self.slot, number);
+        for (depth, step) in steps.iter().enumerate() {
+            ring = ring.step(depth, step * self.slot);
+        }
+        Address { ring: Some(ring), ..Address::at(self.address) }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Token {
+    StreamFull,
+    StreamFree,
+    HeldFull,
+    HeldFree,
+    ZerosFull,
+    SumsFree,
+    SumsFull,
+}
+
+#[derive(Clone, Copy)]
+enum Queue {
+    Array,
+    Load,
+    Store,
+}
+
+/// The items of every queue at one level of the nest.
+#[derive(Default)]
+struct Units([Vec<Item>; 3]);
+
+impl Units {
+    fn push(&mut self, queue: Queue, wait: Vec<Sync>, operation: Operation, post: Vec<Sync>) {
+        self.0[queue as usize].push(Item::Do(Command { tag: Tag { stage: 0, sample: 0 }, wait, operation, post }));
+    }
+
+    fn repeat(&mut self, trips: u64, body: Self) {
+        for (items, body) in self.0.iter_mut().zip(body.0) {
+            if !body.is_empty() {
+                items.push(Item::Repeat(Repeat { trips, body }));
+            }
+        }
+    }
+}
+
+/// Where tensors lie in DRAM.
+#[derive(Debug, Clone, Copy)]
+struct Tensors {
+    streamed: u64,
+    held: u64,
+    sums: u64,
+    zeros: u64,
+}
+
+struct Emitter<'g> {
+    gemm: &'g Gemm,
+    fit: Fit,
+    tensors: Tensors,
+    store: Queue,
+    stream_place: Place,
+    held_place: Place,
+    /// Where tiles are skipped: the tiles that are loaded before each tile of columns in a block, and in a whole one; or before each block,
+    /// where weights stream. Empty where none is skipped.
+    loads_before: Vec<u64>,
+}
+
+impl Gemm {
+    /// The program for the whole machine: operands and results in DRAM.
+    ///
+    /// # Errors
+    /// If a memory is too small for the smallest piece, or the verifier refuses the program, which it never does.
+    pub fn machine_program(&self, chip: &Chip) -> Result<Program, LayoutError> {
+        let fit = Fit::of(self, chip)?;
+        let (activations, weights, sums) = (self.layout.activation_bytes(), self.layout.weight_bytes(), self.layout.sums_bytes());
+        let mut dram = 0;
+        let mut reserve = |bytes: u64| {
+            let address = dram;
+            dram = (dram + bytes).next_multiple_of(DRAM_ALIGNMENT);
+            address
+        };
+        let (activation, weight, output) = (reserve(activations), reserve(weights), reserve(sums));
+        let skips = !self.zeros.is_empty();
+        let zeros = if skips { reserve(fit.line_pitch) } else { 0 };
+        let weights_stream = self.mode.stationary == Stationary::Input;
+        let (streamed, held) = if weights_stream { (weight, activation) } else { (activation, weight) };
+        let (stream_pad, held_pad) = self.pads();
+        let emitter = Emitter {
+            gemm: self,
+            fit,
+            tensors: Tensors { streamed, held, sums: output, zeros },
+            store: if chip.dma().engines > 1 { Queue::Store } else { Queue::Load },
+            stream_place: Place::Scratchpad(0, stream_pad),
+            held_place: Place::Scratchpad(0, held_pad),
+            loads_before: Vec::new(),
+        };
+        let emitter = emitter.counting_loads();
+        let [array, load, store] = emitter.units().0;
+        let unit = |kind, index| UnitId { core: 0, kind, index };
+        let mut queues =
+            vec![UnitQueue { unit: unit(UnitKind::Array, 0), items: array }, UnitQueue { unit: unit(UnitKind::Dma, 0), items: load }];
+        if !store.is_empty() {
+            queues.push(UnitQueue { unit: unit(UnitKind::Dma, 1), items: store });
+        }
+        let region = |address, bytes| HostRegion { place: Place::Dram, address, bytes };
+        let images =
+            if skips { vec![Image { place: Place::Dram, address: zeros, bytes: vec![0; index(fit.line_pitch)] }] } else { Vec::new() };
+        let program = Program::new(ProgramParts {
+            queues,
+            semaphores: semaphores(&fit),
+            output_stages: Vec::new(),
+            stages: vec!["gemm".to_string()],
+            images,
+            inputs: vec![region(activation, activations), region(weight, weights)],
+            output: region(output, sums),
+            memories: MemorySizes {
+                dram,
+                scratchpads: chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect(),
+                accumulator: chip.accumulator().capacity.get(),
+            },
+            accumulator_element_bytes: self.layout.element(),
+            array: self.mode,
+            array_only: false,
+        })?;
+        Ok(program)
+    }
+
+    /// The same product in passes no longer than the blocks that fit `chip`'s memories.
+    ///
+    /// # Errors
+    /// If a memory is too small for the smallest piece.
+    pub fn in_blocks_of(mut self, chip: &Chip) -> Result<Self, LayoutError> {
+        self.layout = self.layout.in_blocks(Fit::of(&self, chip)?.block);
+        Ok(self)
+    }
+
+    /// The scratchpads of what streams and of what stays (panels of activations and of weights where sums stay).
+    fn pads(&self) -> (u32, u32) {
+        if self.mode.stationary == Stationary::Input {
+            (self.weight_place, self.activation_place)
+        } else {
+            (self.activation_place, self.weight_place)
+        }
+    }
+
+    fn sums_stay(&self) -> bool {
+        self.mode.stationary == Stationary::Output
+    }
+
+    /// Rows that a loop over blocks covers: vectors that stream, or rows of activations.
+    fn outer(&self) -> u64 {
+        if self.sums_stay() { self.layout.m() } else { self.layout.streamed() }
+    }
+
+    /// The most vectors of a pass, or the rows of one.
+    fn pass(&self) -> u64 {
+        if self.sums_stay() { self.layout.rows_tile() } else { self.layout.block() }
+    }
+}
+
+impl Fit {
+    /// The largest blocks that fit, with double buffers if anything fits with them.
+    fn of(gemm: &Gemm, chip: &Chip) -> Result<Self, LayoutError> {
+        let layout = &gemm.layout;
+        let (stream_pad, held_pad) = gemm.pads();
+        let (stream, held) = (&chip.scratchpads()[stream_pad as usize], &chip.scratchpads()[held_pad as usize]);
+        let field = |pad: u32| format!("scratchpads.{pad}.capacity");
+        let shared = stream_pad == held_pad;
+        let (stream_port, held_port) = (u64::from(stream.port_bytes), u64::from(held.port_bytes));
+        let sums_port = u64::from(chip.accumulator().port_bytes);
+        // Steps of a tile may share a row of the memory; longer ones start on a row of their own.
+        let pitch = |step: u64, pad: &Scratchpad| {
+            let port = u64::from(pad.port_bytes);
+            if port.is_multiple_of(step) { step } else { step.next_multiple_of(port) }
+        };
+        let (stream_pitch, stream_each, held_step, held_steps) = if gemm.sums_stay() {
+            let step = pitch(layout.activation_step_stride(), stream);
+            let panel = (gemm.mode.activation_steps(layout.k()).0 * step).next_multiple_of(stream_port);
+            (step, panel, pitch(layout.weight_step_stride(), held), gemm.mode.steps(layout.k()))
+        } else {
+            let vector = layout.vector_stride().next_multiple_of(stream_port);
+            (vector, vector, pitch(layout.held_step_stride(), held), gemm.mode.steps(layout.k_tile().min(layout.k())))
+        };
+        let held_slot = (held_steps * held_step).next_multiple_of(held_port);
+        // Sums of one vector, or of one row tile of a block, and the vectors in it.
+        let (rows, cols) = (layout.rows_tile(), layout.cols_tile());
+        let (unit, line_pitch, unit_sums) = if gemm.sums_stay() {
+            let (lines, width) = if gemm.mode.drains_columns { (cols, rows) } else { (rows, cols) };
+            let line = (width * layout.element()).next_multiple_of(sums_port);
+            (rows, line, lines * line)
+        } else {
+            let line = (cols * layout.element()).next_multiple_of(sums_port);
+            (1, line, line)
+        };
+        let (sums_capacity, stream_capacity, held_capacity) =
+            (chip.accumulator().capacity.get(), stream.capacity.get(), held.capacity.get());
+        let too_small = |piece, memory, field, needed, capacity| Err(LayoutError::TooSmall { piece, memory, field, needed, capacity });
+        if unit_sums > sums_capacity {
+            let field = "accumulator.capacity".to_string();
+            return too_small("set of sums", "the accumulator", field, unit_sums, sums_capacity);
+        }
+        if held_slot > held_capacity {
+            return too_small("tile", "its scratchpad", field(held_pad), held_slot, held_capacity);
+        }
+        let outer = gemm.outer().div_ceil(unit);
+        for buffers in [2, 1] {
+            // Two tiles where one scratchpad holds both operands, so that the next comes while one is used.
+            let kept = if shared { buffers * held_slot } else { 0 };
+            let room = stream_capacity.saturating_sub(kept) / stream_each;
+            let whole = if outer <= sums_capacity / unit_sums && buffers == 1 { outer } else { 0 };
+            let most = (sums_capacity / unit_sums / buffers).max(whole).min(outer);
+            // A ring of one block where the block is all there is.
+            let blocks = if room >= outer && most >= outer { 1 } else { buffers };
+            let mut count = most.min(room / blocks);
+            if count == 0 {
+                continue;
+            }
+            let per_pass = gemm.pass().div_ceil(unit).max(1);
+            if gemm.mode.stationary == Stationary::Input && !gemm.zeros.is_empty() {
+                // A tile of weights that is skipped is a pass: a block is no more.
+                count = count.min(per_pass);
+            }
+            if count < outer && count > per_pass {
+                count -= count % per_pass;
+            }
+            let block = count * unit;
+            let stream_slots = blocks.min(outer.div_ceil(count));
+            let stream_slot = count * stream_each;
+            let held_address = if shared { (stream_slots * stream_slot).next_multiple_of(held_port) } else { 0 };
+            let held_slots = (held_capacity.saturating_sub(held_address)) / held_slot;
+            if held_slots == 0 {
+                continue;
+            }
+            let sums_slot = count * unit_sums;
+            return Ok(Self {
+                block,
+                stream: Ringed { address: 0, slots: stream_slots, slot: stream_slot },
+                stream_pitch,
+                held: Ringed { address: held_address, slots: held_slots.min(64), slot: held_slot },
+                held_pitch: held_step,
+                sums: Ringed { address: 0, slots: (sums_capacity / sums_slot).min(MAX_SUM_SLOTS), slot: sums_slot },
+                line_pitch,
+            });
+        }
+        let needed = stream_each + if shared { held_slot } else { 0 };
+        too_small("vector of all of K beside a tile", "its scratchpad", field(stream_pad), needed, stream_capacity)
+    }
+}
+
+fn semaphores(fit: &Fit) -> Vec<SemaphoreDecl> {
+    let decl = |name: &str, tokens: u64, reason| SemaphoreDecl { name: name.to_string(), tokens: narrow(tokens), reason };
+    vec![
+        decl("stream_full", 0, StallReason::InputNotReady),
+        decl("stream_free", fit.stream.slots, StallReason::BufferFull),
+        decl("held_full", 0, StallReason::WeightsNotReady),
+        decl("held_free", fit.held.slots, StallReason::BufferFull),
+        decl("zeros_full", 0, StallReason::BiasNotReady),
+        decl("sums_free", fit.sums.slots, StallReason::BufferFull),
+        decl("sums_full", 0, StallReason::ResultNotReady),
+    ]
+}
+
+fn sync(token: Token, innermost: u32) -> Sync {
+    Sync { semaphore: Semaphore(token as u32), innermost }
+}
+
+impl Emitter<'_> {
+    fn units(&self) -> Units {
+        let mut units = Units::default();
+        for blocks in segments(self.gemm.outer(), self.fit.block) {
+            // Which tiles are skipped where weights stream follows no loop over blocks.
+            let each: Vec<Segment> =
+                if self.skips() && self.gemm.mode.stationary == Stationary::Input { singles(blocks).collect() } else { vec![blocks] };
+            for blocks in each {
+                let mut body = Units::default();
+                self.block(blocks, &mut body);
+                units.repeat(blocks.trips, body);
+            }
+        }
+        units
+    }
+
+    /// What streams for one block, then its tiles of columns.
+    fn block(&self, blocks: Segment, units: &mut Units) {
+        let Self { fit, gemm, tensors, .. } = self;
+        let layout = &gemm.layout;
+        let local = fit.stream.at(blocks.start, &[1]);
+        let operand = if gemm.mode.stationary == Stationary::Input { Operand::Weight } else { Operand::Input };
+        let transfer = |dram: Address, local: Address, stride: (u64, u64), rows: u64, row_bytes: u64, last: bool| {
+            let transfer =
+                Transfer { operand, dram, dram_stride: stride.0, place: self.stream_place, local, local_stride: stride.1, rows, row_bytes };
+            let post = if last { vec![sync(Token::StreamFull, 0)] } else { Vec::new() };
+            (Operation::Mvin(transfer), post)
+        };
+        if gemm.sums_stay() {
+            // Panel after panel; the last one tells that the block is there.
+            let (steps, _) = gemm.mode.activation_steps(layout.k());
+            let (panel, tiles) = (layout.activation_panel_stride(), self.fit.block / layout.rows_tile());
+            let pieces = segments(blocks.size, layout.rows_tile());
+            let count: u64 = pieces.iter().map(|piece| piece.trips).sum();
+            let mut number = 0;
+            for rows in pieces.into_iter().flat_map(singles) {
+                number += 1;
+                let bytes = gemm.mode.activation_step_bytes(rows.size);
+                let dram = Address::at(tensors.streamed + (blocks.start * tiles + rows.start) * panel).step(0, tiles * panel);
+                let slot = self.fit.stream.slot / tiles.max(1);
+                let stride = (layout.activation_step_stride(), fit.stream_pitch);
+                let (mvin, post) = transfer(dram, local.clone().skip(rows.start * slot), stride, steps, bytes, number == count);
+                let wait = if number == 1 { vec![sync(Token::StreamFree, 0)] } else { Vec::new() };
+                units.push(Queue::Load, wait, mvin, post);
+            }
+        } else {
+            let vector = layout.vector_stride();
+            let dram = Address::at(tensors.streamed + blocks.start * fit.block * vector).step(0, fit.block * vector);
+            let (mvin, post) = transfer(dram, local, (vector, fit.stream_pitch), blocks.size, vector, true);
+            units.push(Queue::Load, vec![sync(Token::StreamFree, 0)], mvin, post);
+        }
+        let held = if gemm.sums_stay() { layout.n() } else { layout.held() };
+        for cols in segments(held, layout.cols_tile()) {
+            let each: Vec<Segment> = if self.skips() { singles(cols).collect() } else { vec![cols] };
+            let count = each.len();
+            for (number, cols) in each.into_iter().enumerate() {
+                let cols = Segment { first: cols.first && number == 0, last: cols.last && number + 1 == count, ..cols };
+                let mut body = Units::default();
+                self.columns(blocks, cols, &mut body);
+                units.repeat(cols.trips, body);
+            }
+        }
+    }
+
+    /// One tile of columns of a block: zeros where they are needed, its K tiles, and its sums' way out.
+    fn columns(&self, blocks: Segment, cols: Segment, units: &mut Units) {
+        let Self { fit, gemm, tensors, .. } = self;
+        let layout = &gemm.layout;
+        let sums = self.sums_slot(blocks, cols);
+        let lines = fit.sums.slot / fit.line_pitch;
+        if self.skips() {
+            let zeros = Transfer {
+                operand: Operand::Weight,
+                dram: Address::at(tensors.zeros),
+                dram_stride: 0,
+                place: Place::Accumulator(0),
+                local: sums.clone(),
+                local_stride: fit.line_pitch,
+                rows: lines,
+                row_bytes: fit.line_pitch,
+            };
+            units.push(Queue::Load, vec![sync(Token::SumsFree, 0)], Operation::Mvin(zeros), vec![sync(Token::ZerosFull, 0)]);
+        }
+        let k_tiles = self.k_tiles(blocks, cols);
+        for (order, k) in (0..).zip(&k_tiles) {
+            let mut body = Units::default();
+            self.k_tile([blocks, cols, *k], order, &mut body);
+            units.repeat(k.trips, body);
+        }
+        if k_tiles.is_empty() {
+            // Nothing to compute: the zeros are the sums. What streams is still waited for and let go, in the order of the others.
+            let mut wait = vec![sync(Token::ZerosFull, 0)];
+            let mut post = vec![sync(Token::SumsFull, 0)];
+            wait.extend(cols.first.then_some(sync(Token::StreamFull, 1)));
+            post.extend(cols.last.then_some(sync(Token::StreamFree, 1)));
+            units.push(Queue::Array, wait, Operation::Fence, post);
+        }
+        let out = |dram: Address, local: Address, dram_stride, rows, row_bytes| {
+            Operation::Mvout(Transfer {
+                operand: Operand::Output,
+                dram,
+                dram_stride,
+                place: Place::Accumulator(0),
+                local,
+                local_stride: fit.line_pitch,
+                rows,
+                row_bytes,
+            })
+        };
+        let (element, line) = (layout.element(), layout.line_stride());
+        let over_cols = layout.cols_tile() * if gemm.mode.drains_columns { line } else { element };
+        let over_rows = if gemm.mode.drains_columns { element } else { line };
+        let base = tensors.sums + blocks.start * fit.block * over_rows + cols.start * over_cols;
+        let dram = Address::at(base).step(0, fit.block * over_rows).step(1, over_cols);
+        if gemm.mode.drains_columns {
+            // Each row tile's sums lie by columns: a transfer each.
+            let pieces: Vec<Segment> = segments(blocks.size, layout.rows_tile()).into_iter().flat_map(singles).collect();
+            let count = pieces.len();
+            for (number, rows) in pieces.into_iter().enumerate() {
+                let local = sums.clone().skip(rows.start * layout.cols_tile() * fit.line_pitch);
+                let dram = dram.clone().skip(rows.start * layout.rows_tile() * element);
+                let wait = if number == 0 { vec![sync(Token::SumsFull, 0)] } else { Vec::new() };
+                let post = if number + 1 == count { vec![sync(Token::SumsFree, 0)] } else { Vec::new() };
+                units.push(self.store, wait, out(dram, local, line, cols.size, rows.size * element), post);
+            }
+        } else {
+            let mvout = out(dram, sums, line, blocks.size, cols.size * element);
+            units.push(self.store, vec![sync(Token::SumsFull, 0)], mvout, vec![sync(Token::SumsFree, 0)]);
+        }
+    }
+
+    /// Whether tiles may be skipped.
+    fn skips(&self) -> bool {
+        !self.gemm.zeros.is_empty()
+    }
+
+    /// Counts what is loaded before each tile of columns, or each block.
+    fn counting_loads(mut self) -> Self {
+        if self.skips() {
+            let weights_stream = self.gemm.mode.stationary == Stationary::Input;
+            let (size, tile) = if weights_stream {
+                (self.gemm.outer(), self.fit.block)
+            } else {
+                (self.col_tiles() * self.gemm.layout.cols_tile(), self.gemm.layout.cols_tile())
+            };
+            let mut before = 0;
+            self.loads_before.push(0);
+            for piece in segments(size, tile).into_iter().flat_map(singles) {
+                before += self.k_tiles(piece, piece).len() as u64 * if weights_stream { self.col_tiles() } else { 1 };
+                self.loads_before.push(before);
+            }
+        }
+        self
+    }
+
+    /// The K tiles that are computed, in loops; the first by itself, since its sums take the place of what was there before.
+    fn k_tiles(&self, blocks: Segment, cols: Segment) -> Vec<Segment> {
+        let gemm = self.gemm;
+        let tiles = segments(gemm.layout.k(), gemm.layout.k_tile());
+        if !self.skips() {
+            let (first, others) = (tiles[0], tiles[0].trips - 1);
+            let alone = Segment { trips: 1, last: first.last && others == 0, ..first };
+            let rest = Segment { start: 1, trips: others, first: false, ..first };
+            return std::iter::once(alone).chain((others > 0).then_some(rest)).chain(tiles.into_iter().skip(1)).collect();
+        }
+        let (tile, width) =
+            if gemm.mode.stationary == Stationary::Input { (blocks.start, self.fit.block) } else { (cols.start, gemm.layout.cols_tile()) };
+        let mut left: Vec<Segment> = tiles.into_iter().flat_map(singles).filter(|k| !gemm.is_skipped(k.start, tile, width)).collect();
+        let count = left.len();
+        for (number, k) in left.iter_mut().enumerate() {
+            (k.first, k.last) = (number == 0, number + 1 == count);
+        }
+        left
+    }
+
+    /// The sums of a tile of columns of a block.
+    fn sums_slot(&self, blocks: Segment, cols: Segment) -> Address {
+        let tiles = self.col_tiles();
+        self.fit.sums.at(blocks.start * tiles + cols.start, &[tiles, 1])
+    }
+
+    fn col_tiles(&self) -> u64 {
+        let layout = &self.gemm.layout;
+        let held = if self.gemm.sums_stay() { layout.n() } else { layout.held() };
+        held.div_ceil(layout.cols_tile())
+    }
+
+    /// One K tile (all of K where sums stay): what stays, then its passes.
+    fn k_tile(&self, nest: [Segment; 3], order: u64, units: &mut Units) {
+        let [blocks, cols, k] = nest;
+        let Self { fit, gemm, tensors, .. } = self;
+        let layout = &gemm.layout;
+        let sums_stay = gemm.sums_stay();
+        let operand = if gemm.mode.stationary == Stationary::Input { Operand::Input } else { Operand::Weight };
+        let (step, over_k, over_cols, steps, bytes) = if sums_stay {
+            (layout.weight_step_stride(), 0, layout.weight_panel_stride(), gemm.mode.steps(k.size), gemm.mode.weight_step_bytes(cols.size))
+        } else {
+            let bytes = gemm.mode.tile_row_bytes(cols.size);
+            (layout.held_step_stride(), layout.held_tile_stride(), layout.held_cols_stride(), gemm.mode.steps(k.size), bytes)
+        };
+        let local = self.held_slot(nest, order);
+        let mvin = Transfer {
+            operand,
+            dram: Address::at(tensors.held + cols.start * over_cols + k.start * over_k).step(1, over_cols).step(2, over_k),
+            dram_stride: step,
+            place: self.held_place,
+            local: local.clone(),
+            local_stride: fit.held_pitch,
+            rows: steps,
+            row_bytes: bytes,
+        };
+        units.push(Queue::Load, vec![sync(Token::HeldFree, 0)], Operation::Mvin(mvin), vec![sync(Token::HeldFull, 0)]);
+        if !sums_stay {
+            let preload = Preload {
+                place: self.held_place,
+                address: local.clone(),
+                stride: fit.held_pitch,
+                inner: narrow(k.size),
+                cols: narrow(cols.size),
+                zero_point: 0,
+            };
+            units.push(Queue::Array, vec![sync(Token::HeldFull, 0)], Operation::Preload(preload), vec![sync(Token::HeldFree, 0)]);
+        }
+        for passes in segments(blocks.size, gemm.pass().min(fit.block)) {
+            let mut body = Units::default();
+            self.pass([blocks, cols, k, passes], &local, &mut body);
+            units.repeat(passes.trips, body);
+        }
+    }
+
+    /// The slot of the tile that is the `order`th of its tile of columns: tiles go round in the order in which they are loaded.
+    fn held_slot(&self, [blocks, cols, k]: [Segment; 3], order: u64) -> Address {
+        let k_tiles = self.gemm.layout.k_tiles();
+        if !self.skips() {
+            let number = (blocks.start * self.col_tiles() + cols.start) * k_tiles + k.start;
+            return self.fit.held.at(number, &[self.col_tiles() * k_tiles, k_tiles, 1]);
+        }
+        // Tiles that are skipped take no slot.
+        if self.gemm.mode.stationary == Stationary::Input {
+            let (before, after) = (self.loads_before[index(blocks.start)], self.loads_before[index(blocks.start + 1)]);
+            let of_cols = (after - before) / self.col_tiles();
+            return self.fit.held.at(before + cols.start * of_cols + order, &[0, 0, 0]);
+        }
+        let of_block = self.loads_before.last().copied().unwrap_or(0);
+        self.fit.held.at(blocks.start * of_block + self.loads_before[index(cols.start)] + order, &[of_block, 0, 0])
+    }
+
+    fn pass(&self, [blocks, cols, k, passes]: [Segment; 4], held: &Address, units: &mut Units) {
+        let Self { fit, gemm, .. } = self;
+        let layout = &gemm.layout;
+        let (first, last) = (k.first && passes.first, k.last && passes.last);
+        let (mut wait, mut post) = (Vec::new(), Vec::new());
+        let sums_stay = gemm.sums_stay();
+        if first {
+            wait.extend(cols.first.then_some(sync(Token::StreamFull, 3)));
+            wait.push(sync(if self.skips() { Token::ZerosFull } else { Token::SumsFree }, 2));
+        }
+        if last {
+            post.push(sync(Token::SumsFull, 2));
+            post.extend(cols.last.then_some(sync(Token::StreamFree, 3)));
+        }
+        if sums_stay {
+            wait.extend(passes.first.then_some(sync(Token::HeldFull, 1)));
+            post.extend(passes.last.then_some(sync(Token::HeldFree, 1)));
+        }
+        let stream = fit.stream.at(blocks.start, &[1]);
+        let sums = self.sums_slot(blocks, cols);
+        let each = gemm.pass().min(fit.block);
+        let operation = if sums_stay {
+            let tiles = fit.block.div_ceil(layout.rows_tile());
+            let (panel, set) = (fit.stream.slot / tiles, fit.sums.slot / tiles);
+            Operation::Product(Product {
+                activation_place: self.stream_place,
+                activation: stream.skip(passes.start * panel).step(3, panel),
+                activation_stride: fit.stream_pitch,
+                weight_place: self.held_place,
+                weight: held.clone(),
+                weight_stride: fit.held_pitch,
+                inner: narrow(k.size),
+                rows: narrow(passes.size),
+                cols: narrow(cols.size),
+                zero_point: 0,
+                result: sums.skip(passes.start * set).step(3, set),
+                result_stride: fit.line_pitch,
+                accumulate: false,
+            })
+        } else {
+            Operation::Compute(Compute {
+                place: self.stream_place,
+                stream: stream
+                    .skip(k.start * layout.slice_stride() + passes.start * each * fit.stream_pitch)
+                    .step(2, layout.slice_stride())
+                    .step(3, each * fit.stream_pitch),
+                stream_stride: fit.stream_pitch,
+                vectors: narrow(passes.size),
+                inner: narrow(k.size),
+                cols: narrow(cols.size),
+                zero_point: 0,
+                result: sums.skip(passes.start * each * fit.line_pitch).step(3, each * fit.line_pitch),
+                result_stride: fit.line_pitch,
+                accumulate: !k.first || self.skips(),
+            })
+        };
+        units.push(Queue::Array, wait, operation, post);
+    }
+}
