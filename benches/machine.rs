@@ -69,7 +69,9 @@ fn stepped(criterion: &mut Criterion) {
             let ready = Ready::new("ideal-128x128", &[("array.rows", name), ("array.cols", name)], "w8a8", stationary, gemm);
             let cycles = ready.run(Engine::Stepped);
             group.throughput(Throughput::Elements(cycles * (size * size) as u64));
-            group.sample_size(20).bench_function(format!("{dataflow} {size}x{size}"), |bencher| bencher.iter(|| ready.run(Engine::Stepped)));
+            group
+                .sample_size(20)
+                .bench_function(format!("{dataflow} {size}x{size}"), |bencher| bencher.iter(|| ready.run(Engine::Stepped)));
         }
     }
     group.finish();

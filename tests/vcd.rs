@@ -86,6 +86,7 @@ fn watch(chip: &Chip, request: &GemmRequest, mut look: impl FnMut(&mut Session<'
     let dataflow = chip.dataflow(request.dataflow.unwrap()).unwrap();
     let [activations, weights] = operands(chip, request);
     let gemm = Gemm::new([request.m, request.k, request.n], chip, format, dataflow, Some(weights.view())).unwrap();
+    let gemm = if request.array_only { gemm } else { gemm.in_blocks_of(chip).unwrap() };
     let inputs = [gemm.activations(activations.view()), gemm.weights(weights.view()).unwrap()];
     let program = if request.array_only { gemm.program().unwrap() } else { gemm.machine_program(chip).unwrap() };
     let machine = Machine::new(chip, format, &program).unwrap();
