@@ -2,8 +2,9 @@
 //!
 //! Not here: networks (`run`), and layer tables as files (`topology`).
 
+use super::PipelineError;
 use super::product::{self, Product};
-use super::{PipelineError, vcd};
+use super::vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES, View};
 use crate::chip::{Chip, Dataflow, Format, Stationary};
 use crate::report::{GemmReport, TopologyReport};
 use crate::sim::Engine;
@@ -120,6 +121,28 @@ pub enum GemmError {
     /// A value change dump of a run that moves no registers.
     #[error("a value change dump shows the registers of every cycle, which only a stepped run moves\n  help: add --engine stepped")]
     NotStepped,
+    /// An array too large to be looked at PE by PE.
+    #[error(
+        "a value change dump shows every PE, {rows} x {cols} of them here, and {MAX_DUMP_PES} is the most that is dumped\n  help: make the array smaller, such as with --set array.rows=8 --set array.cols=8, or leave --vcd out"
+    )]
+    DumpPes {
+        /// PEs in a column.
+        rows: u32,
+        /// PEs in a row.
+        cols: u32,
+    },
+    /// A run too long to be looked at cycle by cycle.
+    #[error(
+        "a value change dump of {cycles} cycles with {signals} signals of PEs in each has more than {MAX_DUMP_VALUES} values, which is the most that is dumped\n  help: make the product smaller, so that it takes {most} cycles or fewer, or leave --vcd out"
+    )]
+    DumpLength {
+        /// Cycles of the run.
+        cycles: u64,
+        /// Signals of the PEs.
+        signals: u64,
+        /// Cycles that could be dumped.
+        most: u64,
+    },
     /// The output of a value change dump.
     #[error("the value change dump cannot be written: {problem}\n  help: choose another file with --vcd")]
     Dump {
@@ -210,18 +233,22 @@ pub fn gemm(chip: &Chip, request: &GemmRequest) -> Result<GemmReport, PipelineEr
     Ok(product.report(request, &run))
 }
 
-/// The same product, stepped, with every change of a register or a unit's state written as a value change dump (IEEE 1364), a time step a
-/// cycle.
+/// The same product, stepped, with every change of a register or a unit's account written as a value change dump (IEEE 1364): at a rising
+/// edge of its clock a cycle starts, and what a signal shows until the next one is its value in this cycle.
 ///
 /// # Errors
-/// As [`gemm`]; if the request's engine is not the stepped one; and if the dump cannot be written.
+/// As [`gemm`]; if the request's engine is not the stepped one; if the array or the run is too large to be dumped, before anything is
+/// written; and if the dump cannot be written.
 pub fn gemm_vcd(chip: &Chip, request: &GemmRequest, dump: &mut impl Write) -> Result<GemmReport, PipelineError> {
     let choice = check(chip, request)?;
     if request.engine != Engine::Stepped {
         return Err(GemmError::NotStepped.into());
     }
+    let view = View::new(chip, choice.format, choice.dataflow, request.array_only)?;
     let product = Product::new(chip, choice.format, choice.dataflow, request)?;
-    let run = vcd::write(chip, product.machine()?.start(&product.inputs(), request.engine)?, dump)?;
+    let machine = product.machine()?;
+    view.check(machine.time()?.total_cycles)?;
+    let run = view.write(machine.start(&product.inputs(), request.engine)?, dump)?;
     Ok(product.report(request, &run))
 }
 

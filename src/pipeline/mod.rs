@@ -17,6 +17,7 @@ pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MA
 pub use numbers::Numbers;
 pub use prepare::{Prepared, prepare};
 pub use run::{Outcome, Warning, run};
+pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::compress::Scheme;
 use crate::mapping::WeightStart;

@@ -74,6 +74,11 @@ impl ArrayMode {
         if self.drains_columns { (cols, rows) } else { (rows, cols) }
     }
 
+    /// Elements of K that a PE sees side by side: its lanes, or for each the group that it chooses from.
+    pub fn depth(&self) -> u32 {
+        self.lanes * self.group.map_or(1, |group| group.m)
+    }
+
     /// Places for weights in the array along a K of `inner` elements: `ceil(K/M)*N` with N:M sparsity.
     pub fn slots(&self, inner: u64) -> u64 {
         self.group.map_or(inner, |group| inner.div_ceil(u64::from(group.m)) * u64::from(group.n))

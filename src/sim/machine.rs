@@ -144,19 +144,9 @@ impl<'p> Machine<'p> {
     /// # Errors
     /// As [`Machine::run`].
     pub fn run_watched(&self, inputs: &[&[u8]], mut watch: impl FnMut(Tick, &[Account])) -> Result<Run, SimError> {
-        let mut before = Vec::new();
-        let mut accounts = Vec::new();
         let mut session = self.start(inputs, Engine::Stepped)?;
-        session.by_events = false;
-        while !session.state.done() {
-            let cycle = session.cycle;
-            session.run_until(Tick::new(cycle))?;
-            before.resize(2 + session.state.engines.len(), CycleCounts::default());
-            accounts.clear();
-            for (now, before) in session.state.cycles().zip(&mut before) {
-                accounts.push(Account::of(&now.since(before)));
-                *before = *now;
-            }
+        for cycle in 0.. {
+            let Some(accounts) = session.step()? else { break };
             watch(Tick::new(cycle), &accounts);
         }
         session.finish()
@@ -190,6 +180,19 @@ impl Session<'_> {
             }
         }
         Ok(!self.state.done())
+    }
+
+    /// Runs one cycle; each unit's account of it, units in the order of [`Run::units`], or None where there is no more to run.
+    ///
+    /// # Errors
+    /// A deadlock, which a verified program does not have.
+    pub fn step(&mut self) -> Result<Option<Vec<Account>>, SimError> {
+        if self.state.done() {
+            return Ok(None);
+        }
+        let before: Vec<CycleCounts> = self.state.cycles().copied().collect();
+        self.run_until(Tick::new(self.cycle))?;
+        Ok(Some(self.state.cycles().zip(&before).map(|(now, before)| Account::of(&now.since(before))).collect()))
     }
 
     /// The registers of a PE after the array's last cycle; empty ones for a place outside of the array.

@@ -39,6 +39,13 @@ fn a_dump_that_cannot_be_is_refused_and_leaves_nothing() {
     assert!(with(&["--vcd", text(home.path()), "--engine", "stepped"]).contains("not a regular file"));
     assert!(with(&["--vcd", text(&home.path().join("no/run.vcd")), "--engine", "stepped"]).contains("--vcd"));
     assert!(with(&["--vcd", "..", "--engine", "stepped"]).contains("--vcd"));
+    // An array or a run too large to be looked at.
+    let stepped = ["--vcd", text(&path), "--engine", "stepped", "--array-only"];
+    let large = |more: &[&str]| refused(&[&["gemm"][..], more, &stepped].concat());
+    assert!(large(&["--chip", "ideal-128x128", "-m1", "-k1", "-n1"]).contains("128 x 128 of them here, and 4096 is the most"));
+    let message = large(&["-m100000", "-k1", "-n1"]);
+    assert!(message.contains("768 signals of PEs") && message.contains("87381 cycles or fewer"), "{message}");
+    assert_eq!(files(home.path()), Vec::<String>::new());
     // What was there stays as it was when the run fails.
     fs::write(&path, "mine").unwrap();
     assert!(with(&["--vcd", text(&path), "--engine", "stepped", "--density", "2"]).contains("density"));
@@ -103,12 +110,23 @@ fn the_lines_say_that_the_outputs_are_right() {
 }
 
 #[test]
-#[ignore = "the array-only drive comes with the next change"]
 fn a_dump_is_a_value_change_dump() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("run.vcd");
-    output(systole(&["gemm", "--array-only", "--engine", "stepped", "--vcd", text(&path)]).args(SMALL));
-    let dump = fs::read_to_string(&path).unwrap();
-    assert!(["$timescale", "$var ", "$enddefinitions", "\n#0"].iter().all(|part| dump.contains(part)));
-    assert_eq!(files(home.path()), ["run.vcd"]);
+    for (more, scopes) in [(&["--array-only"][..], &["array"][..]), (&[], &["array", "vector", "dma0", "dma1"])] {
+        let command = || systole(&[&["gemm", "--engine", "stepped", "--vcd", text(&path)], &SMALL[..], more].concat());
+        output(&mut command());
+        let dump = fs::read(&path).unwrap();
+        let header = vcd::Parser::new(&dump[..]).parse_header().unwrap();
+        let [vcd::ScopeItem::Comment(_), vcd::ScopeItem::Scope(top)] = &header.items[..] else { panic!("{header:?}") };
+        let units = top.items.iter().filter_map(|item| match item {
+            vcd::ScopeItem::Scope(unit) => Some(unit.identifier.as_str()),
+            _ => None,
+        });
+        assert_eq!((top.identifier.as_str(), units.collect::<Vec<_>>()), ("systole", scopes.to_vec()));
+        assert!(header.find_var(&["systole", "array", "pe_15_15", "sum"]).is_some());
+        // A second run takes the place of the first one's file, with the same bytes.
+        output(&mut command());
+        assert_eq!((fs::read(&path).unwrap() == dump, files(home.path())), (true, vec!["run.vcd".to_owned()]));
+    }
 }

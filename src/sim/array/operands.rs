@@ -34,13 +34,13 @@ impl Operands {
         let lanes = mode.lanes as usize;
         let widest = mode.size.rows.max(mode.size.cols) as usize;
         let depth = mode.group.map_or(lanes, |group| lanes.max(group.m as usize));
-        let wide = lanes * mode.group.map_or(1, |group| group.m as usize);
+        let wide = mode.depth() as usize;
         Self { mode, lanes, step: vec![0; widest * depth], across: vec![0; widest * wide], down: vec![0; widest * wide] }
     }
 
-    /// Elements of K that a PE sees side by side: its lanes, or for each the group that it chooses from.
+    /// As [`ArrayMode::depth`].
     pub(super) fn depth(&self) -> usize {
-        self.lanes * self.mode.group.map_or(1, |group| group.m as usize)
+        self.mode.depth() as usize
     }
 
     /// Calls `set(step, depth, column, k, value)` for each weight of a panel's steps, its place in the PE's depth and its row of K.
