@@ -388,7 +388,7 @@ fn step_sums<F: Number>(mesh: &mut SumsMesh<F>, operands: &mut Operands, shared:
     let most = mesh.most();
     for first in (flow.from..flow.to).step_by(most) {
         let cycles = most.min(size(flow.to - first));
-        mesh.enter(first, cycles);
+        mesh.enter(cycles);
         for (number, cycle) in (first..).take(cycles).enumerate() {
             if let Some((pass, step)) = flow.enters(cycle)
                 && let Work::Product { activation_place, activation, weight_place, weight } = pass.work
@@ -396,6 +396,8 @@ fn step_sums<F: Number>(mesh: &mut SumsMesh<F>, operands: &mut Operands, shared:
                 let (activations, weights) = (shared.sram_ref(activation_place), shared.sram_ref(weight_place));
                 let (across, down) = operands.product_step((activations, activation), (weights, weight), pass.zero_point, step);
                 mesh.set(first, number, across, down);
+            } else {
+                mesh.set(first, number, &[], &[]);
             }
         }
         mesh.step(first, cycles);

@@ -142,6 +142,14 @@ impl Operands {
         zero_point: i16,
         step: u64,
     ) -> (&[i16], &[i16]) {
+        if self.lanes == 1 && self.mode.group.is_none() {
+            let (rows, cols) = (activation.width, weight.width);
+            let bytes = activations.read(activation.address + step * activation.stride, self.mode.activation_step_bytes(rows as u64));
+            elements_of(self.mode.activation, bytes, zero_point, &mut self.across[..rows]);
+            let bytes = weights.read(weight.address + step * weight.stride, self.mode.weight_step_bytes(cols as u64));
+            unpack(self.mode.weight, bytes, 0, &mut self.down[..cols]);
+            return (&self.across[..rows], &self.down[..cols]);
+        }
         let depth = self.depth();
         let mut across = std::mem::take(&mut self.across);
         let mut down = std::mem::take(&mut self.down);

@@ -94,16 +94,14 @@ impl<F: Number> SumsMesh<F> {
         &self.passes[place(number, self.passes.len())].results
     }
 
-    /// Makes room for the steps that enter in the next `cycles` cycles, at most [`BLOCK`] and [`SumsMesh::most`], as zeros (bubbles).
+    /// Makes room for the steps that enter in the next `cycles` cycles, at most [`BLOCK`] and [`SumsMesh::most`], each of which is to be set.
     #[inline(always)]
-    pub(in super::super) fn enter(&mut self, first: u64, cycles: usize) {
+    pub(in super::super) fn enter(&mut self, cycles: usize) {
         self.streams.enter(cycles);
-        for cycle in 0..cycles as u64 {
-            self.weights(first + cycle, &[]);
-        }
     }
 
-    /// Sets a step that enters in cycle `cycle` of the block: activations, rows x depth, and weights, columns x depth.
+    /// Sets a step that enters in cycle `cycle` of the block: activations, rows x depth, and weights, columns x depth; zeros (a bubble) where
+    /// they are empty.
     #[inline(always)]
     pub(in super::super) fn set(&mut self, first: u64, cycle: usize, activations: &[i16], weights: &[i16]) {
         self.streams.set(cycle, activations);
@@ -116,10 +114,14 @@ impl<F: Number> SumsMesh<F> {
         let Shape { cols, col_hop, depth, .. } = self.shape;
         let forward = col_hop % self.skewed_count;
         let mut slot = place(cycle, self.skewed_count);
-        if depth == 1 {
-            for col in 0..cols {
-                self.skewed[slot * cols + col] = F::from(weights.get(col).copied().unwrap_or(0));
-                slot = if slot + forward >= self.skewed_count { slot + forward - self.skewed_count } else { slot + forward };
+        if (depth, col_hop) == (1, 1) {
+            // The usual array: down a diagonal.
+            let (end, mut at) = (self.skewed_count * cols, slot * cols);
+            let zeros = cols.saturating_sub(weights.len());
+            for (col, weight) in weights.iter().copied().chain(std::iter::repeat_n(0, zeros)).enumerate() {
+                self.skewed[at.wrapping_add(col)] = F::from(weight);
+                at = at.wrapping_add(cols);
+                at = if at == end { 0 } else { at };
             }
             return;
         }
