@@ -23,7 +23,7 @@ use super::claims::{Claims, Use};
 use super::machine::Setup;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::counts::{CycleCounts, StallReason};
-use crate::program::Place;
+use crate::program::{ArrayMode, Item, Operation, Place, ProgramParts, UnitKind};
 use drives::Drive;
 use operands::{Operands, Panel};
 use shape::Shape;
@@ -166,9 +166,10 @@ impl<'p> Array<'p> {
         let mode = setup.program.array;
         let operands = Operands::new(mode);
         let shape = Shape::new(array, setup.dataflow, operands.depth());
-        // What a load brings is in use until the last vector that needs it has left; loads start at least this many cycles apart.
+        // What a load brings, or a pass sums, is in use until the last element that needs it has left.
         let in_flight = shape.window() + super::memory::size(timing.drain(timing.size(mode.size.rows, mode.size.cols)));
-        let loads = in_flight / super::memory::size(timing.least_between_loads()) + 4;
+        let apart = timing.least_between_loads().max(timing.length(timing.padded(shortest_pass(setup.program))));
+        let loads = if timing.serial() { 3 } else { in_flight / super::memory::size(apart) + 4 };
         let ports = !setup.program.array_only;
         let latency: Vec<u64> = setup.chip.scratchpads().iter().map(|pad| if ports { pad.latency.get() } else { 0 }).collect();
         let ahead = super::memory::size(latency.iter().copied().max().unwrap_or(0)) + 2;
@@ -387,4 +388,21 @@ impl<'p> Array<'p> {
     pub(super) fn passes_done(&self) -> u64 {
         self.passes_done
     }
+}
+
+/// The fewest vectors, or steps of K, of any pass of a program.
+fn shortest_pass(program: &ProgramParts) -> u64 {
+    fn of(items: &[Item], mode: &ArrayMode) -> u64 {
+        let each = items.iter().map(|item| match item {
+            Item::Repeat(repeat) => of(&repeat.body, mode),
+            Item::Do(command) => match &command.operation {
+                Operation::Compute(compute) => u64::from(compute.vectors),
+                Operation::Product(product) => mode.steps(u64::from(product.inner)),
+                _ => u64::MAX,
+            },
+        });
+        each.min().unwrap_or(u64::MAX)
+    }
+    let queue = program.queues.iter().find(|queue| queue.unit.kind == UnitKind::Array);
+    queue.map_or(1, |queue| of(&queue.items, &program.array)).min(u64::from(u32::MAX))
 }

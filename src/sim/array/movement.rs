@@ -90,15 +90,10 @@ impl Array<'_> {
                 let kept = if mode.stationary == Stationary::Weight { mode.kept(inner) } else { inner };
                 let width = if mode.stationary == Stationary::Weight { weight_bits(mode.weight) } else { activation_bits(mode.activation) };
                 let bytes = mode.tile_row_bytes(cols);
-                let mut port_rows = 0;
-                let mut hops = 0;
-                for row in 0..load.rows {
-                    let address = panel.address + row * panel.stride;
-                    let memory = shared.sram_ref(place);
-                    port_rows += rows_touched(memory.row_of(address), memory.row_of(address + bytes - 1));
-                    let lanes = u64::from(mode.lanes).min(kept - (row * u64::from(mode.lanes)).min(kept));
-                    hops += (row + 1) * lanes * cols;
-                }
+                let port_rows = port_rows(shared, place, (panel.address, panel.stride, load.rows), bytes);
+                let lanes = u64::from(mode.lanes);
+                let of_row = |row: u64| (row + 1) * lanes.min(kept - (row * lanes).min(kept));
+                let hops = cols * (0..load.rows).map(of_row).sum::<u64>();
                 let actions = shared.accounts.actions(tag);
                 actions.register_bits += hops * self.shape.row_hop as u64 * width;
                 let elements = kept * cols;
@@ -138,7 +133,7 @@ impl Array<'_> {
                 let weights_stay = mode.stationary == Stationary::Weight;
                 let width = if weights_stay { activation_bits(mode.activation) } else { weight_bits(mode.weight) };
                 let bytes = mode.vector_bytes(inner);
-                let port_rows: u64 = (0..steps).map(|step| port_rows(shared, place, stream + step * stride, bytes)).sum();
+                let port_rows = port_rows(shared, place, (stream, stride, steps), bytes);
                 let actions = shared.accounts.actions(tag);
                 actions.macs += kept * cols * steps;
                 actions.zero_point_subtracts += if weights_stay && subtracts(mode.activation) { inner * steps } else { 0 };
@@ -153,9 +148,7 @@ impl Array<'_> {
                 let kept = mode.kept(inner);
                 let (panel_steps, _) = mode.activation_steps(inner);
                 let (wide, tall) = (mode.activation_step_bytes(rows), mode.weight_step_bytes(cols));
-                let read = |place, panel: Panel, steps, bytes| -> u64 {
-                    (0..steps).map(|step| port_rows(shared, place, panel.address + step * panel.stride, bytes)).sum()
-                };
+                let read = |place, panel: Panel, steps, bytes| port_rows(shared, place, (panel.address, panel.stride, steps), bytes);
                 let activation_rows = read(activation_place, activation, panel_steps, wide);
                 let weight_rows = read(weight_place, weight, steps, tall);
                 // Each sum goes through the registers between its PE and the side that it leaves by, each bias the way that it came.
@@ -201,7 +194,7 @@ impl Array<'_> {
             (true, true) => pass.cols as u64,
         };
         let bytes = pass.sums.width * self.element_bytes;
-        let rows: u64 = (0..lines).map(|line| port_rows(shared, pass.sums.place, pass.sums.address + line * pass.sums.stride, bytes)).sum();
+        let rows = port_rows(shared, pass.sums.place, (pass.sums.address, pass.sums.stride, lines), bytes);
         let reads = u64::from(pass.sums.accumulate);
         // Biases that enter ahead are read by array row, which is no line where sums leave by columns.
         let read_rows = if self.preloads() && self.operands.mode.drains_columns { pass.rows as u64 * pass.cols as u64 } else { rows };
@@ -276,9 +269,22 @@ fn bias_row(sums: &Sums, by_columns: bool, row: u64, cols: u64, element: u64) ->
     )
 }
 
-fn port_rows(shared: &Shared<'_>, place: Place, address: u64, bytes: u64) -> u64 {
+/// Rows of a memory's port that `count` accesses of `bytes` bytes touch, the first at `address`, each `stride` bytes behind the one before.
+fn port_rows(shared: &Shared<'_>, place: Place, (address, stride, count): (u64, u64, u64), bytes: u64) -> u64 {
     let memory = shared.sram_ref(place);
-    rows_touched(memory.row_of(address), memory.row_of(address + bytes - 1))
+    let touched = |number: u64| {
+        let first = address + number * stride;
+        rows_touched(memory.row_of(first), memory.row_of(first + bytes - 1))
+    };
+    // Where accesses lie in a row repeats, and so does how many rows each touches.
+    let period = memory.port() / gcd(memory.port(), stride % memory.port());
+    let sum = |count: u64| (0..count).map(touched).sum::<u64>();
+    if count <= period { sum(count) } else { count / period * sum(period) + sum(count % period) }
+}
+
+/// The greatest common divisor; of n and 0 it is n.
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// How many rows lie from one to another, both included.

@@ -2,6 +2,7 @@
 
 use crate::chip::Stationary;
 use crate::numerics::Dtype;
+use crate::numerics::kernel::transpose_i16;
 use crate::numerics::packed::{unpack, unpack_shifted};
 use crate::program::ArrayMode;
 use crate::sim::memory::{Sram, size};
@@ -27,6 +28,8 @@ pub(super) struct Operands {
     /// What enters the array's rows, and its columns, in one cycle: rows or columns x depth.
     across: Vec<i16>,
     down: Vec<i16>,
+    /// A part of a panel, K x rows.
+    part: Vec<i16>,
 }
 
 impl Operands {
@@ -35,7 +38,7 @@ impl Operands {
         let widest = mode.size.rows.max(mode.size.cols) as usize;
         let depth = mode.group.map_or(lanes, |group| lanes.max(group.m as usize));
         let wide = mode.depth() as usize;
-        Self { mode, lanes, step: vec![0; widest * depth], across: vec![0; widest * wide], down: vec![0; widest * wide] }
+        Self { mode, lanes, step: vec![0; widest * depth], across: vec![0; widest * wide], down: vec![0; widest * wide], part: Vec::new() }
     }
 
     /// As [`ArrayMode::depth`].
@@ -219,10 +222,25 @@ impl Operands {
         self.weights(memory, panel, steps, |_, _, col, k, value| dense[(k - range.start) * width + col] = value);
     }
 
+    /// Part `range` of K of a weight panel as it lies, where that is rows of 8-bit numbers: its bytes, and from a row to the next.
+    pub(super) fn plain_int8<'m>(&self, memory: &'m Sram, panel: Panel, range: Range<usize>) -> Option<(&'m [u8], usize)> {
+        if (self.mode.weight, self.lanes, self.mode.group) != (Dtype::Int8, 1, None) {
+            return None;
+        }
+        let bytes = (range.len() as u64 - 1) * panel.stride + panel.width as u64;
+        Some((memory.read(panel.address + range.start as u64 * panel.stride, bytes), size(panel.stride)))
+    }
+
     /// Part `range` of K of an activation panel as rows x K. The part begins on a whole step.
     pub(super) fn activation_rows(&mut self, memory: &Sram, panel: Panel, zero_point: i16, range: Range<usize>, rows: &mut [i16]) {
         let steps = |inner: usize| self.mode.activation_steps(inner as u64).0;
         let inner = range.len();
+        if self.lanes == 1 && self.mode.group.is_none() {
+            let part = Panel { address: panel.address + range.start as u64 * panel.stride, ..panel };
+            self.part.resize(inner * panel.width, 0);
+            plain_rows(memory, part, self.mode.activation, zero_point, &mut self.part);
+            return transpose_i16(&self.part, inner, panel.width, rows);
+        }
         for step in steps(range.start)..steps(range.end) {
             let (elements, depth) = self.activation_step(memory, panel, step, zero_point);
             let first = size(step) * depth;

@@ -234,10 +234,14 @@ impl Products {
                 step_by_step(operands, factors, range, &self.vectors, rule, totals);
                 continue;
             }
-            self.dense.resize(range.len() * cols, 0);
-            operands.dense_weights(factors.weights, factors.weight, range.clone(), &mut self.dense);
             let packed = &mut self.tiles[0].packed.numbers;
-            packed.pack(&self.dense, range.len(), cols);
+            if let Some((bytes, stride)) = operands.plain_int8(factors.weights, factors.weight, range.clone()) {
+                packed.pack_int8(bytes, stride, range.len(), cols);
+            } else {
+                self.dense.resize(range.len() * cols, 0);
+                operands.dense_weights(factors.weights, factors.weight, range.clone(), &mut self.dense);
+                packed.pack(&self.dense, range.len(), cols);
+            }
             if range.len() as u64 * largest_product(&operands.mode) < 1 << 31 {
                 self.narrow.resize(rows * cols, 0);
                 multiply(packed, &self.vectors, rows, &mut self.narrow);
