@@ -135,7 +135,9 @@ pub enum GemmError {
         density: f64,
     },
     /// A layer would take too many passes.
-    #[error("layer \"{layer}\" takes {passes} passes of this array, and {MAX_PASSES} is the most that is timed\n  help: choose a larger array")]
+    #[error(
+        "layer \"{layer}\" takes {passes} passes of this array, and {MAX_PASSES} is the most that is timed\n  help: choose a larger array"
+    )]
     Passes {
         /// The layer's name.
         layer: String,
@@ -308,7 +310,7 @@ mod tests {
         let layer = |m, k, n| Layer { name: "conv9".to_string(), m, k, n };
         let refused = |layers: &[Layer]| topology(&chip(), layers, None, true).unwrap_err().to_string();
         assert!(
-            refused(&[layer(1, 1, 1), layer(MAX_DIMENSION, MAX_DIMENSION, 1)]).contains("layer \"conv9\" has 4294967296 x 4294967296 x 1")
+            refused(&[layer(1, 1, 1), layer(MAX_DIMENSION, MAX_DIMENSION, 1)]).contains("layer \"conv9\" has 2147483648 x 2147483648 x 1")
         );
         assert!(refused(&[layer(MAX_DIMENSION, MAX_DIMENSION, MAX_DIMENSION)]).contains("is the most that is timed"));
         let message = topology(&chip(), &[layer(1, 1, 1)], Some(Stationary::Input), true).unwrap_err().to_string();

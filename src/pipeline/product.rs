@@ -1,7 +1,7 @@
 //! One matrix product from random operands to a report.
 
-use super::gemm::{GemmError, GemmRequest, MAX_PASSES};
 use super::PipelineError;
+use super::gemm::{GemmError, GemmRequest, MAX_PASSES};
 use crate::chip::{Chip, Dataflow, Format, Sparsity};
 use crate::data::sha256_hex;
 use crate::numerics::Dtype;
