@@ -105,8 +105,8 @@ fn ideal_arrays_take_what_scale_sim_says_on_its_own_layers() {
 /// What SCALE-Sim 3.0.0 printed as total cycles on a 16 x 16 array, the index of the last one, and as mapping efficiency in percent.
 #[test]
 fn ideal_arrays_take_what_scale_sim_printed() {
-    let printed: [([u64; 3], [(u64, f64); 3]); 4] = [
-        ([50, 70, 30], [(959, 82.03125), (799, 73.242_187_5), (1519, 68.359_375)]),
+    let printed = [
+        ([50, 70, 30], [(959_u64, 82.03125), (799, 73.242_187_5), (1519, 68.359_375)]),
         ([128, 512, 64], [(22_271, 100.0), (17_343, 100.0), (28_159, 100.0)]),
         ([1, 784, 10], [(2302, 62.5), (813, 3.90625), (2743, 6.25)]),
         ([127, 137, 131], [(14_012, 86.549_961_419_753_09), (12_023, 90.261_501_736_111_1), (12_743, 94.395_616_319_444_44)]),

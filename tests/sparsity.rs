@@ -11,7 +11,7 @@ mod alone;
 mod stepper;
 
 use alone::{Made, Problem, chip, dense, exact, formats, random, rng};
-use ndarray::{Array2, Axis, s};
+use ndarray::{Array2, ArrayView1, Axis, s};
 use proptest::prelude::*;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -119,7 +119,7 @@ fn prune(rng: &mut ChaCha8Rng, weights: &mut Array2<i16>, n: usize, m: usize) {
 }
 
 /// The rows of K that a column of an N:M array multiplies: every weight that is not zero, and the first of the others up to n a group.
-fn kept_rows(column: ndarray::ArrayView1<'_, i16>, n: usize, m: usize) -> Vec<usize> {
+fn kept_rows(column: &ArrayView1<'_, i16>, n: usize, m: usize) -> Vec<usize> {
     let mut rows = Vec::new();
     for first in (0..column.len()).step_by(m) {
         let group = first..column.len().min(first + m);
@@ -188,7 +188,7 @@ fn check_groups(case: &Case, n: u32, m: u32) {
     let per_output = inner / of * kept + kept.min(inner % of);
     let actions = &run.stages[0].actions;
     assert_eq!(actions.macs, (vectors * outputs * per_output) as u64, "products");
-    let gated = zero_products(activations, weights, |col| kept_rows(weights.column(col), kept, of));
+    let gated = zero_products(activations, weights, |col| kept_rows(&weights.column(col), kept, of));
     assert_eq!(actions.macs_gated, if case.gating { gated } else { 0 }, "gated products");
 
     // The streamed side brings whole groups; of the weights only those that are kept come in.

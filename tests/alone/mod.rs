@@ -5,6 +5,7 @@
 //! `tests/naive.rs` finds the same sums on a stepper. A test takes this in with `mod alone;`.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
@@ -237,11 +238,10 @@ pub(crate) fn tables() -> Vec<(PathBuf, Vec<Layer>)> {
 
 /// SCALE-Sim's own layer tables, which are not part of the project: those of the folder that `SYSTOLE_EXTRA` names.
 pub(crate) fn extra_tables() -> Vec<(PathBuf, Vec<Layer>)> {
-    match std::env::var_os("SYSTOLE_EXTRA").map(|extra| Path::new(&extra).join("topologies")).filter(|folder| folder.is_dir()) {
-        Some(folder) => tables_in(&folder),
-        None => {
-            println!("skipped: SYSTOLE_EXTRA names no folder with topologies");
-            Vec::new()
-        }
-    }
+    let folder = std::env::var_os("SYSTOLE_EXTRA").map(|extra| Path::new(&extra).join("topologies"));
+    let Some(folder) = folder.filter(|folder| folder.is_dir()) else {
+        println!("skipped: SYSTOLE_EXTRA names no folder with topologies");
+        return Vec::new();
+    };
+    tables_in(&folder)
 }
