@@ -84,7 +84,7 @@ pub struct Bounds {
 pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     let array = chip.array();
     let Dataflow::WeightStationary(timing) = array.dataflows[0] else {
-        unreachable!("bug: a dataflow other than weight stationary should have been refused by chip::check");
+        unreachable!("bug: a dataflow other than weight stationary should have been refused by mapping::lower");
     };
     let pe_count = u64::from(array.rows) * u64::from(array.cols);
     let load = u64::from(timing.load.resolve(array.rows, array.cols));

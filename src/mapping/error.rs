@@ -35,6 +35,16 @@ pub enum MappingError {
         /// What to do.
         help: &'static str,
     },
+    /// The array is of a kind that networks are not mapped onto.
+    #[error("not supported yet: networks on chip \"{chip}\": {problem}\n  help: {help}")]
+    ArrayNotSupported {
+        /// The chip.
+        chip: String,
+        /// What about its array.
+        problem: String,
+        /// What to do.
+        help: &'static str,
+    },
     /// The network has no array operation.
     #[error(
         "network \"{network}\" has no layer that the array computes\n  help: a network needs at least one dense layer (Gemm, or MatMul with constant weights)"

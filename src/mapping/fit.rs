@@ -171,7 +171,7 @@ impl<'c> Capacity<'c> {
         let (weight_pad, activation_pad) = (&chip.scratchpads()[roles.weight], &chip.scratchpads()[roles.activation]);
         let array = chip.array();
         let Dataflow::WeightStationary(timing) = array.dataflows[0] else {
-            unreachable!("bug: a dataflow other than weight stationary should have been refused by chip::check");
+            unreachable!("bug: a dataflow other than weight stationary should have been refused by mapping::lower");
         };
         let cols = u64::from(array.cols);
         let weight_port = u64::from(weight_pad.port_bytes);

@@ -314,14 +314,14 @@ mod tests {
             (GemmRequest { n: u64::MAX, ..request() }, &["n is 18446744073709551615"]),
             (
                 GemmRequest { m: MAX_DIMENSION, k: MAX_DIMENSION, n: MAX_DIMENSION, ..request() },
-                &["55340232221128654848 elements", "134217728"],
+                &["13835058055282163712 elements", "134217728"],
             ),
             (GemmRequest { m: 1 << 14, k: 1 << 14, n: 1, ..request() }, &["16384 x 16384 by 16384 x 1", "topology"]),
             (GemmRequest { density: -0.1, ..request() }, &["the density is -0.1", "0 to 1"]),
             (GemmRequest { density: 1.5, ..request() }, &["the density is 1.5"]),
             (GemmRequest { density: f64::NAN, ..request() }, &["the density is NaN"]),
             (GemmRequest { dataflow: Some(Stationary::Output), ..request() }, &["\"edge-16x16\" has no dataflow os; it has ws"]),
-            (GemmRequest { format: Some("w4a8".to_string()), ..request() }, &["has no format w4a8; it has w8a8"]),
+            (GemmRequest { format: Some("w2a2".to_string()), ..request() }, &["has no format w2a2; it has w8a8"]),
         ];
         for (request, words) in cases {
             let message = gemm(&chip, &request).unwrap_err().to_string();
@@ -337,7 +337,7 @@ mod tests {
         let layer = |m, k, n| Layer { name: "conv9".to_string(), m, k, n };
         let refused = |layers: &[Layer]| topology(&chip(), layers, None, true).unwrap_err().to_string();
         assert!(
-            refused(&[layer(1, 1, 1), layer(MAX_DIMENSION, MAX_DIMENSION, 1)]).contains("layer \"conv9\" has 4294967296 x 4294967296 x 1")
+            refused(&[layer(1, 1, 1), layer(MAX_DIMENSION, MAX_DIMENSION, 1)]).contains("layer \"conv9\" has 2147483648 x 2147483648 x 1")
         );
         assert!(refused(&[layer(MAX_DIMENSION, MAX_DIMENSION, MAX_DIMENSION)]).contains("is the most that is timed"));
         let message = topology(&chip(), &[layer(1, 1, 1)], Some(Stationary::Input), true).unwrap_err().to_string();

@@ -1,5 +1,7 @@
 //! The golden matrix product: plain loops under an accumulator's rule.
 
+#![allow(clippy::needless_pass_by_value, reason = "a view is a reference already")]
+
 use crate::numerics::AccumulateRule;
 use ndarray::{Array2, ArrayView2, Axis};
 

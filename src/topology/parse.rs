@@ -7,8 +7,8 @@ use super::error::quoted;
 use super::{Fault, Layer, Table, TopologyError};
 use csv::StringRecord;
 
-/// The largest number of a table, and the largest dimension of a layer that follows from it, in elements.
-pub const MAX_DIMENSION: u64 = 1 << 32;
+/// The largest number of a table, and the largest dimension of a layer that follows from it, in elements: as much as a product can have.
+pub const MAX_DIMENSION: u64 = 1 << 31;
 /// The most layers of a table: more than any network has, and few enough to be held and reported.
 pub const MAX_LAYERS: usize = 1 << 16;
 
@@ -237,7 +237,7 @@ mod tests {
         ] {
             assert_eq!(sizes(text), wanted, "{text:?}");
         }
-        assert_eq!(sizes("Layer,M,N,K,\n\"a, b\",1,4294967296,3")[0], ("a, b".to_owned(), [1, 3, 1 << 32]));
+        assert_eq!(sizes("Layer,M,N,K,\n\"a, b\",1,2147483648,3")[0], ("a, b".to_owned(), [1, 3, 1 << 31]));
     }
 
     #[test]
@@ -262,16 +262,16 @@ mod tests {
             ("Layer,M,N,K,m\na,1,2,3,4".to_owned(), &["the column \"m\" twice"]),
             ("M,N,K\n1,2,3".to_owned(), &["the first column is \"M\", and must be the layer's name"]),
             (CONV.to_owned(), &["t.csv:1: there is no layer below the header"]),
-            (row("x,9,9,3,3,3"), &["t.csv:4: Num Filter is missing; allowed: a whole number, 1 to 4294967296", "Strides is missing"]),
+            (row("x,9,9,3,3,3"), &["t.csv:4: Num Filter is missing; allowed: a whole number, 1 to 2147483648", "Strides is missing"]),
             (row("x,9,9,3,,3,8,1,"), &["t.csv:4: Filter Width is missing"]),
             (row("x,9,9,3,3,three,8,1,"), &["t.csv:4: Channels is \"three\"", "correct column 6 of this line"]),
             (row("x,9,9,3,3,3,0,1,"), &["Num Filter is 0; allowed"]),
             (row("x,9,9,3,3,-3,8,1.5,"), &["Channels is \"-3\"", "Strides is \"1.5\""]),
-            (row("x,9,9,3,3,4294967297,8,1,"), &["Channels is 4294967297; allowed: a whole number, 1 to 4294967296"]),
+            (row("x,9,9,3,3,2147483649,8,1,"), &["Channels is 2147483649; allowed: a whole number, 1 to 2147483648"]),
             (row("x,9,9,3,3,99999999999999999999999,8,1,"), &["Channels is \"99999999999999999999999\""]),
             (row("x,9,2,3,3,3,8,1,"), &["t.csv:4: Filter Width is 3, more than IFMAP Width, which is 2; allowed: 1 to 2"]),
-            (row("x,4294967296,4294967296,1,1,1,1,1"), &["M = ofmap height * ofmap width is 4294967296 * 4294967296"]),
-            (row("x,4294967296,4294967296,4294967296,4294967296,4294967296,1,1"), &["K = filter height"]),
+            (row("x,2147483648,2147483648,1,1,1,1,1"), &["M = ofmap height * ofmap width is 2147483648 * 2147483648"]),
+            (row("x,2147483648,2147483648,2147483648,2147483648,2147483648,1,1"), &["K = filter height"]),
             (row(",9,9,3,3,3,8,1,"), &["t.csv:4: the layer has no name"]),
         ];
         for (text, words) in &cases {

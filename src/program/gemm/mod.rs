@@ -8,6 +8,9 @@
 //!
 //! Not here: how it fits a chip's memories (`emit`), and where values come from.
 
+#![allow(clippy::needless_pass_by_value, reason = "a view is a reference already")]
+
+mod fit;
 mod layout;
 mod machine;
 
@@ -97,6 +100,9 @@ impl Gemm {
     ///
     /// # Errors
     /// If a dimension is out of range.
+    ///
+    /// # Panics
+    /// Never: a chip has at most two scratchpads.
     pub fn new(
         [m, k, n]: [u64; 3],
         chip: &Chip,

@@ -1,5 +1,7 @@
 //! How the array's numbers come about: every register moved, a pass computed at once, or none at all.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the instructions that the caller has found")]
+
 use super::mesh::{BLOCK, Careful, HeldMesh, Number, SumsMesh};
 use super::operands::{Operands, Panel};
 use super::products::{Factors, Products, Stream, largest_product};
@@ -277,7 +279,7 @@ impl Array<'_> {
     pub(super) fn run_cycles(&mut self, shared: &mut Shared<'_>, cycles: u64) {
         if self.drive.is_stepped() {
             let instructions = self.drive.instructions;
-            instructions.perform(Cycles { array: self, shared, cycles });
+            instructions.perform(Stretch { array: self, shared, cycles });
         } else {
             self.now += cycles;
         }
@@ -305,13 +307,13 @@ impl Array<'_> {
 }
 
 /// Cycles to be stepped, as a task for the fastest instructions.
-struct Cycles<'a, 'p, 's> {
+struct Stretch<'a, 'p, 's> {
     array: &'a mut Array<'p>,
     shared: &'a mut Shared<'s>,
     cycles: u64,
 }
 
-impl Task for Cycles<'_, '_, '_> {
+impl Task for Stretch<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
@@ -443,7 +445,7 @@ fn careful(setup: &Setup<'_>, rule: AccumulateRule, product: u64) -> Careful {
         })
     }
     let (inner, biased) =
-        worst(&setup.program.queues.iter().find(|queue| queue.unit.kind == UnitKind::Array).map_or(&[][..], |queue| &queue.items));
+        worst(setup.program.queues.iter().find(|queue| queue.unit.kind == UnitKind::Array).map_or(&[][..], |queue| &queue.items));
     let reach = u128::from(inner) * u128::from(product);
     if rule.overflow == Overflow::Saturate && (biased || reach >= 1 << (rule.bits - 1)) { Careful::Yes } else { Careful::No }
 }

@@ -6,6 +6,8 @@
 //!
 //! Sums are floating point where they are exact: a whole number below 2^24 in `f32`, below 2^53 in `f64`.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the instructions that the caller has found")]
+
 mod held;
 mod streams;
 mod sums;
