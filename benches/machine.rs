@@ -1,8 +1,7 @@
 //! How fast the machine runs: `Machine::run` on the array alone, one core, every count kept.
 //!
 //! PE-cycles a second of the stepped drive, multiply-accumulates a second of the wavefront drive. `cargo bench --bench machine`. Repeatable
-//! instruction counts: `valgrind --tool=callgrind` over `cargo bench --bench machine -- --profile-time 1 <filter>`; what was counted when
-//! stands in benches/README.md.
+//! instruction counts: `valgrind --tool=callgrind` over `cargo bench --bench machine -- --profile-time 1 <filter>`.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
