@@ -1,7 +1,7 @@
 //! Are both drives of the array the naive stepper's equal: in cycles, sums, and every register of every PE in every cycle?
 //!
 //! Random arrays up to 8 x 8, with every field of the contract, every dataflow and every format, multiply random matrices. The longer
-//! run: `PROPTEST_CASES=50000 cargo test --release --test array_alone`.
+//! run: `cargo test --release --test array_alone -- --ignored`.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 #![allow(clippy::cast_possible_truncation, reason = "sizes here are small")]
@@ -262,6 +262,16 @@ proptest! {
 
     #[test]
     fn both_drives_are_the_naive_stepper(case in cases()) {
+        check(&case);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 50_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    #[ignore = "the longer run: cargo test --release --test array_alone -- --ignored"]
+    fn both_drives_are_the_naive_stepper_for_longer(case in cases()) {
         check(&case);
     }
 }
