@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod dataflows;
+
+use dataflows::dataflow;
 use proptest::prelude::*;
 use systole::chip::{self, Chip};
 use systole::pipeline::{GemmRequest, PipelineError, gemm};
@@ -16,33 +19,6 @@ struct Case {
     size: [u64; 3],
     density: f64,
     seed: u64,
-}
-
-fn dataflow() -> impl Strategy<Value = String> {
-    let pipeline = prop_oneof![
-        3 => Just((2, "Pipelined", "Physical")),
-        1 => Just((1, "Pipelined", "Physical")),
-        1 => Just((1, "Serial", "Physical")),
-        1 => Just((1, "Serial", "Used"))
-    ];
-    let hops = (0..=2_u32, 0..=2_u32, 0..=3_u32, 1..=4_u32);
-    let span = || prop_oneof![Just("Rows"), Just("Cols"), Just("Cycles(3)")];
-    let most = prop_oneof![Just("Unlimited"), Just("Rows")];
-    let sums =
-        (prop_oneof![Just("None"), span()], prop_oneof![Just("Cycles(0)"), span()], prop_oneof![Just("Exact"), Just("MultipleOfRows")]);
-    (hops, pipeline, span(), most, sums, 0..3_u32).prop_map(|(hops, (buffers, overlap, extent), load, most, sums, kind)| {
-        let ((row_hop, col_hop, registers, min), (drain, preload, padding)) = (hops, sums);
-        let common = format!(
-            "row_hop: {row_hop}, col_hop: {col_hop}, pipeline_registers: {registers}, min_pass_cycles: {min}, overlap: {overlap}, extent: {extent}"
-        );
-        match kind {
-            0 | 1 => format!(
-                "{}Stationary({common}, load: {load}, stationary_buffers: {buffers}, max_pass_vectors: {most})",
-                if kind == 0 { "Weight" } else { "Input" }
-            ),
-            _ => format!("OutputStationary({common}, drain: {drain}, psum_preload: {preload}, reduction_padding: {padding})"),
-        }
-    })
 }
 
 fn memories() -> impl Strategy<Value = Vec<(&'static str, String)>> {
@@ -84,7 +60,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let sparsity = prop_oneof![4 => Just("Dense"), 1 => Just("NM(n: 1, m: 3)"), 1 => Just("NM(n: 2, m: 4)"), 3 => Just("TileSkip")];
     let problem =
         ((1..=24_u64, 1..=40_u64, 1..=24_u64), prop_oneof![2 => Just(1.0), 1 => Just(0.5), 2 => Just(0.04), 1 => Just(0.0)], any::<u64>());
-    ((1..=6_u32, 1..=6_u32), dataflow(), memories(), numbers, sparsity, any::<bool>(), problem).prop_map(
+    ((1..=6_u32, 1..=6_u32), dataflow(&["Weight", "Input", "Output"]), memories(), numbers, sparsity, any::<bool>(), problem).prop_map(
         |((rows, cols), dataflow, mut sets, ((weight, activation), lanes, overflow), sparsity, gating, ((m, k, n), density, seed))| {
             let binary = weight == "Binary";
             let sparsity = if sparsity.starts_with("NM") && (binary || dataflow.starts_with("Input") || rows * lanes % 2 == 1) {
@@ -119,7 +95,7 @@ impl Case {
 
     fn request(&self, engine: Engine, array_only: bool) -> GemmRequest {
         let [m, k, n] = self.size;
-        GemmRequest { m, k, n, dataflow: None, format: None, engine, array_only, density: self.density, seed: self.seed, watch: false }
+        GemmRequest { m, k, n, dataflow: None, format: None, engine, array_only, density: self.density, seed: self.seed }
     }
 }
 

@@ -23,7 +23,7 @@ const W8A8: [&str; 9] = [
 ];
 
 fn request([m, k, n]: [u64; 3]) -> GemmRequest {
-    GemmRequest { m, k, n, dataflow: None, format: None, engine: Engine::Wavefront, array_only: true, density: 1.0, seed: 1, watch: false }
+    GemmRequest { m, k, n, dataflow: None, format: None, engine: Engine::Wavefront, array_only: true, density: 1.0, seed: 1 }
 }
 
 /// The report of a request, whose figures agree with each other.

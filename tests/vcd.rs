@@ -45,7 +45,6 @@ fn request(size: [u64; 3], dataflow: Stationary) -> GemmRequest {
         array_only: true,
         density: 1.0,
         seed: 7,
-        watch: true,
     }
 }
 

@@ -220,6 +220,11 @@ impl Format {
     pub fn is_binary(&self) -> bool {
         self.weight == Dtype::Binary && self.activation == Dtype::Binary
     }
+
+    /// Bytes that a sum takes in the accumulator's memory: 1, 2, 4 or 8.
+    pub fn accumulator_bytes(&self) -> u64 {
+        u64::from(self.accumulator_bits.div_ceil(8).next_power_of_two())
+    }
 }
 
 /// How elements are kept in DRAM and in the scratchpads.

@@ -64,7 +64,6 @@ pub(crate) fn run(arguments: &GemmArguments) -> Result<(), Box<dyn Error>> {
         array_only: arguments.array_only,
         density: arguments.density,
         seed: arguments.seed,
-        watch: arguments.vcd.is_some(),
     };
     let report = match &arguments.vcd {
         None => pipeline::gemm(&chip, &request).map_err(user_fault)?,

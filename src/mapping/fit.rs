@@ -5,7 +5,7 @@
 //! before still computes. The accumulator is one ring of blocks.
 
 use super::{Dim, LoopNest, Lowered, MappingError, Problem, Spread, WeightStart, round_up};
-use crate::chip::{Array, Chip, Dataflow, MaxPassVectors, Scratchpad, StationaryTiming};
+use crate::chip::{Array, Chip, Dataflow, Format, MaxPassVectors, Scratchpad, StationaryTiming};
 use crate::network::LayerId;
 use std::ops::Range;
 
@@ -179,8 +179,7 @@ impl<'c> Capacity<'c> {
         let weight_pitch = if weight_port.is_multiple_of(cols) { cols } else { round_up(cols, weight_port) };
         // The formats that these stages use, not all that the chip has: a wide one must not widen the sums of a narrow one.
         let used = stages.iter().filter_map(|stage| chip.format(stage.problem.weight, stage.problem.activation));
-        let widest = used.map(|format| format.accumulator_bits).max().unwrap_or(32);
-        let accumulator_element_bytes = u64::from(widest.div_ceil(8).next_power_of_two());
+        let accumulator_element_bytes = used.map(Format::accumulator_bytes).max().unwrap_or(4);
         let accumulator_pitch = round_up(cols * accumulator_element_bytes, u64::from(chip.accumulator().port_bytes));
         Self {
             array,

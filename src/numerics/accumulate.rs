@@ -87,6 +87,27 @@ pub fn accumulate_i64(held: &mut [u8], sums: &[i64], rule: AccumulateRule) {
     }
 }
 
+/// A sum as the accumulator holds it: little-endian two's complement.
+///
+/// # Panics
+///
+/// If there are no bytes, or more than 8.
+pub fn load_sum(bytes: &[u8]) -> i64 {
+    let mut wide = if bytes[bytes.len() - 1] >= 0x80 { [0xff; 8] } else { [0; 8] };
+    wide[..bytes.len()].copy_from_slice(bytes);
+    i64::from_le_bytes(wide)
+}
+
+/// Writes a sum as the accumulator holds it.
+///
+/// # Panics
+///
+/// If there are more than 8 bytes.
+pub fn store_sum(bytes: &mut [u8], sum: i64) {
+    let width = bytes.len();
+    bytes.copy_from_slice(&sum.to_le_bytes()[..width]);
+}
+
 /// Accumulators that are read, updated and written back.
 #[expect(clippy::inline_always, reason = "what `Instructions::run` compiles is what is inlined")]
 #[inline(always)]

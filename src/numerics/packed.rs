@@ -179,6 +179,36 @@ const fn low_bits(value: i32) -> i16 {
     value as i16
 }
 
+/// Appends the magnitudes of numbers as `width` bits each, at most 16, low bits first, up to a whole byte. [`number`] reads them.
+pub fn pack_numbers(numbers: &[i16], width: u32, bytes: &mut Vec<u8>) {
+    let (mut held, mut bits) = (0_u32, 0);
+    for number in numbers {
+        held |= u32::from(number.unsigned_abs()) << bits;
+        bits += width;
+        while bits >= 8 {
+            bytes.push(held.to_le_bytes()[0]);
+            held >>= 8;
+            bits -= 8;
+        }
+    }
+    if bits > 0 {
+        bytes.push(held.to_le_bytes()[0]);
+    }
+}
+
+/// The number of `width` bits at place `index` of a row that [`pack_numbers`] packed.
+///
+/// # Panics
+///
+/// If `bytes` ends before it.
+pub fn number(bytes: &[u8], index: usize, width: u32) -> usize {
+    let width = width as usize;
+    (0..width).fold(0, |number, bit| {
+        let at = index * width + bit;
+        number | usize::from(bytes[at / 8] >> (at % 8) & 1) << bit
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,8 +43,6 @@ pub struct GemmRequest {
     pub density: f64,
     /// The seed of the operands.
     pub seed: u64,
-    /// Whether registers and units are watched, for a value change dump.
-    pub watch: bool,
 }
 
 /// Why a product is not made.
@@ -276,18 +274,7 @@ mod tests {
     use super::*;
 
     fn request() -> GemmRequest {
-        GemmRequest {
-            m: 4,
-            k: 40,
-            n: 24,
-            dataflow: None,
-            format: None,
-            engine: Engine::Wavefront,
-            array_only: true,
-            density: 1.0,
-            seed: 1,
-            watch: false,
-        }
+        GemmRequest { m: 4, k: 40, n: 24, dataflow: None, format: None, engine: Engine::Wavefront, array_only: true, density: 1.0, seed: 1 }
     }
 
     fn chip() -> Chip {

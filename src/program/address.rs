@@ -109,7 +109,7 @@ fn most_moved(steps: &[u64], trips: &[u64]) -> Option<u64> {
 }
 
 /// The greatest common divisor; of 0 and n it is n.
-pub(super) fn gcd(a: u64, b: u64) -> u64 {
+pub(crate) fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 

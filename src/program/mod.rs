@@ -14,6 +14,7 @@ mod segments;
 mod text;
 mod verify;
 
+pub(crate) use address::gcd;
 pub use address::{Address, Ring};
 pub use command::{
     Command, Compute, Fill, Item, Operation, Place, Preload, Product, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer,
@@ -91,6 +92,23 @@ pub struct ProgramParts {
     /// Whether the program is for the array alone: its operands in place, in memories as large as they need, the accumulator at zero; no other
     /// unit, no semaphores.
     pub array_only: bool,
+}
+
+impl ProgramParts {
+    /// Shows every command of the units of a kind, once however often it repeats.
+    pub(crate) fn each_command(&self, kind: UnitKind, see: &mut impl FnMut(&Command)) {
+        fn walk(items: &[Item], see: &mut impl FnMut(&Command)) {
+            for item in items {
+                match item {
+                    Item::Repeat(repeat) => walk(&repeat.body, see),
+                    Item::Do(command) => see(command),
+                }
+            }
+        }
+        for queue in self.queues.iter().filter(|queue| queue.unit.kind == kind) {
+            walk(&queue.items, see);
+        }
+    }
 }
 
 /// A verified program: one batch's work for every unit.

@@ -1,6 +1,7 @@
 //! On-chip memories: bytes in banks, each of which serves one row a cycle.
 
 use crate::counts::StallReason;
+use crate::program::Place;
 
 /// A banked memory. Row i, a port wide, lies in bank i mod banks.
 #[derive(Debug, Clone)]
@@ -97,15 +98,10 @@ pub(super) fn size(bytes: u64) -> usize {
     usize::try_from(bytes).expect("bug: a verified program's addresses fit in memory")
 }
 
-/// A sum as the accumulator holds it: little-endian two's complement.
-pub(super) fn load_sum(bytes: &[u8]) -> i64 {
-    let mut wide = if bytes[bytes.len() - 1] >= 0x80 { [0xff; 8] } else { [0; 8] };
-    wide[..bytes.len()].copy_from_slice(bytes);
-    i64::from_le_bytes(wide)
-}
-
-/// Writes a sum as the accumulator holds it.
-pub(super) fn store_sum(bytes: &mut [u8], sum: i64) {
-    let width = bytes.len();
-    bytes.copy_from_slice(&sum.to_le_bytes()[..width]);
+/// The number of the scratchpad at a place.
+pub(super) fn scratchpad_index(place: Place) -> usize {
+    match place {
+        Place::Scratchpad(_, index) => index as usize,
+        Place::Accumulator(_) | Place::Dram => unreachable!("bug: the verifier lets operands stream from scratchpads only"),
+    }
 }

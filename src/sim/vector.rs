@@ -5,10 +5,11 @@
 
 use super::array::rows_touched;
 use super::claims::{Claims, Use};
-use super::memory::{load_sum, size};
+use super::memory::{scratchpad_index, size};
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::Chip;
 use crate::counts::{CycleCounts, StallReason};
+use crate::numerics::load_sum;
 use crate::program::{Command, Operation, Place, Requantize};
 use std::collections::VecDeque;
 
@@ -251,12 +252,5 @@ impl Group {
             result: work.result + work.row * work.result_stride + work.col,
             elements: lanes.min(work.cols - work.col),
         }
-    }
-}
-
-fn scratchpad_index(place: Place) -> usize {
-    match place {
-        Place::Scratchpad(_, index) => index as usize,
-        Place::Accumulator(_) | Place::Dram => unreachable!("bug: the verifier lets results go to scratchpads only"),
     }
 }

@@ -3,8 +3,8 @@
 use super::super::ArrayMode;
 use super::{LayoutError, index};
 use crate::chip::Stationary;
-use crate::numerics::Dtype;
-use crate::numerics::packed::pack_onto;
+use crate::numerics::packed::{pack_numbers, pack_onto};
+use crate::numerics::{Dtype, load_sum};
 use ndarray::ArrayView2;
 
 /// Sizes and strides, in bytes where they are of memory.
@@ -249,7 +249,7 @@ impl Layout {
                     );
                     if let Some(group) = self.mode.group {
                         let places = each(&|slot, col| slots.place(slot, col));
-                        pack_places(&places, group.index_bits(), &mut bytes);
+                        pack_numbers(&places, group.index_bits(), &mut bytes);
                     }
                     bytes.resize(end, 0);
                 }
@@ -262,12 +262,7 @@ impl Layout {
     /// The sums, m x n row by row.
     pub(super) fn sums(&self, bytes: &[u8]) -> Vec<i64> {
         let width = index(self.element);
-        let value = |at: usize| {
-            let element = &bytes[at * width..(at + 1) * width];
-            let mut wide = if element[width - 1] >= 0x80 { [0xff; 8] } else { [0; 8] };
-            wide[..width].copy_from_slice(element);
-            i64::from_le_bytes(wide)
-        };
+        let value = |at: usize| load_sum(&bytes[at * width..(at + 1) * width]);
         let (m, n) = (index(self.m), index(self.n));
         let place = |at: usize| if self.transposed() { at % n * m + at / n } else { at };
         (0..m * n).map(|at| value(place(at))).collect()
@@ -334,23 +329,6 @@ impl Slots {
             return 0;
         };
         part.get((row, col)).copied().unwrap_or(filler)
-    }
-}
-
-/// Appends numbers of `width` bits, low bits first, up to a whole byte.
-fn pack_places(places: &[i16], width: u32, bytes: &mut Vec<u8>) {
-    let (mut held, mut bits) = (0_u32, 0);
-    for place in places {
-        held |= u32::from(place.unsigned_abs()) << bits;
-        bits += width;
-        while bits >= 8 {
-            bytes.push(held.to_le_bytes()[0]);
-            held >>= 8;
-            bits -= 8;
-        }
-    }
-    if bits > 0 {
-        bytes.push(held.to_le_bytes()[0]);
     }
 }
 

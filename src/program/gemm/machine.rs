@@ -190,15 +190,13 @@ fn sync(token: Token, innermost: u32) -> Sync {
 impl Emitter<'_> {
     fn units(&self) -> Units {
         let mut units = Units::default();
-        for blocks in segments(self.gemm.outer(), self.fit.block) {
-            // Which tiles are skipped where weights stream follows no loop over blocks.
-            let each: Vec<Segment> =
-                if self.skips() && self.gemm.mode.stationary == Stationary::Input { singles(blocks).collect() } else { vec![blocks] };
-            for blocks in each {
-                let mut body = Units::default();
-                self.block(blocks, &mut body);
-                units.repeat(blocks.trips, body);
-            }
+        let (outer, block) = (self.gemm.outer(), self.fit.block);
+        // Only where weights stream are tiles of theirs a matter of blocks.
+        let weights_stream = self.gemm.mode.stationary == Stationary::Input;
+        for blocks in if weights_stream { self.gemm.pieces(outer, block) } else { segments(outer, block) } {
+            let mut body = Units::default();
+            self.block(blocks, &mut body);
+            units.repeat(blocks.trips, body);
         }
         units
     }
@@ -219,17 +217,13 @@ impl Emitter<'_> {
             // Panel after panel; the last one tells that the block is there.
             let (steps, _) = gemm.mode.activation_steps(layout.k());
             let (panel, tiles) = (layout.activation_panel_stride(), self.fit.block / layout.rows_tile());
-            let pieces = segments(blocks.size, layout.rows_tile());
-            let count: u64 = pieces.iter().map(|piece| piece.trips).sum();
-            let mut number = 0;
-            for rows in pieces.into_iter().flat_map(singles) {
-                number += 1;
+            for rows in segments(blocks.size, layout.rows_tile()).into_iter().flat_map(singles) {
                 let bytes = gemm.mode.activation_step_bytes(rows.size);
                 let dram = Address::at(tensors.streamed + (blocks.start * tiles + rows.start) * panel).step(0, tiles * panel);
                 let slot = self.fit.stream.slot / tiles.max(1);
                 let stride = (layout.activation_step_stride(), fit.stream_pitch);
-                let (mvin, post) = transfer(dram, local.clone().skip(rows.start * slot), stride, steps, bytes, number == count);
-                let wait = if number == 1 { vec![sync(Token::StreamFree, 0)] } else { Vec::new() };
+                let (mvin, post) = transfer(dram, local.clone().skip(rows.start * slot), stride, steps, bytes, rows.last);
+                let wait = if rows.first { vec![sync(Token::StreamFree, 0)] } else { Vec::new() };
                 units.push(Queue::Load, wait, mvin, post);
             }
         } else {
@@ -239,15 +233,10 @@ impl Emitter<'_> {
             units.push(Queue::Load, vec![sync(Token::StreamFree, 0)], mvin, post);
         }
         let held = if gemm.sums_stay() { layout.n() } else { layout.held() };
-        for cols in segments(held, layout.cols_tile()) {
-            let each: Vec<Segment> = if self.skips() { singles(cols).collect() } else { vec![cols] };
-            let count = each.len();
-            for (number, cols) in each.into_iter().enumerate() {
-                let cols = Segment { first: cols.first && number == 0, last: cols.last && number + 1 == count, ..cols };
-                let mut body = Units::default();
-                self.columns(blocks, cols, &mut body);
-                units.repeat(cols.trips, body);
-            }
+        for cols in gemm.pieces(held, layout.cols_tile()) {
+            let mut body = Units::default();
+            self.columns(blocks, cols, &mut body);
+            units.repeat(cols.trips, body);
         }
     }
 
@@ -303,13 +292,11 @@ impl Emitter<'_> {
         let dram = Address::at(base).step(0, fit.block * over_rows).step(1, over_cols);
         if gemm.mode.drains_columns {
             // Each row tile's sums lie by columns: a transfer each.
-            let pieces: Vec<Segment> = segments(blocks.size, layout.rows_tile()).into_iter().flat_map(singles).collect();
-            let count = pieces.len();
-            for (number, rows) in pieces.into_iter().enumerate() {
+            for rows in segments(blocks.size, layout.rows_tile()).into_iter().flat_map(singles) {
                 let local = sums.clone().skip(rows.start * layout.cols_tile() * fit.line_pitch);
                 let dram = dram.clone().skip(rows.start * layout.rows_tile() * element);
-                let wait = if number == 0 { vec![sync(Token::SumsFull, 0)] } else { Vec::new() };
-                let post = if number + 1 == count { vec![sync(Token::SumsFree, 0)] } else { Vec::new() };
+                let wait = if rows.first { vec![sync(Token::SumsFull, 0)] } else { Vec::new() };
+                let post = if rows.last { vec![sync(Token::SumsFree, 0)] } else { Vec::new() };
                 units.push(self.store, wait, out(dram, local, line, cols.size, rows.size * element), post);
             }
         } else {

@@ -1,4 +1,5 @@
-//! One matrix product, `m` x `k` activations by `k` x `n` weights, for the array alone: operands in place, one stage.
+//! One matrix product, `m` x `k` activations by `k` x `n` weights, as one stage: for the array alone, operands in place, or for the whole
+//! machine (`machine`).
 //!
 //! | stays | passes, the outer loop first | what streams | sums lie as |
 //! | --- | --- | --- | --- |
@@ -6,7 +7,7 @@
 //! | activations | tiles of C of M, tiles of K, blocks of N | N vectors of weights | N x M |
 //! | sums | tiles of R of M, tiles of C outputs; all of K in each | panels of both | M x N (N x M if they leave by columns) |
 //!
-//! Not here: how it fits a chip's memories (`emit`), and where values come from.
+//! Not here: how it fits a chip's memories (`fit`), how operands are packed (`layout`), and where values come from.
 
 #![allow(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 
@@ -127,7 +128,7 @@ impl Gemm {
         };
         let roles = chip.scratchpad_roles();
         let place = |pad: usize| u32::try_from(pad).expect("bug: a chip has at most two scratchpads");
-        let element = u64::from(format.accumulator_bits.div_ceil(8).next_power_of_two());
+        let element = format.accumulator_bytes();
         let mut gemm = Self {
             mode,
             layout: Layout::new(mode, [m, k, n], block, element),
@@ -250,45 +251,34 @@ impl Gemm {
         }
     }
 
+    /// The pieces of a size, in loops; each by itself where tiles may be skipped, since which are follows no loop.
+    fn pieces(&self, size: u64, tile: u64) -> Vec<Segment> {
+        let pieces = segments(size, tile);
+        if self.zeros.is_empty() { pieces } else { pieces.into_iter().flat_map(singles).collect() }
+    }
+
     /// Tiles that stay, and what streams past them.
     fn tiles(&self, weight_base: u64) -> Vec<Item> {
         let layout = &self.layout;
+        let weights_stay = self.mode.stationary == Stationary::Weight;
+        let (streamed, block) = (layout.streamed(), layout.block());
+        let blocks = if weights_stay { segments(streamed, block) } else { self.pieces(streamed, block) };
         let mut items = Vec::new();
-        for cols in segments(layout.held(), layout.cols_tile()) {
-            if self.zeros.is_empty() {
-                let mut of_cols = Vec::new();
-                for k in segments(layout.k(), layout.k_tile()) {
-                    let mut of_k = vec![self.preload(cols, k, weight_base)];
-                    for block in segments(layout.streamed(), layout.block()) {
-                        let body = vec![self.compute(cols, k, block, weight_base)];
-                        of_k.push(Item::Repeat(Repeat { trips: block.trips, body }));
-                    }
-                    of_cols.push(Item::Repeat(Repeat { trips: k.trips, body: of_k }));
-                }
-                items.push(Item::Repeat(Repeat { trips: cols.trips, body: of_cols }));
-                continue;
-            }
-            // Which tiles are skipped follows no loop: each that is not stands by itself.
-            for cols in singles(cols) {
-                for k in segments(layout.k(), layout.k_tile()).into_iter().flat_map(singles) {
-                    let mut passes = Vec::new();
-                    for block in segments(layout.streamed(), layout.block()) {
-                        let weights_stay = self.mode.stationary == Stationary::Weight;
-                        let blocks: Vec<Segment> = if weights_stay { vec![block] } else { singles(block).collect() };
-                        for block in blocks {
-                            let (tile, width) = if weights_stay { (cols.start, layout.cols_tile()) } else { (block.start, layout.block()) };
-                            if !self.is_skipped(k.start, tile, width) {
-                                let body = vec![self.compute(cols, k, block, weight_base)];
-                                passes.push(nested(1, 1, Item::Repeat(Repeat { trips: block.trips, body })));
-                            }
-                        }
-                    }
-                    if !passes.is_empty() {
-                        items.push(nested(1, 1, self.preload(cols, k, weight_base)));
-                        items.extend(passes);
-                    }
+        for cols in self.pieces(layout.held(), layout.cols_tile()) {
+            let mut of_cols = Vec::new();
+            for k in self.pieces(layout.k(), layout.k_tile()) {
+                let computed = blocks.iter().filter(|block| {
+                    let (tile, width) = if weights_stay { (cols.start, layout.cols_tile()) } else { (block.start, layout.block()) };
+                    !self.is_skipped(k.start, tile, width)
+                });
+                let passes: Vec<Item> =
+                    computed.map(|block| repeat(block.trips, vec![self.compute(cols, k, *block, weight_base)])).collect();
+                if !passes.is_empty() {
+                    let of_k = std::iter::once(self.preload(cols, k, weight_base)).chain(passes).collect();
+                    of_cols.push(repeat(k.trips, of_k));
                 }
             }
+            items.push(repeat(cols.trips, of_cols));
         }
         items
     }
@@ -334,17 +324,10 @@ impl Gemm {
         let layout = &self.layout;
         let mut items = Vec::new();
         for rows in segments(layout.m(), layout.rows_tile()) {
-            let mut body = Vec::new();
-            for cols in segments(layout.n(), layout.cols_tile()) {
-                if self.zeros.is_empty() {
-                    let product = self.product(rows, cols, weight_base);
-                    body.push(Item::Repeat(Repeat { trips: cols.trips, body: vec![product] }));
-                } else {
-                    let computed = singles(cols).filter(|cols| !self.is_skipped(0, cols.start, layout.cols_tile()));
-                    body.extend(computed.map(|cols| nested(1, 0, self.product(rows, cols, weight_base))));
-                }
-            }
-            items.push(Item::Repeat(Repeat { trips: rows.trips, body }));
+            let cols = self.pieces(layout.n(), layout.cols_tile()).into_iter();
+            let computed = cols.filter(|cols| !self.is_skipped(0, cols.start, layout.cols_tile()));
+            let body = computed.map(|cols| repeat(cols.trips, vec![self.product(rows, cols, weight_base)])).collect();
+            items.push(repeat(rows.trips, body));
         }
         items
     }
@@ -390,12 +373,18 @@ pub struct PassShape {
 
 /// Each piece of a segment by itself.
 fn singles(segment: Segment) -> impl Iterator<Item = Segment> {
-    (segment.start..segment.start + segment.trips).map(move |start| Segment { start, trips: 1, ..segment })
+    let end = segment.start + segment.trips;
+    (segment.start..end).map(move |start| Segment {
+        start,
+        trips: 1,
+        first: segment.first && start == segment.start,
+        last: segment.last && start + 1 == end,
+        ..segment
+    })
 }
 
-/// An item inside of as many loops of one trip as the addresses in it count on outside (`depth`) and between (`more`).
-fn nested(depth: usize, more: usize, item: Item) -> Item {
-    (0..depth + more).fold(item, |item, _| Item::Repeat(Repeat { trips: 1, body: vec![item] }))
+fn repeat(trips: u64, body: Vec<Item>) -> Item {
+    Item::Repeat(Repeat { trips, body })
 }
 
 fn item(operation: Operation) -> Item {

@@ -8,10 +8,10 @@ use super::products::{Factors, Products, Stream, largest_product};
 use super::shape::Shape;
 use super::{Array, Pass, Sums, Work};
 use crate::numerics::kernel::{Instructions, Task};
-use crate::numerics::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64};
-use crate::program::{Item, Operation, Place, UnitKind};
+use crate::numerics::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, load_sum, store_sum};
+use crate::program::{Operation, UnitKind};
 use crate::sim::machine::{Numbers, Setup};
-use crate::sim::memory::{Sram, load_sum, size, store_sum};
+use crate::sim::memory::{Sram, scratchpad_index, size};
 use crate::sim::queue::Shared;
 
 /// How the array's numbers come about.
@@ -204,9 +204,7 @@ impl Out {
         if self.element == 8 {
             return accumulate_i64(held, sums, self.rule);
         }
-        for (held, sum) in held.chunks_exact_mut(self.element).zip(sums) {
-            store_sum(held, self.rule.update(load_sum(held), *sum));
-        }
+        self.update_each(held, sums.iter().copied());
     }
 
     /// The same for sums of 32 bits.
@@ -215,15 +213,21 @@ impl Out {
         if self.element == 4 {
             return accumulate_i32(held, sums, self.rule);
         }
+        self.update_each(held, sums.iter().map(|sum| i64::from(*sum)));
+    }
+
+    /// The same for sums of any width.
+    fn update_each(&self, held: &mut [u8], sums: impl Iterator<Item = i64>) {
         for (held, sum) in held.chunks_exact_mut(self.element).zip(sums) {
-            store_sum(held, self.rule.update(load_sum(held), i64::from(*sum)));
+            store_sum(held, self.rule.update(load_sum(held), sum));
         }
     }
 
-    /// Reads what the sums of a pass start from.
+    /// Reads what the sums of a pass start from; zeros where it does not reach.
     fn read_all(&self, accumulator: &Sram, pass: &Pass, matrix: Matrix, totals: &mut [i64]) {
+        totals.fill(0);
         if !self.sums.accumulate {
-            return totals.fill(0);
+            return;
         }
         for line in 0..matrix.lines(pass) {
             let (address, bytes) = self.line(line);
@@ -419,7 +423,7 @@ pub(super) fn leaving_lines(pass: &Pass, lines: usize, exit: u64) -> impl Iterat
 }
 
 fn begin_sums<F: Number>(mesh: &mut SumsMesh<F>, out: &Out, shared: &Shared<'_>, pass: &Pass, matrix: Matrix) {
-    out.read_all(&shared.accumulator, pass, matrix, mesh.open_pass(pass.number));
+    out.read_all(&shared.accumulator, pass, matrix, mesh.biases(pass.number));
     mesh.pass(pass.number, pass.start, pass.swap);
 }
 
@@ -432,27 +436,12 @@ fn load_held<F: Number>(mesh: &mut HeldMesh<F>, shape: Shape, operands: &mut Ope
 
 /// Whether a program's sums may saturate on their way where they stay.
 fn careful(setup: &Setup<'_>, rule: AccumulateRule, product: u64) -> Careful {
-    fn worst(items: &[Item]) -> (u64, bool) {
-        items.iter().fold((0, false), |(inner, biased), item| {
-            let (more, with_bias) = match item {
-                Item::Repeat(repeat) => worst(&repeat.body),
-                Item::Do(command) => match &command.operation {
-                    Operation::Product(product) => (u64::from(product.inner), product.accumulate),
-                    _ => (0, false),
-                },
-            };
-            (inner.max(more), biased || with_bias)
-        })
-    }
-    let (inner, biased) =
-        worst(setup.program.queues.iter().find(|queue| queue.unit.kind == UnitKind::Array).map_or(&[][..], |queue| &queue.items));
+    let (mut inner, mut biased) = (0, false);
+    setup.program.each_command(UnitKind::Array, &mut |command| {
+        if let Operation::Product(product) = &command.operation {
+            (inner, biased) = (inner.max(u64::from(product.inner)), biased || product.accumulate);
+        }
+    });
     let reach = u128::from(inner) * u128::from(product);
     if rule.overflow == Overflow::Saturate && (biased || reach >= 1 << (rule.bits - 1)) { Careful::Yes } else { Careful::No }
-}
-
-pub(super) fn scratchpad_index(place: Place) -> usize {
-    match place {
-        Place::Scratchpad(_, index) => index as usize,
-        Place::Accumulator(_) | Place::Dram => unreachable!("bug: the verifier lets operands stream from scratchpads only"),
-    }
 }

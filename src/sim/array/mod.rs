@@ -23,7 +23,7 @@ use super::claims::{Claims, Use};
 use super::machine::Setup;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::counts::{CycleCounts, StallReason};
-use crate::program::{ArrayMode, Item, Operation, Place, ProgramParts, UnitKind};
+use crate::program::{Operation, Place, ProgramParts, UnitKind};
 use drives::Drive;
 use operands::{Operands, Panel};
 use shape::Shape;
@@ -392,17 +392,11 @@ impl<'p> Array<'p> {
 
 /// The fewest vectors, or steps of K, of any pass of a program.
 fn shortest_pass(program: &ProgramParts) -> u64 {
-    fn of(items: &[Item], mode: &ArrayMode) -> u64 {
-        let each = items.iter().map(|item| match item {
-            Item::Repeat(repeat) => of(&repeat.body, mode),
-            Item::Do(command) => match &command.operation {
-                Operation::Compute(compute) => u64::from(compute.vectors),
-                Operation::Product(product) => mode.steps(u64::from(product.inner)),
-                _ => u64::MAX,
-            },
-        });
-        each.min().unwrap_or(u64::MAX)
-    }
-    let queue = program.queues.iter().find(|queue| queue.unit.kind == UnitKind::Array);
-    queue.map_or(1, |queue| of(&queue.items, &program.array)).min(u64::from(u32::MAX))
+    let mut fewest = u64::from(u32::MAX);
+    program.each_command(UnitKind::Array, &mut |command| match &command.operation {
+        Operation::Compute(compute) => fewest = fewest.min(u64::from(compute.vectors)),
+        Operation::Product(product) => fewest = fewest.min(program.array.steps(u64::from(product.inner))),
+        _ => {}
+    });
+    fewest
 }

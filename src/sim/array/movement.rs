@@ -6,7 +6,7 @@ use super::{Array, Load, Loaded, Pass, Sums, Use, Work};
 use crate::chip::Stationary;
 use crate::counts::Operand;
 use crate::numerics::Dtype;
-use crate::program::Place;
+use crate::program::{Place, gcd};
 use crate::sim::queue::Shared;
 
 impl Array<'_> {
@@ -280,11 +280,6 @@ fn port_rows(shared: &Shared<'_>, place: Place, (address, stride, count): (u64, 
     let period = memory.port() / gcd(memory.port(), stride % memory.port());
     let sum = |count: u64| (0..count).map(touched).sum::<u64>();
     if count <= period { sum(count) } else { count / period * sum(period) + sum(count % period) }
-}
-
-/// The greatest common divisor; of n and 0 it is n.
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// How many rows lie from one to another, both included.

@@ -3,7 +3,7 @@
 use crate::chip::Stationary;
 use crate::numerics::Dtype;
 use crate::numerics::kernel::transpose_i16;
-use crate::numerics::packed::{unpack, unpack_shifted};
+use crate::numerics::packed::{number, unpack, unpack_shifted};
 use crate::program::ArrayMode;
 use crate::sim::memory::{Sram, size};
 use std::ops::Range;
@@ -46,6 +46,11 @@ impl Operands {
         self.mode.depth() as usize
     }
 
+    /// Whether a step of a panel is a row of K as it lies: one lane, nothing left out.
+    fn is_plain(&self) -> bool {
+        self.lanes == 1 && self.mode.group.is_none()
+    }
+
     /// Calls `set(step, depth, column, k, value)` for each weight of a panel's steps, its place in the PE's depth and its row of K.
     pub(super) fn weights(&mut self, memory: &Sram, panel: Panel, steps: Range<u64>, mut set: impl FnMut(usize, usize, usize, usize, i16)) {
         let bytes_per_step = self.mode.weight_step_bytes(panel.width as u64);
@@ -63,7 +68,7 @@ impl Operands {
                         None => (lane, slot),
                         Some(group) => {
                             let (n, m) = (group.n as usize, group.m as usize);
-                            let place = bits(places, element, group.index_bits() as usize);
+                            let place = number(places, element, group.index_bits());
                             let first = slot / n * m;
                             // Slots past what the last, partial group keeps hold nothing.
                             if slot % n >= n.min(panel.inner.saturating_sub(first)) {
@@ -145,7 +150,7 @@ impl Operands {
         zero_point: i16,
         step: u64,
     ) -> (&[i16], &[i16]) {
-        if self.lanes == 1 && self.mode.group.is_none() {
+        if self.is_plain() {
             let (rows, cols) = (activation.width, weight.width);
             let bytes = activations.read(activation.address + step * activation.stride, self.mode.activation_step_bytes(rows as u64));
             elements_of(self.mode.activation, bytes, zero_point, &mut self.across[..rows]);
@@ -191,9 +196,9 @@ impl Operands {
     /// The tile that a load brings as K x columns, what it does not hold being 0.
     pub(super) fn tile(&mut self, memory: &Sram, panel: Panel, zero_point: i16, dense: &mut [i16]) {
         let weights_stay = self.mode.stationary == Stationary::Weight;
-        let (dtype, plain) = (self.mode.held(), self.lanes == 1 && (self.mode.group.is_none() || !weights_stay));
-        if plain {
-            plain_rows(memory, panel, dtype, zero_point, dense);
+        // Activations are whole whatever is left out of the weights.
+        if self.is_plain() || self.lanes == 1 && !weights_stay {
+            plain_rows(memory, panel, self.mode.held(), zero_point, dense);
         } else if weights_stay {
             self.dense_weights(memory, panel, 0..panel.inner, dense);
         } else {
@@ -214,7 +219,7 @@ impl Operands {
     pub(super) fn dense_weights(&mut self, memory: &Sram, panel: Panel, range: Range<usize>, dense: &mut [i16]) {
         let steps = self.mode.steps(range.start as u64)..self.mode.steps(range.end as u64);
         let width = panel.width;
-        if self.lanes == 1 && self.mode.group.is_none() {
+        if self.is_plain() {
             let part = Panel { address: panel.address + steps.start * panel.stride, ..panel };
             return plain_rows(memory, part, self.mode.weight, 0, dense);
         }
@@ -224,7 +229,7 @@ impl Operands {
 
     /// Part `range` of K of a weight panel as it lies, where that is rows of 8-bit numbers: its bytes, and from a row to the next.
     pub(super) fn plain_int8<'m>(&self, memory: &'m Sram, panel: Panel, range: Range<usize>) -> Option<(&'m [u8], usize)> {
-        if (self.mode.weight, self.lanes, self.mode.group) != (Dtype::Int8, 1, None) {
+        if self.mode.weight != Dtype::Int8 || !self.is_plain() {
             return None;
         }
         let bytes = (range.len() as u64 - 1) * panel.stride + panel.width as u64;
@@ -235,7 +240,7 @@ impl Operands {
     pub(super) fn activation_rows(&mut self, memory: &Sram, panel: Panel, zero_point: i16, range: Range<usize>, rows: &mut [i16]) {
         let steps = |inner: usize| self.mode.activation_steps(inner as u64).0;
         let inner = range.len();
-        if self.lanes == 1 && self.mode.group.is_none() {
+        if self.is_plain() {
             let part = Panel { address: panel.address + range.start as u64 * panel.stride, ..panel };
             self.part.resize(inner * panel.width, 0);
             plain_rows(memory, part, self.mode.activation, zero_point, &mut self.part);
@@ -264,14 +269,6 @@ fn plain_rows(memory: &Sram, panel: Panel, dtype: Dtype, zero_point: i16, dense:
     for (step, row) in (0..).zip(dense.chunks_exact_mut(panel.width)) {
         elements_of(dtype, memory.read(panel.address + step * panel.stride, bytes), zero_point, row);
     }
-}
-
-/// The number of `width` bits at place `index` of a packed row, low bits first.
-fn bits(bytes: &[u8], index: usize, width: usize) -> usize {
-    (0..width).fold(0, |number, bit| {
-        let at = index * width + bit;
-        number | usize::from(bytes[at / 8] >> (at % 8) & 1) << bit
-    })
 }
 
 /// The elements of a row, less the zero point.

@@ -3,10 +3,11 @@
 //! Which element is where follows from when its pass entered. The numbers come from the registers themselves where they are moved, else
 //! from the operands.
 
-use super::drives::{Path, scratchpad_index};
+use super::drives::Path;
 use super::products::{Factors, Products};
 use super::{Array, Pass, Work};
 use crate::chip::Stationary;
+use crate::sim::memory::scratchpad_index;
 use crate::sim::queue::Shared;
 
 /// A processing element, by its place in the array.

@@ -74,10 +74,9 @@ impl<F: Number> SumsMesh<F> {
         }
     }
 
-    /// What each PE starts a pass from, rows x columns, as zeros.
-    pub(in super::super) fn open_pass(&mut self, number: u64) -> &mut [i64] {
+    /// What each PE starts a pass from, rows x columns, to be written.
+    pub(in super::super) fn biases(&mut self, number: u64) -> &mut [i64] {
         let pass = place(number, self.passes.len());
-        self.passes[pass].biases.fill(0);
         &mut self.passes[pass].biases
     }
 
@@ -190,25 +189,22 @@ impl<F: Number> SumsMesh<F> {
             turn.next();
             if self.careful == Careful::Yes {
                 // The row's cycle is one update; the others' follow with the block, which is one cycle.
-                self.take_row(row);
+                self.take(row * cols..(row + 1) * cols);
             }
             self.move_events(row, first + cycle as u64, false);
         }
     }
 
-    fn take_row(&mut self, row: usize) {
-        let cols = self.shape.cols;
-        for at in row * cols..(row + 1) * cols {
-            self.totals[at] = self.rule.update(self.totals[at], self.partial[at].whole());
-            self.partial[at] = F::default();
-        }
-    }
-
-    /// Adds what was summed in floating point to the totals.
+    /// Adds what every PE summed in floating point to its total.
     #[cold]
     fn take_partial(&mut self) {
         self.since = 0;
-        for (total, partial) in self.totals.iter_mut().zip(&mut self.partial) {
+        self.take(0..self.totals.len());
+    }
+
+    /// The same of these PEs.
+    fn take(&mut self, places: std::ops::Range<usize>) {
+        for (total, partial) in self.totals[places.clone()].iter_mut().zip(&mut self.partial[places]) {
             let sum = partial.whole();
             *total = match self.careful {
                 Careful::Yes => self.rule.update(*total, sum),
