@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 #![allow(clippy::cast_possible_truncation, reason = "sizes here are small")]
 
+mod dataflows;
 #[path = "naive/mod.rs"]
 mod stepper;
 
+use dataflows::dataflow;
 use ndarray::Array2;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -36,33 +38,6 @@ struct Case {
     seed: u64,
 }
 
-fn span(least: u32) -> impl Strategy<Value = String> {
-    prop_oneof![Just("Rows".to_string()), Just("Cols".to_string()), (least..=12_u32).prop_map(|n| format!("Cycles({n})"))]
-}
-
-fn dataflow() -> impl Strategy<Value = String> {
-    let hops = (0..=3_u32, 0..=3_u32, 0..=4_u32, 1..=6_u32);
-    let pipeline = prop_oneof![
-        2 => Just((2, "Pipelined", "Physical")),
-        2 => Just((1, "Pipelined", "Physical")),
-        1 => Just((1, "Serial", "Physical")),
-        1 => Just((1, "Serial", "Used"))
-    ];
-    let held = (prop_oneof![Just("Weight"), Just("Input")], span(1), prop_oneof![Just("Unlimited"), Just("Rows")]);
-    let sums = (prop_oneof![Just("None".to_string()), span(1)], span(0), prop_oneof![Just("Exact"), Just("MultipleOfRows")]);
-    (hops, pipeline, held, sums, 0..5_u32).prop_map(|(hops, (buffers, overlap, extent), held, sums, kind)| {
-        let ((row_hop, col_hop, registers, min), (name, load, most), (drain, preload, padding)) = (hops, held, sums);
-        let common = format!(
-            "row_hop: {row_hop}, col_hop: {col_hop}, pipeline_registers: {registers}, min_pass_cycles: {min}, overlap: {overlap}, extent: {extent}"
-        );
-        if kind < 3 {
-            format!("{name}Stationary({common}, load: {load}, stationary_buffers: {buffers}, max_pass_vectors: {most})")
-        } else {
-            format!("OutputStationary({common}, drain: {drain}, psum_preload: {preload}, reduction_padding: {padding})")
-        }
-    })
-}
-
 fn cases() -> impl Strategy<Value = Case> {
     let format = prop_oneof![
         4 => Just(("Int8", "Int8")),
@@ -79,12 +54,14 @@ fn cases() -> impl Strategy<Value = Case> {
     let overflow = prop_oneof![Just("Wrap"), Just("Saturate")];
     let numbers = (format, prop_oneof![3 => Just(1_u32), 2 => 2..=5_u32], wide, overflow);
     let problem = ((1..=20_usize, 1..=40_usize, 1..=20_usize), prop_oneof![Just(0.0), 0.1..0.9], any::<bool>(), any::<u64>());
-    ((size.clone(), size), dataflow(), numbers, problem).prop_map(|((rows, cols), dataflow, numbers, problem)| {
-        let (((weight, activation), lanes, bits, overflow), ((m, k, n), zeros, gating, seed)) = (numbers, problem);
-        // Narrow accumulators overflow, wide ones do not.
-        let bits = if weight == "Int16" || activation == "Int16" { bits.max(33) } else { bits };
-        Case { rows, cols, dataflow, weight, activation, lanes, bits, overflow, size: [m, k, n], zeros, gating, seed }
-    })
+    ((size.clone(), size), dataflow(&["Weight", "Input", "Output"]), numbers, problem).prop_map(
+        |((rows, cols), dataflow, numbers, problem)| {
+            let (((weight, activation), lanes, bits, overflow), ((m, k, n), zeros, gating, seed)) = (numbers, problem);
+            // Narrow accumulators overflow, wide ones do not.
+            let bits = if weight == "Int16" || activation == "Int16" { bits.max(33) } else { bits };
+            Case { rows, cols, dataflow, weight, activation, lanes, bits, overflow, size: [m, k, n], zeros, gating, seed }
+        },
+    )
 }
 
 struct Products {

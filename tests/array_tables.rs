@@ -13,38 +13,12 @@ use std::fmt::Write;
 use std::path::Path;
 
 use ndarray::Array2;
-use stepper::{Matrix, Registers, Shape};
-use systole::chip::{self, Dataflow, Extent, MaxPassVectors, OutputTiming, Overlap, ReductionPadding, Span, StationaryTiming};
+use stepper::{IDEAL, IDEAL_OUTPUT, Matrix, Registers, Shape};
+use systole::chip::{self, Dataflow, OutputTiming, Overlap, Span, StationaryTiming};
 use systole::numerics::{AccumulateRule, Overflow};
 use systole::program::Gemm;
 use systole::sim::{Engine, Machine, PeId};
 use systole::units::Tick;
-
-/// One cycle a hop, one pass after the other, the tile shifted in through row 0.
-const STATIONARY: StationaryTiming = StationaryTiming {
-    row_hop: 1,
-    col_hop: 1,
-    pipeline_registers: 0,
-    load: Span::Rows,
-    stationary_buffers: 1,
-    max_pass_vectors: MaxPassVectors::Unlimited,
-    min_pass_cycles: 1,
-    overlap: Overlap::Serial,
-    extent: Extent::Physical,
-};
-
-/// One cycle a hop, each sum valid where it was made.
-const OUTPUT: OutputTiming = OutputTiming {
-    row_hop: 1,
-    col_hop: 1,
-    pipeline_registers: 0,
-    min_pass_cycles: 1,
-    overlap: Overlap::Serial,
-    drain: None,
-    psum_preload: Span::Cycles(0),
-    reduction_padding: ReductionPadding::Exact,
-    extent: Extent::Physical,
-};
 
 const RULE: AccumulateRule = AccumulateRule { bits: 32, overflow: Overflow::Wrap, chunk: 1 };
 
@@ -140,23 +114,23 @@ fn output(name: &str, size: usize, timing: &OutputTiming, a: &Matrix, b: &Matrix
 
 #[test]
 fn weight_stationary_2x2() {
-    stationary("ws_2x2.txt", 2, &STATIONARY, &matrix(&[[1, 2], [3, 4], [5, 6]]), &matrix(&[[7, 8], [9, 10]]), false);
+    stationary("ws_2x2.txt", 2, &IDEAL, &matrix(&[[1, 2], [3, 4], [5, 6]]), &matrix(&[[7, 8], [9, 10]]), false);
 }
 
 #[test]
 fn input_stationary_2x2() {
-    stationary("is_2x2.txt", 2, &STATIONARY, &matrix(&[[1, 2], [3, 4]]), &matrix(&[[5, 6, 7], [8, 9, 10]]), true);
+    stationary("is_2x2.txt", 2, &IDEAL, &matrix(&[[1, 2], [3, 4]]), &matrix(&[[5, 6, 7], [8, 9, 10]]), true);
 }
 
 #[test]
 fn output_stationary_2x2() {
-    output("os_2x2.txt", 2, &OUTPUT, &matrix(&[[1, 2, 3], [4, 5, 6]]), &matrix(&[[7, 8], [9, 10], [11, 12]]));
+    output("os_2x2.txt", 2, &IDEAL_OUTPUT, &matrix(&[[1, 2, 3], [4, 5, 6]]), &matrix(&[[7, 8], [9, 10], [11, 12]]));
 }
 
 /// Two K tiles, the second of which loads while the first one works.
 #[test]
 fn weight_stationary_3x3() {
-    let timing = StationaryTiming { stationary_buffers: 2, overlap: Overlap::Pipelined, ..STATIONARY };
+    let timing = StationaryTiming { stationary_buffers: 2, overlap: Overlap::Pipelined, ..IDEAL };
     let a = matrix(&[[1, 2, 3, 1, 0], [4, 5, 6, 0, 1], [7, 8, 9, 2, 3], [2, 0, 1, 4, 5]]);
     let b = matrix(&[[1, 2, 3], [4, 5, 6], [7, 8, 9], [1, 3, 5], [2, 4, 6]]);
     stationary("ws_3x3.txt", 3, &timing, &a, &b, false);
@@ -165,7 +139,7 @@ fn weight_stationary_3x3() {
 /// Broadcast along the rows, and a register before them.
 #[test]
 fn input_stationary_3x3() {
-    let timing = StationaryTiming { col_hop: 0, pipeline_registers: 1, ..STATIONARY };
+    let timing = StationaryTiming { col_hop: 0, pipeline_registers: 1, ..IDEAL };
     let a = matrix(&[[1, 2, 3], [4, 5, 6], [7, 8, 9]]);
     let b = matrix(&[[1, 5], [2, 6], [3, 7]]);
     stationary("is_3x3.txt", 3, &timing, &a, &b, true);
@@ -174,7 +148,7 @@ fn input_stationary_3x3() {
 /// Two column tiles, one pass on the other's heels; the sums leave downwards.
 #[test]
 fn output_stationary_3x3() {
-    let timing = OutputTiming { overlap: Overlap::Pipelined, drain: Some(Span::Rows), ..OUTPUT };
+    let timing = OutputTiming { overlap: Overlap::Pipelined, drain: Some(Span::Rows), ..IDEAL_OUTPUT };
     let a = matrix(&[[1, 2, 3], [4, 5, 6], [7, 8, 9]]);
     let b = matrix(&[[1, 2, 3, 4], [5, 6, 7, 8], [9, 1, 2, 3]]);
     output("os_3x3.txt", 3, &timing, &a, &b);

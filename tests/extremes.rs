@@ -225,14 +225,14 @@ fn layers_of_any_size_are_timed_or_refused() {
 
 /// A layer that is let in is timed in some seconds, whatever its size.
 #[test]
-#[ignore = "reported: the array counts the memory rows of each streamed vector by itself, so this takes hours"]
+#[ignore = "takes a minute: cargo test --test extremes -- --ignored the_largest_layer"]
 fn the_largest_layer_is_timed_soon() {
     timed_or_refused(&[[1 << 20, 1 << 20, 1 << 12]]);
 }
 
 /// The largest array that a chip may have, with the most lanes and the largest groups, moves its registers.
 #[test]
-#[ignore = "reported: the stepped drive asks for 73 gigabytes, and the program is aborted"]
+#[ignore = "asks for 73 gigabytes in the stepped drive, which has no limit yet: cargo test --test extremes -- --ignored the_largest_array"]
 fn the_largest_array_of_groups() {
     let sets = [
         ("array.rows", "512".to_string()),

@@ -12,7 +12,7 @@ mod stepper;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use stepper::{Matrix, OutputPass, Registers, Shape, StationaryPass, transposed};
+use stepper::{IDEAL, IDEAL_OUTPUT, Matrix, OutputPass, Registers, Shape, StationaryPass, transposed};
 use systole::chip::{Extent, MaxPassVectors, OutputTiming, Overlap, ReductionPadding, Span, StationaryTiming};
 use systole::numerics::{AccumulateRule, Overflow};
 
@@ -339,30 +339,6 @@ proptest! {
         prop_assert_eq!(output(&AXIS_SA), (outputs - 1) * deep.max(c) + deep + c + (r + c - 2 + 2));
     }
 }
-
-const IDEAL: StationaryTiming = StationaryTiming {
-    row_hop: 1,
-    col_hop: 1,
-    pipeline_registers: 0,
-    load: Span::Rows,
-    stationary_buffers: 1,
-    max_pass_vectors: MaxPassVectors::Unlimited,
-    min_pass_cycles: 1,
-    overlap: Overlap::Serial,
-    extent: Extent::Physical,
-};
-
-const IDEAL_OUTPUT: OutputTiming = OutputTiming {
-    row_hop: 1,
-    col_hop: 1,
-    pipeline_registers: 0,
-    min_pass_cycles: 1,
-    overlap: Overlap::Serial,
-    drain: None,
-    psum_preload: Span::Cycles(0),
-    reduction_padding: ReductionPadding::Exact,
-    extent: Extent::Physical,
-};
 
 const GEMMINI: StationaryTiming = StationaryTiming {
     pipeline_registers: 3,

@@ -7,10 +7,12 @@
 #![allow(clippy::cast_possible_truncation, reason = "sizes here are small")]
 
 mod alone;
+mod dataflows;
 #[path = "naive/mod.rs"]
 mod stepper;
 
 use alone::{Made, Problem, chip, dense, exact, formats, random, rng};
+use dataflows::dataflow;
 use ndarray::{Array2, ArrayView1, Axis, s};
 use proptest::prelude::*;
 use rand::RngExt;
@@ -34,35 +36,6 @@ struct Case {
     /// The share of zeros beside those of the sparsity.
     zeros: f64,
     seed: u64,
-}
-
-fn span() -> impl Strategy<Value = String> {
-    prop_oneof![Just("Rows".to_string()), Just("Cols".to_string()), (1..=9_u32).prop_map(|cycles| format!("Cycles({cycles})"))]
-}
-
-/// A dataflow of one of these kinds, any timing.
-fn dataflow(kinds: &'static [&'static str]) -> impl Strategy<Value = String> {
-    let pipeline = prop_oneof![
-        Just((2, "Pipelined", "Physical")),
-        Just((1, "Pipelined", "Physical")),
-        Just((1, "Serial", "Physical")),
-        Just((1, "Serial", "Used"))
-    ];
-    let hops = (0..=2_u32, 0..=2_u32, 0..=3_u32, 1..=5_u32);
-    let held = (span(), prop_oneof![Just("Unlimited"), Just("Rows")]);
-    let sums = (prop_oneof![Just("None".to_string()), span()], prop_oneof![Just("Cycles(0)".to_string()), span()], any::<bool>());
-    (0..kinds.len(), hops, pipeline, held, sums).prop_map(|(kind, hops, (buffers, overlap, extent), (load, most), sums)| {
-        let ((row_hop, col_hop, registers, min), (drain, preload, exact)) = (hops, sums);
-        let common = format!(
-            "row_hop: {row_hop}, col_hop: {col_hop}, pipeline_registers: {registers}, min_pass_cycles: {min}, overlap: {overlap}, extent: {extent}"
-        );
-        if kinds[kind] == "Output" {
-            let padding = if exact { "Exact" } else { "MultipleOfRows" };
-            format!("OutputStationary({common}, drain: {drain}, psum_preload: {preload}, reduction_padding: {padding})")
-        } else {
-            format!("{}Stationary({common}, load: {load}, stationary_buffers: {buffers}, max_pass_vectors: {most})", kinds[kind])
-        }
-    })
 }
 
 fn cases(kinds: &'static [&'static str]) -> impl Strategy<Value = Case> {

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 
-use systole::chip::{Extent, Span};
+use systole::chip::{Extent, MaxPassVectors, OutputTiming, Overlap, ReductionPadding, Span, StationaryTiming};
 
 mod gemm;
 mod output;
@@ -20,6 +20,32 @@ mod stationary;
 pub(crate) use gemm::{accumulate, collect, cut_input_stationary, cut_output_stationary, cut_weight_stationary, transposed};
 pub(crate) use output::{OutputPass, run_output};
 pub(crate) use stationary::{StationaryPass, run_stationary};
+
+/// One cycle a hop, one pass after the other, a tile shifted in through row 0.
+pub(crate) const IDEAL: StationaryTiming = StationaryTiming {
+    row_hop: 1,
+    col_hop: 1,
+    pipeline_registers: 0,
+    load: Span::Rows,
+    stationary_buffers: 1,
+    max_pass_vectors: MaxPassVectors::Unlimited,
+    min_pass_cycles: 1,
+    overlap: Overlap::Serial,
+    extent: Extent::Physical,
+};
+
+/// One cycle a hop, each sum valid where it was made.
+pub(crate) const IDEAL_OUTPUT: OutputTiming = OutputTiming {
+    row_hop: 1,
+    col_hop: 1,
+    pipeline_registers: 0,
+    min_pass_cycles: 1,
+    overlap: Overlap::Serial,
+    drain: None,
+    psum_preload: Span::Cycles(0),
+    reduction_padding: ReductionPadding::Exact,
+    extent: Extent::Physical,
+};
 
 /// Rows of elements.
 pub(crate) type Matrix = Vec<Vec<i64>>;
