@@ -4,9 +4,8 @@
 //! all elements. A stage's window (from the end of the stage before): a stage reads what the one before has yielded, so all of its passes,
 //! its vector work and its stores lie in its window, and those of its weights that no ring could hold before it began.
 
-use super::{Mapping, OutputBuffer, Stage, WeightBuffer};
-use crate::chip::{Chip, Dataflow, Extent, Overlap, StationaryTiming};
-use crate::mapping::InputBuffer;
+use super::{InputBuffer, Mapping, OutputBuffer, Rules, Stage, WeightBuffer};
+use crate::chip::{Chip, Dataflow, Extent, Overlap, ReductionPadding, Stationary};
 use crate::units::{Bytes, Cycles};
 
 /// What bounds one stage.
@@ -54,18 +53,19 @@ impl Demand {
     }
 }
 
-/// The passes of a stage, by how many cycles they take and what they fill.
+/// The passes of a stage.
+#[derive(Debug, Clone, Copy, Default)]
 struct Passes {
     count: u64,
     /// PEs filled, summed over passes.
     filled: u64,
-    /// Cycles from the first vector of the first pass to the first vector that could follow the last, with loads behind it.
+    /// Cycles from what enters first in the first pass to what could enter first after the last, with loads behind it.
     cycles: u64,
     /// The same without loads and drains.
     streaming: u64,
-    /// Cycles of the first tile's load, where `cycles` counts it.
+    /// Cycles of the first load, where `cycles` counts it.
     first_load: u64,
-    /// What the last pass of the stage takes less when no load follows it.
+    /// What the last pass of the stage takes less when no other follows it.
     last_slack: u64,
     /// Cycles from the end of the last pass to its last output.
     tail: u64,
@@ -83,20 +83,17 @@ pub struct Bounds {
 /// Bounds of a mapping and of each of its stages.
 pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     let array = chip.array();
-    let Dataflow::WeightStationary(timing) = array.dataflows[0] else {
-        unreachable!("bug: a dataflow other than weight stationary should have been refused by mapping::lower");
-    };
+    let dataflow = &array.dataflows[0];
     let pe_count = u64::from(array.rows) * u64::from(array.cols);
-    let load = u64::from(timing.load.resolve(array.rows, array.cols));
-    let beside = timing.overlap == Overlap::Pipelined && timing.stationary_buffers == 2;
+    let beside = loads_beside(dataflow);
     let ring_bytes = mapping.buffers().weight_ring_slots * mapping.buffers().weight_slot_bytes;
     let mut sum = Traffic::default();
-    let (mut array_cycles, mut vector_cycles, mut program) = (if beside { load } else { 0 }, 0, 0);
+    let (mut array_cycles, mut vector_cycles, mut program) = (if beside { load(dataflow, array.rows, array.cols) } else { 0 }, 0, 0);
     let mut stages: Vec<StageBound> = Vec::new();
     for stage in mapping.stages() {
-        let passes = passes(stage, timing, array.rows, array.cols);
+        let passes = passes(stage, mapping.rules(), dataflow);
         let traffic = Traffic::of(stage, mapping);
-        let vector = vector_work(stage, chip);
+        let vector = vector_work(stage, mapping.rules(), chip);
         sum.add(traffic);
         vector_cycles += vector;
         let array_end = array_cycles + passes.cycles - passes.last_slack + passes.tail;
@@ -115,10 +112,27 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
             cycles: Cycles::new(own_array.max(own_traffic.cycles(chip)).max(vector)),
             demand: Demand { array: passes.cycles, streaming: passes.streaming, dram: traffic.cycles(chip), vector },
             passes: passes.count,
-            mapping_efficiency: passes.filled as f64 / (passes.count * pe_count) as f64,
+            mapping_efficiency: passes.filled as f64 / (passes.count.max(1) * pe_count) as f64,
         });
     }
     Bounds { program: Cycles::new(program), stages }
+}
+
+/// Whether what a pass needs first enters while the one before streams.
+fn loads_beside(dataflow: &Dataflow) -> bool {
+    dataflow.overlap() == Overlap::Pipelined
+        && match dataflow {
+            Dataflow::WeightStationary(timing) | Dataflow::InputStationary(timing) => timing.stationary_buffers == 2,
+            Dataflow::OutputStationary(_) => true,
+        }
+}
+
+/// Cycles in which a tile, or the biases of a pass, enter.
+fn load(dataflow: &Dataflow, rows: u32, cols: u32) -> u64 {
+    u64::from(match dataflow {
+        Dataflow::WeightStationary(timing) | Dataflow::InputStationary(timing) => timing.load.resolve(rows, cols),
+        Dataflow::OutputStationary(timing) => timing.psum_preload.resolve(rows, cols),
+    })
 }
 
 /// Bytes that cross DRAM's bus.
@@ -133,14 +147,23 @@ struct Traffic {
 impl Traffic {
     /// What a stage fetches and stores.
     fn of(stage: &Stage, mapping: &Mapping) -> Self {
-        let problem = &stage.problem;
-        let blocks = problem.vectors().div_ceil(stage.vector_tile());
+        let (problem, rules) = (&stage.problem, mapping.rules());
         let only_if = |so: bool, bytes: u64| if so { bytes } else { 0 };
+        let weights = stage.weight_pieces(rules).iter().map(|piece| piece.count * rules.weight_bytes(piece.channels, piece.inner)).sum::<u64>();
+        // A line of biases where lines are vectors; where they are channels, one a tile of vectors, as long as the tile.
+        let lines = if rules.lines_are_channels() { problem.vectors() } else { stage.blocks() };
+        let of_channels = problem.activation.packed_bytes(problem.c);
+        let rows = |block: u64| stage.new_rows(block).end - stage.new_rows(block).start;
+        let fetched = matches!(stage.input, InputBuffer::Fetched { .. });
+        let rows = if fetched && !problem.is_matrix() { (0..stage.blocks()).map(rows).sum() } else { problem.input_rows() };
         Self {
-            weights: only_if(stage.weights == WeightBuffer::Fetched, blocks * problem.weight_bytes()),
-            biases: blocks * problem.channels() * mapping.buffers().accumulator_element_bytes,
-            input: only_if(matches!(stage.input, InputBuffer::Fetched { .. }), problem.vectors() * problem.reduction()),
-            output: only_if(matches!(stage.output, OutputBuffer::Stored { .. }), problem.vectors() * problem.channels()),
+            weights: only_if(stage.weights == WeightBuffer::Fetched, stage.weight_fetches() * weights),
+            biases: lines * problem.channels() * rules.element,
+            input: only_if(fetched, rows * problem.input[1] * of_channels),
+            output: only_if(
+                matches!(stage.output, OutputBuffer::Stored { .. }),
+                problem.vectors() * problem.activation.packed_bytes(problem.channels()),
+            ),
         }
     }
 
@@ -160,49 +183,108 @@ impl Traffic {
 }
 
 /// Sizes of the pieces that `size` is cut into, with how many there are of each: full ones, then a rest.
-fn pieces(size: u64, tile: u64) -> impl Iterator<Item = (u64, u64)> {
+fn pieces(size: u64, tile: u64) -> impl Iterator<Item = (u64, u64)> + Clone {
     let rest = size % tile;
     [(size / tile, tile), (u64::from(rest > 0), rest)].into_iter().filter(|(count, _)| *count > 0)
 }
 
-fn passes(stage: &Stage, timing: StationaryTiming, rows: u32, cols: u32) -> Passes {
-    let problem = &stage.problem;
-    let min = u64::from(timing.min_pass_cycles);
-    let mut sum = Passes { count: 0, filled: 0, cycles: 0, streaming: 0, first_load: 0, last_slack: 0, tail: 0 };
-    for (blocks, block) in pieces(problem.vectors(), stage.vector_tile()) {
-        for (col_tiles, used_cols) in pieces(problem.channels(), u64::from(cols)) {
-            for (row_tiles, used_rows) in pieces(problem.reduction(), u64::from(rows)) {
-                let tiles = blocks * col_tiles * row_tiles;
-                let (extent_rows, extent_cols) = match timing.extent {
-                    Extent::Physical => (rows, cols),
-                    Extent::Used => (narrow(used_rows), narrow(used_cols)),
-                };
-                let load = u64::from(timing.load.resolve(extent_rows, extent_cols));
-                let tail = u64::from(timing.row_hop) * u64::from(extent_rows - 1)
-                    + u64::from(timing.col_hop) * u64::from(extent_cols - 1)
-                    + u64::from(timing.pipeline_registers);
-                let lengths: Vec<(u64, u64)> = pieces(block, stage.pass_vectors()).collect();
-                let per_tile: u64 = lengths.iter().map(|(count, vectors)| count * (*vectors).max(min)).sum();
-                let count: u64 = lengths.iter().map(|(count, _)| count).sum();
-                let last = lengths.last().map_or(0, |(_, vectors)| *vectors).max(min);
-                let cycles = match (timing.overlap, timing.stationary_buffers) {
-                    (Overlap::Serial, _) => load + per_tile + count * tail,
-                    (Overlap::Pipelined, 1) => load + per_tile + tail,
-                    (Overlap::Pipelined, _) => per_tile - last + last.max(load),
-                };
-                if sum.count == 0 {
-                    sum.first_load = load;
+fn passes(stage: &Stage, rules: &Rules, dataflow: &Dataflow) -> Passes {
+    let mut sum = Passes::default();
+    for (blocks, block) in pieces(stage.problem.vectors(), stage.tiling.block) {
+        for piece in stage.weight_pieces(rules) {
+            let count = blocks * piece.count;
+            match rules.mode.stationary {
+                Stationary::Weight => {
+                    let lengths = pieces(block, rules.pass);
+                    sum.add_tiles(dataflow, rules, count, (rules.mode.steps(piece.inner), piece.channels), lengths);
                 }
-                sum.count += tiles * count;
-                sum.filled += tiles * count * used_rows * used_cols;
-                sum.cycles += tiles * cycles;
-                sum.streaming += tiles * per_tile;
-                let pipelined = timing.overlap == Overlap::Pipelined && timing.stationary_buffers == 2;
-                (sum.last_slack, sum.tail) = if pipelined { (last.max(load) - last, tail) } else { (0, 0) };
+                Stationary::Input => {
+                    for (tiles, held) in pieces(block, rules.vector_unit()) {
+                        let lengths = pieces(piece.channels, rules.pass);
+                        sum.add_tiles(dataflow, rules, count * tiles, (rules.mode.steps(piece.inner), held), lengths);
+                    }
+                }
+                Stationary::Output => {
+                    for (tiles, held) in pieces(block, rules.vector_unit()) {
+                        sum.add_products(dataflow, rules, count * tiles, (held, piece.channels), rules.mode.steps(piece.inner));
+                    }
+                }
             }
         }
     }
     sum
+}
+
+/// The size that a pass's load, drain and tail go by, and its tail.
+fn extent(dataflow: &Dataflow, rules: &Rules, (rows, cols): (u64, u64)) -> (u32, u32, u64) {
+    let (rows, cols) = match dataflow.extent() {
+        Extent::Physical => (rules.mode.size.rows, rules.mode.size.cols),
+        Extent::Used => (narrow(rows), narrow(cols)),
+    };
+    let tail = u64::from(dataflow.row_hop()) * u64::from(rows - 1)
+        + u64::from(dataflow.col_hop()) * u64::from(cols - 1)
+        + u64::from(dataflow.pipeline_registers());
+    (rows, cols, tail)
+}
+
+impl Passes {
+    /// `tiles` tiles that stay and fill `fill` rows x columns, with passes of these lengths past each.
+    fn add_tiles(
+        &mut self,
+        dataflow: &Dataflow,
+        rules: &Rules,
+        tiles: u64,
+        fill: (u64, u64),
+        lengths: impl Iterator<Item = (u64, u64)> + Clone,
+    ) {
+        let min = u64::from(dataflow.min_pass_cycles());
+        let (rows, cols, tail) = extent(dataflow, rules, fill);
+        let load = load(dataflow, rows, cols);
+        let per_tile: u64 = lengths.clone().map(|(count, vectors)| count * vectors.max(min)).sum();
+        let count: u64 = lengths.clone().map(|(count, _)| count).sum();
+        let last = lengths.last().map_or(0, |(_, vectors)| vectors).max(min);
+        let beside = loads_beside(dataflow);
+        let cycles = match dataflow.overlap() {
+            Overlap::Serial => load + per_tile + count * tail,
+            Overlap::Pipelined if beside => per_tile - last + last.max(load),
+            Overlap::Pipelined => load + per_tile + tail,
+        };
+        if self.count == 0 {
+            self.first_load = load;
+        }
+        self.count += tiles * count;
+        self.filled += tiles * count * fill.0 * fill.1;
+        self.cycles += tiles * cycles;
+        self.streaming += tiles * per_tile;
+        (self.last_slack, self.tail) = if beside { (last.max(load) - last, tail) } else { (0, 0) };
+    }
+
+    /// `count` passes of an array in which sums stay, over `steps` steps of K.
+    fn add_products(&mut self, dataflow: &Dataflow, rules: &Rules, count: u64, fill: (u64, u64), steps: u64) {
+        let Dataflow::OutputStationary(timing) = dataflow else { return };
+        let (rows, cols, tail) = extent(dataflow, rules, fill);
+        let steps = match timing.reduction_padding {
+            ReductionPadding::Exact => steps,
+            ReductionPadding::MultipleOfRows => steps.next_multiple_of(u64::from(rules.mode.size.rows)),
+        };
+        let length = steps.max(u64::from(timing.min_pass_cycles));
+        let (preload, drain) = (load(dataflow, rows, cols), timing.drain.map_or(0, |drain| u64::from(drain.resolve(rows, cols))));
+        let (cycles, slack, end) = match timing.overlap {
+            Overlap::Serial => (preload + length + drain + tail, 0, 0),
+            Overlap::Pipelined => {
+                let apart = length.max(drain).max(preload);
+                (apart, apart - length, drain + tail)
+            }
+        };
+        if self.count == 0 {
+            self.first_load = preload;
+        }
+        self.count += count;
+        self.filled += count * fill.0 * fill.1;
+        self.cycles += count * cycles;
+        self.streaming += count * length;
+        (self.last_slack, self.tail) = (slack, end);
+    }
 }
 
 fn narrow(used: u64) -> u32 {
@@ -210,13 +292,19 @@ fn narrow(used: u64) -> u32 {
 }
 
 /// Cycles of the vector unit.
-fn vector_work(stage: &Stage, chip: &Chip) -> u64 {
+fn vector_work(stage: &Stage, rules: &Rules, chip: &Chip) -> u64 {
     let unit = chip.vector();
-    let (lanes, each) = (u64::from(unit.lanes), u64::from(unit.cycles.requantize));
+    let (lanes, each, start) = (u64::from(unit.lanes), u64::from(unit.cycles.requantize), u64::from(unit.start_cycles));
     let mut cycles = 0;
-    for (blocks, block) in pieces(stage.problem.vectors(), stage.vector_tile()) {
-        for (tiles, cols) in pieces(stage.problem.channels(), u64::from(chip.array().cols)) {
-            cycles += blocks * tiles * (u64::from(unit.start_cycles) + block * cols.div_ceil(lanes) * each);
+    for (blocks, block) in pieces(stage.problem.vectors(), stage.tiling.block) {
+        for (chunks, chunk) in pieces(stage.problem.channels(), stage.tiling.chunk) {
+            if rules.lines_are_channels() {
+                for (tiles, vectors) in pieces(block, rules.vector_unit()) {
+                    cycles += blocks * chunks * tiles * (start + chunk * vectors.div_ceil(lanes) * each);
+                }
+            } else {
+                cycles += blocks * chunks * (start + block * chunk.div_ceil(lanes) * each);
+            }
         }
     }
     cycles

@@ -1,5 +1,6 @@
 //! Why a network cannot be mapped onto a chip.
 
+use std::ops::Range;
 use thiserror::Error;
 
 /// A fault in fitting a network to a chip.
@@ -35,15 +36,23 @@ pub enum MappingError {
         /// What to do.
         help: &'static str,
     },
-    /// The array is of a kind that networks are not mapped onto.
-    #[error("not supported yet: networks on chip \"{chip}\": {problem}\n  help: {help}")]
-    ArrayNotSupported {
-        /// The chip.
-        chip: String,
-        /// What about its array.
-        problem: String,
-        /// What to do.
-        help: &'static str,
+    /// The array keeps fewer weights of a group than there are.
+    #[error(
+        "layer \"{layer}\" has {found} weights that are not zero in channel {channel}, elements {}..{} of K, and the array keeps {n} of each {m}\n  help: prune the network to {n}:{m} first, or write `sparsity: Dense` in the chip's array", rows.start, rows.end
+    )]
+    NotPruned {
+        /// The layer.
+        layer: String,
+        /// The output channel.
+        channel: usize,
+        /// The group's elements of K.
+        rows: Range<usize>,
+        /// Weights that are not zero.
+        found: usize,
+        /// Weights kept.
+        n: u32,
+        /// Of this many.
+        m: u32,
     },
     /// The network has no array operation.
     #[error(

@@ -1,159 +1,24 @@
 //! Fits stages to a chip's buffers: how many vectors a block holds, which activations stay on the chip, and how the memories are shared.
 //!
 //! The activation scratchpad is shared from both ends: a stage's input lies at one end, its output at the other, and the next stage takes
-//! them the other way round. What is left is one ring of weight tiles for all stages, so that a stage's weights are fetched while the one
-//! before still computes. The accumulator is one ring of blocks.
+//! them the other way round. What is left is one ring of weights for all stages, so that a stage's weights are fetched while the one before
+//! still computes. The accumulator is one ring of blocks.
 
-use super::{Dim, LoopNest, Lowered, MappingError, Problem, Spread, WeightStart, round_up};
-use crate::chip::{Array, Chip, Dataflow, Format, MaxPassVectors, Scratchpad, StationaryTiming};
-use crate::network::LayerId;
-use std::ops::Range;
+use super::tiling::rows_for_blocks;
+use super::{
+    Buffers, InputBuffer, LoopNest, Lowered, Mapping, MappingError, Order, OutputBuffer, Problem, Rules, Stage, Tiling, WeightBuffer,
+    WeightStart, round_up,
+};
+use crate::chip::{Chip, Scratchpad, Stationary};
 
 /// The most samples in a batch.
 pub(super) const MAX_BATCH: u64 = 1 << 20;
 /// More accumulator blocks than this never help: one fills while one empties, and the others only wait with their bias.
 const MAX_ACCUMULATOR_BLOCKS: u64 = 8;
 
-/// How a network's stages lie on a chip.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Mapping {
-    batch: u64,
-    stages: Vec<Stage>,
-    buffers: Buffers,
-}
-
-impl Mapping {
-    /// Samples in a batch.
-    pub fn batch(&self) -> u64 {
-        self.batch
-    }
-
-    /// The stages, in the order in which they run.
-    pub fn stages(&self) -> &[Stage] {
-        &self.stages
-    }
-
-    /// How the memories are shared.
-    pub fn buffers(&self) -> &Buffers {
-        &self.buffers
-    }
-}
-
-/// One array operation with its bias, requantization and activation, mapped.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stage {
-    /// The layers that it computes, the array layer first.
-    pub layers: Vec<LayerId>,
-    /// The name of its array layer.
-    pub name: String,
-    /// The cores that work on it.
-    pub cores: Range<u32>,
-    /// Dimensions that are split over the cores, and into how many parts.
-    pub split: Vec<(Dim, u64)>,
-    /// What it computes.
-    pub problem: Problem,
-    /// In which order, in which pieces.
-    pub nest: LoopNest,
-    /// Where its input lies.
-    pub input: InputBuffer,
-    /// Where its output goes.
-    pub output: OutputBuffer,
-    /// Where its weights lie.
-    pub weights: WeightBuffer,
-}
-
-impl Stage {
-    /// Vectors of one block: as many as lie in the accumulator at a time.
-    pub fn vector_tile(&self) -> u64 {
-        self.nest.tile(Dim::N, Spread::Buffer).unwrap_or(1)
-    }
-
-    /// Vectors of one pass at most.
-    pub fn pass_vectors(&self) -> u64 {
-        self.nest.tile(Dim::N, Spread::Pass).unwrap_or(1)
-    }
-}
-
-/// Where a stage's input lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InputBuffer {
-    /// In DRAM; blocks of whole vectors pass through a ring of `slots` blocks at `address` of the activation scratchpad.
-    Fetched {
-        /// First byte.
-        address: u64,
-        /// Blocks in the ring.
-        slots: u64,
-    },
-    /// Where the stage before left it, at `address` of the activation scratchpad.
-    Kept {
-        /// First byte.
-        address: u64,
-    },
-}
-
-/// Where a stage's output goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputBuffer {
-    /// To DRAM, through a ring of `slots` blocks at `address` of the activation scratchpad.
-    Stored {
-        /// First byte.
-        address: u64,
-        /// Blocks in the ring.
-        slots: u64,
-    },
-    /// It stays, whole, at `address` of the activation scratchpad.
-    Kept {
-        /// First byte.
-        address: u64,
-    },
-}
-
-/// Where a stage's weights lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WeightBuffer {
-    /// In DRAM; tiles pass through the ring of weight tiles, once for each block of vectors.
-    Fetched,
-    /// On the chip from the start, whole, at `address` of the weight scratchpad.
-    Resident {
-        /// First byte.
-        address: u64,
-    },
-}
-
-/// How the memories are shared between the stages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Buffers {
-    /// First byte of the ring of weight tiles in the weight scratchpad.
-    pub weight_ring_address: u64,
-    /// Tiles in it.
-    pub weight_ring_slots: u64,
-    /// Bytes of one tile's slot.
-    pub weight_slot_bytes: u64,
-    /// Bytes from a row of a weight tile to the next.
-    pub weight_pitch: u64,
-    /// Blocks in the accumulator's ring.
-    pub accumulator_slots: u64,
-    /// Bytes of one block.
-    pub accumulator_slot_bytes: u64,
-    /// Bytes from a vector's sums to the next's in a block.
-    pub accumulator_pitch: u64,
-    /// Bytes of one accumulator element.
-    pub accumulator_element_bytes: u64,
-    /// Bytes of the rows of activations are multiples of this.
-    pub activation_port: u64,
-}
-
-impl Buffers {
-    /// Bytes from a vector of `elements` int8 activations to the next, on the chip.
-    pub fn activation_pitch(&self, elements: u64) -> u64 {
-        round_up(elements, self.activation_port)
-    }
-}
-
 /// What of a chip the fit goes by.
 struct Capacity<'c> {
-    array: &'c Array,
-    timing: StationaryTiming,
+    rules: Rules,
     weight_pad: &'c Scratchpad,
     weight_field: String,
     activation_pad: &'c Scratchpad,
@@ -162,81 +27,48 @@ struct Capacity<'c> {
     accumulator_bytes: u64,
     /// Bytes of one row in every bank of the accumulator: capacities are multiples of it.
     accumulator_stripe: u64,
-    buffers: Buffers,
 }
 
 impl<'c> Capacity<'c> {
-    fn of(chip: &'c Chip, stages: &[Lowered]) -> Self {
+    fn of(chip: &'c Chip, rules: Rules) -> Self {
         let roles = chip.scratchpad_roles();
-        let (weight_pad, activation_pad) = (&chip.scratchpads()[roles.weight], &chip.scratchpads()[roles.activation]);
-        let array = chip.array();
-        let Dataflow::WeightStationary(timing) = array.dataflows[0] else {
-            unreachable!("bug: a dataflow other than weight stationary should have been refused by mapping::lower");
-        };
-        let cols = u64::from(array.cols);
-        let weight_port = u64::from(weight_pad.port_bytes);
-        // Several short rows of a tile may share a port's row; longer ones start on a row of their own.
-        let weight_pitch = if weight_port.is_multiple_of(cols) { cols } else { round_up(cols, weight_port) };
-        // The formats that these stages use, not all that the chip has: a wide one must not widen the sums of a narrow one.
-        let used = stages.iter().filter_map(|stage| chip.format(stage.problem.weight, stage.problem.activation));
-        let accumulator_element_bytes = used.map(Format::accumulator_bytes).max().unwrap_or(4);
-        let accumulator_pitch = round_up(cols * accumulator_element_bytes, u64::from(chip.accumulator().port_bytes));
         Self {
-            array,
-            timing,
-            weight_pad,
+            rules,
+            weight_pad: &chip.scratchpads()[roles.weight],
+            activation_pad: &chip.scratchpads()[roles.activation],
             weight_field: format!("scratchpads.{}.capacity", roles.weight),
-            activation_pad,
             activation_field: format!("scratchpads.{}.capacity", roles.activation),
             shared: roles.weight == roles.activation,
             accumulator_bytes: chip.accumulator().capacity.get(),
             accumulator_stripe: u64::from(chip.accumulator().port_bytes) * u64::from(chip.accumulator().banks),
-            buffers: Buffers {
-                weight_ring_address: 0,
-                weight_ring_slots: 0,
-                weight_slot_bytes: round_up(u64::from(array.rows) * weight_pitch, weight_port),
-                weight_pitch,
-                accumulator_slots: 0,
-                accumulator_slot_bytes: 0,
-                accumulator_pitch,
-                accumulator_element_bytes,
-                activation_port: u64::from(activation_pad.port_bytes),
-            },
         }
     }
 
-    /// Bytes of the activation scratchpad that activations may take, when `weight_slots` tiles must still fit beside them.
-    fn activation_room(&self, weight_slots: u64) -> u64 {
-        let reserved = if self.shared { weight_slots * self.buffers.weight_slot_bytes } else { 0 };
-        self.activation_pad.capacity.get().saturating_sub(reserved)
+    /// Bytes of the activation scratchpad that activations may take, when so many bytes of weights must still fit beside them.
+    fn activation_room(&self, weights: u64) -> u64 {
+        self.activation_pad.capacity.get().saturating_sub(if self.shared { weights } else { 0 })
     }
 
-    fn pass_vectors(&self) -> u64 {
-        match self.timing.max_pass_vectors {
-            MaxPassVectors::Unlimited => u64::from(u32::MAX),
-            MaxPassVectors::Rows => u64::from(self.array.rows),
-        }
+    fn weight_capacity(&self) -> u64 {
+        self.weight_pad.capacity.get()
     }
 }
 
-/// What a stage takes of the activation scratchpad with blocks of `tile` vectors.
-#[derive(Debug, Clone, Copy)]
-struct RowBytes {
-    input: u64,
-    /// Of one column tile.
-    output: u64,
-    /// Of all column tiles.
-    kept_output: u64,
+/// A stage as it is being fitted.
+struct Draft<'l> {
+    lowered: &'l Lowered,
+    tiling: Tiling,
+    /// Rows of the input that are on the chip at a time, where it is fetched.
+    rows: u64,
+    /// Slots of the output's ring, where it is stored.
+    slots: u64,
+    /// Whether the output stays for the next stage.
+    kept: bool,
 }
 
-impl RowBytes {
-    fn of(problem: &Problem, capacity: &Capacity<'_>) -> Self {
-        let buffers = &capacity.buffers;
-        Self {
-            input: buffers.activation_pitch(problem.reduction()),
-            output: buffers.activation_pitch(problem.channels().min(u64::from(capacity.array.cols))),
-            kept_output: buffers.activation_pitch(problem.channels()),
-        }
+impl Draft<'_> {
+    fn problem(&self) -> &Problem {
+        &self.lowered.problem
     }
 }
 
@@ -245,114 +77,198 @@ impl RowBytes {
 ///
 /// # Errors
 /// A batch out of range, or a memory too small for the smallest tile.
+///
+/// # Panics
+/// If the chip does not multiply the formats of the stages, which `lower` refuses.
 pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> Result<Mapping, MappingError> {
     if batch == 0 || batch > MAX_BATCH {
         return Err(MappingError::Batch { batch, limit: MAX_BATCH });
     }
-    let capacity = Capacity::of(chip, stages);
-    let mut tiles = Vec::new();
-    for stage in stages {
-        tiles.push(vector_tile(stage, &capacity)?);
+    let first = &stages[0].problem;
+    let format = chip.format(first.weight, first.activation).expect("bug: lower refuses formats that the chip has not");
+    let rules = Rules::new(chip, format, &chip.array().dataflows[0]);
+    let capacity = Capacity::of(chip, rules);
+    // One ring serves all stages: its slots hold the largest piece of any.
+    let chunks: Vec<u64> = stages.iter().map(|stage| chunk(&stage.problem, &capacity)).collect();
+    let slots = stages.iter().zip(&chunks).map(|(stage, chunk)| rules.weight_slot(&stage.problem, &cut(1, *chunk)));
+    let slot = slots.max().unwrap_or(1);
+    let mut drafts = Vec::with_capacity(stages.len());
+    for (lowered, chunk) in stages.iter().zip(chunks) {
+        drafts.push(draft(lowered, &capacity, chunk, slot)?);
     }
-    let kept = kept_edges(stages, &tiles, &capacity);
-    let mut buffers = capacity.buffers;
-    let largest = tiles.iter().copied().max().unwrap_or(1);
-    buffers.accumulator_slot_bytes = largest * buffers.accumulator_pitch;
-    buffers.accumulator_slots = (capacity.accumulator_bytes / buffers.accumulator_slot_bytes).min(MAX_ACCUMULATOR_BLOCKS);
+    keep_edges(&mut drafts, &capacity, slot);
+    fetch_weights_once(&mut drafts, &capacity, slot);
 
-    let places = place_activations(stages, &tiles, &kept, &capacity);
+    let places = place_activations(&drafts, &capacity);
     let mut next = if capacity.shared { round_up(places.end, u64::from(capacity.weight_pad.port_bytes)) } else { 0 };
     let mut weights = vec![WeightBuffer::Fetched; stages.len()];
-    let slot = buffers.weight_slot_bytes;
-    let stage_tiles: Vec<u64> = stages.iter().map(|stage| weight_tiles(&stage.problem, capacity.array)).collect();
+    let pieces: Vec<u64> = drafts.iter().map(|draft| rules.pieces(draft.problem(), &draft.tiling)).collect();
     if start == WeightStart::Resident {
-        for (index, tiles) in stage_tiles.iter().enumerate() {
+        for (index, count) in pieces.iter().enumerate() {
             // What is fetched all the same needs a ring that hides the latency of as many transfers as may be under way.
-            let others = stage_tiles[index + 1..].iter().sum::<u64>() + fetched_tiles(&weights[..index], &stage_tiles);
-            let ring = others.min(u64::from(chip.dma().outstanding) + 2);
-            if next + (tiles + ring) * slot <= capacity.weight_pad.capacity.get() {
+            let others = pieces[index + 1..].iter().sum::<u64>() + fetched_pieces(&weights[..index], &pieces);
+            let least = drafts.iter().map(|draft| least_slots(draft, &rules)).max().unwrap_or(1);
+            let ring = others.min((u64::from(chip.dma().outstanding) + 2).max(least));
+            if next + (count + ring) * slot <= capacity.weight_capacity() {
                 weights[index] = WeightBuffer::Resident { address: next };
-                next += tiles * slot;
+                next += count * slot;
             }
         }
     }
-    buffers.weight_ring_address = next;
-    buffers.weight_ring_slots = ((capacity.weight_pad.capacity.get() - next) / slot).min(fetched_tiles(&weights, &stage_tiles));
+    let sums = drafts.iter().map(|draft| rules.sums(draft.problem(), &draft.tiling, draft.tiling.block)).max().unwrap_or(1);
+    let buffers = Buffers {
+        weight_ring_address: next,
+        weight_ring_slots: ((capacity.weight_capacity() - next) / slot).min(fetched_pieces(&weights, &pieces)),
+        weight_slot_bytes: slot,
+        accumulator_slots: (capacity.accumulator_bytes / sums).min(MAX_ACCUMULATOR_BLOCKS),
+        accumulator_slot_bytes: sums,
+        accumulator_element_bytes: rules.element,
+    };
+    let mapped = drafts.iter().enumerate().map(|(index, draft)| Stage {
+        layers: vec![draft.lowered.layer],
+        name: draft.lowered.name.clone(),
+        cores: 0..1,
+        split: Vec::new(),
+        problem: *draft.problem(),
+        tiling: draft.tiling,
+        nest: LoopNest::of(draft.problem(), &draft.tiling, &rules),
+        pitches: rules.pitches(draft.problem(), &draft.tiling),
+        input: places.inputs[index],
+        output: places.outputs[index],
+        weights: weights[index],
+        skipped: skipped(draft, &rules),
+    });
+    Ok(Mapping { batch, stages: mapped.collect(), buffers, rules })
+}
 
-    let mut mapped = Vec::new();
-    for (index, stage) in stages.iter().enumerate() {
-        let size = [stage.problem.vectors(), stage.problem.reduction(), stage.problem.channels()];
-        let (rows, cols) = (u64::from(capacity.array.rows), u64::from(capacity.array.cols));
-        mapped.push(Stage {
-            layers: vec![stage.layer],
-            name: stage.name.clone(),
-            cores: 0..1,
-            split: Vec::new(),
-            problem: stage.problem,
-            nest: LoopNest::weight_stationary(size, rows, cols, tiles[index], capacity.pass_vectors()),
-            input: places.inputs[index],
-            output: places.outputs[index],
-            weights: weights[index],
-        });
+/// For each chunk of channels, each tile of K: whether its weights are all zero; empty where the array skips none.
+fn skipped(draft: &Draft<'_>, rules: &Rules) -> Vec<bool> {
+    let zeros = &draft.lowered.zeros;
+    if zeros.is_empty() {
+        return Vec::new();
     }
-    Ok(Mapping { batch, stages: mapped, buffers })
+    let (channels, chunk) = (draft.problem().channels(), draft.tiling.chunk);
+    let size = |count: u64| usize::try_from(count).expect("bug: weights that are known fit in memory");
+    let of_chunk = |first: u64, k_tile: u64| {
+        let columns = k_tile * channels + first..k_tile * channels + (first + chunk).min(channels);
+        zeros[size(columns.start)..size(columns.end)].iter().all(|zero| *zero)
+    };
+    let chunks = (0..channels.div_ceil(chunk)).map(|number| number * chunk);
+    chunks.flat_map(|first| (0..rules.k_tiles(draft.problem())).map(move |k_tile| of_chunk(first, k_tile))).collect()
 }
 
-/// Stationary tiles of a problem: `ceil(K/R) * ceil(N/C)`.
-fn weight_tiles(problem: &Problem, array: &Array) -> u64 {
-    problem.reduction().div_ceil(u64::from(array.rows)) * problem.channels().div_ceil(u64::from(array.cols))
+fn fetched_pieces(weights: &[WeightBuffer], pieces: &[u64]) -> u64 {
+    weights.iter().zip(pieces).filter(|(buffer, _)| **buffer == WeightBuffer::Fetched).map(|(_, pieces)| pieces).sum()
 }
 
-fn fetched_tiles(weights: &[WeightBuffer], tiles: &[u64]) -> u64 {
-    weights.iter().zip(tiles).filter(|(buffer, _)| **buffer == WeightBuffer::Fetched).map(|(_, tiles)| tiles).sum()
+/// The slots that the ring of weights must have for a stage: all pieces of a chunk, where they stay while the blocks go by.
+fn least_slots(draft: &Draft<'_>, rules: &Rules) -> u64 {
+    match draft.tiling.order {
+        Order::Blocks => 1,
+        Order::Channels => rules.pieces_of_chunk(draft.problem()),
+    }
 }
 
-/// The largest block of vectors that fits, with double buffers if anything fits with them.
-fn vector_tile(stage: &Lowered, capacity: &Capacity<'_>) -> Result<u64, MappingError> {
-    let vectors = stage.problem.vectors();
-    let row = RowBytes::of(&stage.problem, capacity);
-    let sums = capacity.buffers.accumulator_pitch;
+/// A stage cut into blocks, weights fetched for each.
+fn cut(block: u64, chunk: u64) -> Tiling {
+    Tiling { order: Order::Blocks, block, chunk }
+}
+
+/// The largest pieces that fit, with double buffers if anything fits with them.
+fn draft<'l>(lowered: &'l Lowered, capacity: &Capacity<'_>, chunk: u64, slot: u64) -> Result<Draft<'l>, MappingError> {
+    let (problem, rules) = (&lowered.problem, &capacity.rules);
+    let unit = rules.vector_unit().min(problem.vectors());
+    let smallest = cut(unit, chunk);
+    let sums = rules.sums(problem, &smallest, unit);
     if capacity.accumulator_bytes < sums {
         return Err(MappingError::TooSmall {
             memory: "the accumulator".to_string(),
             field: "accumulator.capacity".to_string(),
-            layer: stage.name.clone(),
+            layer: lowered.name.clone(),
             needed: round_up(sums, capacity.accumulator_stripe),
-            why: format!("one vector of {} sums", capacity.array.cols),
+            why: if unit == 1 { format!("one vector of {chunk} sums") } else { format!("{unit} vectors of {chunk} sums") },
             capacity: capacity.accumulator_bytes,
         });
     }
-    if capacity.weight_pad.capacity.get() < capacity.buffers.weight_slot_bytes {
-        return Err(too_small_for_weights(stage, capacity, 0));
+    if capacity.weight_capacity() < slot {
+        return Err(too_small_for_weights(lowered, capacity, &smallest, slot, 0));
     }
     // Double buffers first; where not one vector fits with them, single ones.
     for buffers in [2, 1] {
-        let most = if buffers == 2 && vectors <= capacity.accumulator_bytes / sums {
-            // A batch of one block needs a second block only for the next column tile.
-            (capacity.accumulator_bytes / sums / 2).max(u64::from(vectors == 1))
-        } else {
-            capacity.accumulator_bytes / sums / buffers
-        };
-        let room = capacity.activation_room(buffers);
-        let single = row.input + 2 * row.output;
-        let fitting =
-            if room >= vectors * single && vectors <= most { vectors } else { (room / (buffers * (row.input + row.output))).min(most) };
-        if fitting > 0 {
-            return Ok(fitting.min(vectors));
-        }
+        let fits = |block: u64| fits(problem, capacity, &cut(block, chunk), buffers, slot);
+        let Some(block) = largest(problem.vectors(), unit, fits) else { continue };
+        let block = whole_passes(block, problem.vectors(), rules);
+        return Ok(Draft { lowered, tiling: cut(block, chunk), rows: rows_for_blocks(problem, block, buffers), slots: buffers, kept: false });
     }
-    let needed = row.input + row.output;
+    let needed = rules.input_bytes(problem, rows_for_blocks(problem, unit, 1)) + unit * rules.pitches(problem, &smallest).stored;
     if capacity.shared {
-        return Err(too_small_for_weights(stage, capacity, needed));
+        return Err(too_small_for_weights(lowered, capacity, &smallest, slot, needed));
     }
     Err(MappingError::TooSmall {
         memory: "the activation scratchpad".to_string(),
         field: capacity.activation_field.clone(),
-        layer: stage.name.clone(),
+        layer: lowered.name.clone(),
         needed: round_up(needed, stripe(capacity.activation_pad)),
-        why: format!("a vector of {} inputs and one of outputs", stage.problem.reduction()),
+        why: activations_in_words(problem, unit),
         capacity: capacity.activation_pad.capacity.get(),
     })
+}
+
+fn activations_in_words(problem: &Problem, unit: u64) -> String {
+    match (problem.is_matrix(), unit) {
+        (true, 1) => format!("a vector of {} inputs and one of outputs", problem.reduction()),
+        (true, _) => format!("{unit} vectors of {} inputs and as many of outputs", problem.reduction()),
+        (false, _) => format!("the rows of {} x {} inputs that {unit} outputs need, and the outputs", problem.input[1], problem.c),
+    }
+}
+
+/// The channels of a chunk: the array's columns, or the most that stream past a tile in whole passes, that take no more than a half of the
+/// weights' room for two pieces, and have their sums in the accumulator.
+fn chunk(problem: &Problem, capacity: &Capacity<'_>) -> u64 {
+    let rules = &capacity.rules;
+    if rules.mode.stationary != Stationary::Input {
+        return rules.chunk_unit().min(problem.channels());
+    }
+    let unit = rules.vector_unit().min(problem.vectors());
+    let room = capacity.weight_capacity() / if capacity.shared { 4 } else { 2 };
+    let fits = |chunk: u64| {
+        let tiling = cut(unit, chunk);
+        rules.weight_slot(problem, &tiling) <= room && 2 * rules.sums(problem, &tiling, unit) <= capacity.accumulator_bytes
+    };
+    let most = largest(problem.channels(), 1, fits).unwrap_or(1);
+    let pass = rules.chunk_unit();
+    if most < problem.channels() && most > pass { most - most % pass } else { most }
+}
+
+/// The largest multiple of `unit`, or all of `size`, that fits.
+fn largest(size: u64, unit: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
+    if fits(size) {
+        return Some(size);
+    }
+    let (mut low, mut high) = (0, size.div_ceil(unit));
+    while high - low > 1 {
+        let middle = u64::midpoint(low, high);
+        if fits(middle * unit) { low = middle } else { high = middle }
+    }
+    (low > 0).then_some(low * unit)
+}
+
+/// A block that ends on a whole pass where it is not all there is.
+fn whole_passes(block: u64, vectors: u64, rules: &Rules) -> u64 {
+    let streams = rules.mode.stationary == Stationary::Weight;
+    if streams && block < vectors && block > rules.pass { block - block % rules.pass } else { block }
+}
+
+/// Whether a stage cut so fits with `buffers` of everything, a slot of weights being `slot` bytes, its input fetched and its output stored.
+fn fits(problem: &Problem, capacity: &Capacity<'_>, tiling: &Tiling, buffers: u64, slot: u64) -> bool {
+    let rules = &capacity.rules;
+    // One set of sums is enough where it is all there is.
+    let only = tiling.block >= problem.vectors() && tiling.chunk >= problem.channels();
+    let sums = rules.sums(problem, tiling, tiling.block) * if only { 1 } else { buffers };
+    let stored = buffers * tiling.block * rules.pitches(problem, tiling).stored;
+    sums <= capacity.accumulator_bytes
+        && rules.input_bytes(problem, rows_for_blocks(problem, tiling.block, buffers)) + stored
+            <= capacity.activation_room(buffers * slot)
 }
 
 /// Bytes of one row in every bank: capacities are multiples of it.
@@ -360,62 +276,76 @@ fn stripe(pad: &Scratchpad) -> u64 {
     u64::from(pad.port_bytes) * u64::from(pad.banks)
 }
 
-fn too_small_for_weights(stage: &Lowered, capacity: &Capacity<'_>, activations: u64) -> MappingError {
-    let tile = format!("a weight tile of {} x {}", capacity.array.rows, capacity.array.cols);
-    let why = if activations == 0 { tile } else { format!("{tile}, a vector of {} inputs and one of outputs", stage.problem.reduction()) };
+fn too_small_for_weights(lowered: &Lowered, capacity: &Capacity<'_>, tiling: &Tiling, slot: u64, activations: u64) -> MappingError {
+    let (problem, size) = (&lowered.problem, capacity.rules.mode.size);
+    let tile = match capacity.rules.mode.stationary {
+        Stationary::Weight => format!("a weight tile of {} x {}", size.rows, size.cols),
+        Stationary::Input => format!("a vector of {} weights", problem.reduction()),
+        Stationary::Output => format!("a panel of {} x {} weights", problem.reduction(), size.cols),
+    };
+    let why = if activations == 0 { tile } else { format!("{tile}, {}", activations_in_words(problem, tiling.block)) };
     MappingError::TooSmall {
         memory: if capacity.shared { "the scratchpad" } else { "the weight scratchpad" }.to_string(),
         field: capacity.weight_field.clone(),
-        layer: stage.name.clone(),
-        needed: round_up(capacity.buffers.weight_slot_bytes + activations, stripe(capacity.weight_pad)),
+        layer: lowered.name.clone(),
+        needed: round_up(slot + activations, stripe(capacity.weight_pad)),
         why,
-        capacity: capacity.weight_pad.capacity.get(),
+        capacity: capacity.weight_capacity(),
     }
 }
 
-/// Which stages leave their output on the chip for the next: both take the batch in one block, the next reads the rows as they lie, and
-/// both stages' buffers fit with it.
-fn kept_edges(stages: &[Lowered], tiles: &[u64], capacity: &Capacity<'_>) -> Vec<bool> {
-    let mut kept = vec![false; stages.len()];
-    for index in 0..stages.len().saturating_sub(1) {
-        let (this, next) = (&stages[index].problem, &stages[index + 1].problem);
-        let whole = tiles[index] == this.vectors() && tiles[index + 1] == next.vectors();
-        if !whole || this.channels() != next.reduction() {
+/// Lets outputs stay on the chip where the next stage reads just them, and both stages fit with them there.
+fn keep_edges(drafts: &mut [Draft<'_>], capacity: &Capacity<'_>, slot: u64) {
+    let room = capacity.activation_room(2 * slot);
+    for index in 0..drafts.len().saturating_sub(1) {
+        let (this, next) = (&drafts[index], &drafts[index + 1]);
+        if !next.lowered.follows || !is_same_tensor(this.problem(), next.problem()) {
             continue;
         }
-        kept[index] = true;
-        let room = capacity.activation_room(2);
-        let fits = |stage: usize| {
-            let [input, output] = stage_bytes(stage, stages, tiles, &kept, capacity);
-            input + output <= room
-        };
-        kept[index] = fits(index) && fits(index + 1);
+        drafts[index].kept = true;
+        let fits = |stage: usize| stage_bytes(stage, drafts, capacity).iter().sum::<u64>() <= room;
+        if !(fits(index) && fits(index + 1)) {
+            drafts[index].kept = false;
+        }
     }
-    kept
 }
 
-/// Bytes of a stage's input and output buffers, at two blocks each where both fit and they pass through, else one.
-fn stage_bytes(stage: usize, stages: &[Lowered], tiles: &[u64], kept: &[bool], capacity: &Capacity<'_>) -> [u64; 2] {
-    let slots = ring_slots(stage, stages, tiles, kept, capacity);
-    let row = RowBytes::of(&stages[stage].problem, capacity);
-    let input = if is_input_kept(stage, kept) { tiles[stage] * row.input } else { slots[0] * tiles[stage] * row.input };
-    let output = if kept[stage] { tiles[stage] * row.kept_output } else { slots[1] * tiles[stage] * row.output };
-    [input, output]
+/// Whether a stage's output is the next one's input, pixel by pixel: then it lies on the chip in the same way.
+fn is_same_tensor(this: &Problem, next: &Problem) -> bool {
+    (next.n, next.input, next.c, next.activation) == (this.n, [this.p, this.q], this.m, this.activation)
 }
 
-fn is_input_kept(stage: usize, kept: &[bool]) -> bool {
-    stage > 0 && kept[stage - 1]
+/// Fetches weights once, rather than once for each block, where the input can stay on the chip as a whole beside a chunk's weights.
+fn fetch_weights_once(drafts: &mut [Draft<'_>], capacity: &Capacity<'_>, slot: u64) {
+    for index in 0..drafts.len() {
+        let draft = &drafts[index];
+        let problem = *draft.problem();
+        if draft.tiling.block >= problem.vectors() {
+            continue;
+        }
+        let (tiling, rows) = (draft.tiling, draft.rows);
+        drafts[index].tiling.order = Order::Channels;
+        drafts[index].rows = problem.input_rows();
+        // One more slot than a chunk needs, so that the next one's weights come while it is used.
+        let needed = drafts.iter().map(|draft| least_slots(draft, &capacity.rules) + 1).max().unwrap_or(1);
+        let fits = |stage: usize| stage_bytes(stage, drafts, capacity).iter().sum::<u64>() <= capacity.activation_room(needed * slot);
+        if needed * slot > capacity.weight_capacity() || !(0..drafts.len()).all(fits) {
+            (drafts[index].tiling, drafts[index].rows) = (tiling, rows);
+        }
+    }
 }
 
-/// Blocks in the rings of a stage's input and output.
-fn ring_slots(stage: usize, stages: &[Lowered], tiles: &[u64], kept: &[bool], capacity: &Capacity<'_>) -> [u64; 2] {
-    let problem = &stages[stage].problem;
-    let row = RowBytes::of(problem, capacity);
-    let blocks = problem.vectors().div_ceil(tiles[stage]);
-    let room = capacity.activation_room(1) / tiles[stage];
-    let input = if is_input_kept(stage, kept) { row.input } else { blocks.min(2) * row.input };
-    let output = if kept[stage] { row.kept_output } else { 2 * row.output };
-    if input + output <= room { [blocks.min(2), 2] } else { [1, 1] }
+/// Bytes of a stage's input and output buffers.
+fn stage_bytes(stage: usize, drafts: &[Draft<'_>], capacity: &Capacity<'_>) -> [u64; 2] {
+    let (draft, rules) = (&drafts[stage], &capacity.rules);
+    let problem = draft.problem();
+    let rows = if is_input_kept(stage, drafts) { problem.input_rows() } else { draft.rows };
+    let stored = draft.slots * draft.tiling.block * rules.pitches(problem, &draft.tiling).stored;
+    [rules.input_bytes(problem, rows), if draft.kept { rules.output_bytes(problem) } else { stored }]
+}
+
+fn is_input_kept(stage: usize, drafts: &[Draft<'_>]) -> bool {
+    stage > 0 && drafts[stage - 1].kept
 }
 
 /// Where activations lie.
@@ -427,24 +357,23 @@ struct Places {
 }
 
 /// Puts the input of even stages at the low end and of odd ones at the high end of the area that the largest stage needs.
-fn place_activations(stages: &[Lowered], tiles: &[u64], kept: &[bool], capacity: &Capacity<'_>) -> Places {
-    let bytes: Vec<[u64; 2]> = (0..stages.len()).map(|stage| stage_bytes(stage, stages, tiles, kept, capacity)).collect();
+fn place_activations(drafts: &[Draft<'_>], capacity: &Capacity<'_>) -> Places {
+    let bytes: Vec<[u64; 2]> = (0..drafts.len()).map(|stage| stage_bytes(stage, drafts, capacity)).collect();
     let end = bytes.iter().map(|[input, output]| input + output).max().unwrap_or(0);
     let mut places = Places { inputs: Vec::new(), outputs: Vec::new(), end };
-    for (stage, [input_bytes, output_bytes]) in bytes.into_iter().enumerate() {
+    for (stage, ([input_bytes, output_bytes], draft)) in bytes.into_iter().zip(drafts).enumerate() {
         let low = stage % 2 == 0;
         let input = if low { 0 } else { end - input_bytes };
         let output = if low { end - output_bytes } else { 0 };
-        let slots = ring_slots(stage, stages, tiles, kept, capacity);
-        places.inputs.push(if is_input_kept(stage, kept) {
+        places.inputs.push(if is_input_kept(stage, drafts) {
             InputBuffer::Kept { address: input }
         } else {
-            InputBuffer::Fetched { address: input, slots: slots[0] }
+            InputBuffer::Fetched { address: input, rows: draft.rows }
         });
-        places.outputs.push(if kept[stage] {
+        places.outputs.push(if draft.kept {
             OutputBuffer::Kept { address: output }
         } else {
-            OutputBuffer::Stored { address: output, slots: slots[1] }
+            OutputBuffer::Stored { address: output, slots: draft.slots }
         });
     }
     places

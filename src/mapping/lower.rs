@@ -1,8 +1,9 @@
 //! From a quantized network to array operations: which layers make a stage, and what the host does at the end.
 
-use super::{MappingError, Problem};
-use crate::chip::{Chip, Sparsity, Stationary};
+use super::{MappingError, Problem, Rules};
+use crate::chip::{Chip, Group, Sparsity};
 use crate::network::{Dense, Layer, LayerId, Network, Op, Weight};
+use ndarray::{ArrayView2, Axis};
 
 /// One array operation with its bias, requantization and activation, before it is mapped.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,10 @@ pub struct Lowered {
     pub name: String,
     /// What it computes for a batch.
     pub problem: Problem,
+    /// Whether its input is the output of the operation before it.
+    pub follows: bool,
+    /// For each tile of K, each channel: whether its weights are all zero, where the array skips such tiles; else empty.
+    pub zeros: Vec<bool>,
 }
 
 /// The array operations of a network for batches of `batch` samples, in the order in which they run. Each reads what the one before
@@ -21,13 +26,15 @@ pub struct Lowered {
 /// # Errors
 /// An operation that no unit of the chip can do, formats that the chip does not multiply, or a network that is not quantized.
 pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Vec<Lowered>, MappingError> {
-    array_can_run_networks(chip)?;
     let mut stages = Vec::new();
     for layer in network.layers() {
         match &layer.op {
             Op::Input | Op::Reshape(_) => {}
             Op::Softmax if layer.id == network.output().id => {}
-            Op::Dense(dense) => stages.push(dense_stage(network, chip, layer, dense, batch)?),
+            Op::Dense(dense) => {
+                let follows = !stages.is_empty();
+                stages.push(dense_stage(network, chip, layer, dense, batch, follows)?);
+            }
             op => {
                 return Err(MappingError::NotSupported {
                     layer: layer.name.clone(),
@@ -52,30 +59,13 @@ pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Vec<Lowered>,
     Ok(stages)
 }
 
-/// Networks are mapped onto dense weight-stationary arrays only, so far; single products (`gemm`, `topology`) onto all.
-fn array_can_run_networks(chip: &Chip) -> Result<(), MappingError> {
-    let array = chip.array();
-    let dataflow = array.dataflows[0].kind();
-    let refuse =
-        |problem: String, help: &'static str| Err(MappingError::ArrayNotSupported { chip: chip.name().to_string(), problem, help });
-    if dataflow != Stationary::Weight {
-        let help = "list WeightStationary(..) first in array.dataflows; `systole gemm` and `systole topology` run every dataflow";
-        return refuse(format!("its first dataflow is {}", dataflow.long_name()), help);
-    }
-    if array.sparsity != Sparsity::Dense {
-        let help = "write `sparsity: Dense`; `systole gemm` runs products on sparse arrays";
-        return refuse("its array profits from sparsity, which networks do not use yet".to_string(), help);
-    }
-    Ok(())
-}
-
-fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, batch: u64) -> Result<Lowered, MappingError> {
+fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, batch: u64, follows: bool) -> Result<Lowered, MappingError> {
     let source = network.layer(network.inputs(layer.id)[0]);
-    let (Weight::Integer { dtype, .. }, Some(input), Some(_)) = (&dense.weight, source.output.quantization, layer.output.quantization)
+    let (Weight::Integer { dtype, values, .. }, Some(input), Some(_)) = (&dense.weight, source.output.quantization, layer.output.quantization)
     else {
         return Err(MappingError::NotQuantized { layer: layer.name.clone() });
     };
-    if chip.format(*dtype, input.dtype).is_none() {
+    let Some(format) = chip.format(*dtype, input.dtype) else {
         let has: Vec<String> = chip.formats().iter().map(|format| format!("{} by {}", format.weight, format.activation)).collect();
         return Err(MappingError::NoFormat {
             layer: layer.name.clone(),
@@ -83,15 +73,40 @@ fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, bat
             activation: input.dtype.to_string(),
             has: has.join(", "),
         });
-    }
-    if let Some(lanes) = chip.format(*dtype, input.dtype).map(|format| format.lanes).filter(|lanes| *lanes != 1) {
-        return Err(MappingError::ArrayNotSupported {
-            chip: chip.name().to_string(),
-            problem: format!("a PE multiplies {lanes} elements of K side by side in this format, which networks do not use yet"),
-            help: "write `lanes: 1` for the format; `systole gemm` runs products with any number of lanes",
-        });
-    }
+    };
     let rows = batch * (source.output.elements() / dense.inputs()) as u64;
     let problem = Problem::matrix(rows, dense.inputs() as u64, dense.outputs() as u64, *dtype, input.dtype);
-    Ok(Lowered { layer: layer.id, name: layer.name.clone(), problem })
+    let rules = Rules::new(chip, format, &chip.array().dataflows[0]);
+    if let Some(group) = rules.mode.group {
+        is_pruned(values.view(), group, &layer.name)?;
+    }
+    let zeros = match chip.array().sparsity {
+        Sparsity::TileSkip => zero_columns(values.view(), rules.k_tile(&problem)),
+        Sparsity::Dense | Sparsity::NM { .. } => Vec::new(),
+    };
+    Ok(Lowered { layer: layer.id, name: layer.name.clone(), problem, follows, zeros })
+}
+
+/// For each K tile, the channels whose weights are all zero in it: K tiles x channels.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
+fn zero_columns(weights: ArrayView2<'_, i16>, k_tile: u64) -> Vec<bool> {
+    let k_tile = usize::try_from(k_tile).expect("bug: a tile is no larger than weights that are in memory");
+    let tiles = weights.axis_chunks_iter(Axis(0), k_tile);
+    tiles.flat_map(|tile| tile.columns().into_iter().map(|column| column.iter().all(|value| *value == 0)).collect::<Vec<_>>()).collect()
+}
+
+/// Whether of each group of weights along K no more are other than zero than the array keeps.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
+fn is_pruned(weights: ArrayView2<'_, i16>, group: Group, layer: &str) -> Result<(), MappingError> {
+    for (number, rows) in weights.axis_chunks_iter(Axis(0), group.m as usize).enumerate() {
+        for (channel, column) in rows.columns().into_iter().enumerate() {
+            let found = column.iter().filter(|value| **value != 0).count();
+            if found > group.n as usize {
+                let first = number * group.m as usize;
+                let rows = first..first + column.len();
+                return Err(MappingError::NotPruned { layer: layer.to_string(), channel, rows, found, n: group.n, m: group.m });
+            }
+        }
+    }
+    Ok(())
 }

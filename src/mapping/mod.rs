@@ -9,13 +9,19 @@ mod fit;
 mod lower;
 mod nest;
 mod problem;
+mod slide;
+mod stage;
+mod tiling;
 
 pub use bounds::{Bounds, Demand, StageBound, lower_bounds};
 pub use error::MappingError;
-pub use fit::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, map};
+pub use fit::map;
 pub use lower::{Lowered, lower};
 pub use nest::{Loop, LoopNest, Spread};
 pub use problem::{Dim, Problem};
+pub use slide::{Piece, Slide};
+pub use stage::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, WeightPiece};
+pub use tiling::{Order, Pitches, Rules, Tiling};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
 //! The loop nest of a stage: which dimension is cut into how many pieces at which level, from DRAM down to the array.
 
-use super::Dim;
+use super::{Dim, Order, Problem, Rules, Tiling};
+use crate::chip::Stationary;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -39,33 +40,56 @@ pub struct LoopNest {
 }
 
 impl LoopNest {
-    /// A weight-stationary nest over `vectors` x `reduction` x `channels` on an array of `rows` x `cols`: blocks of `vector_tile` vectors,
-    /// then output-column tiles, then K tiles ascending, then passes of `pass_vectors`.
-    pub(super) fn weight_stationary(size: [u64; 3], rows: u64, cols: u64, vector_tile: u64, pass_vectors: u64) -> Self {
-        let [vectors, reduction, channels] = size;
-        let pass = pass_vectors.min(vector_tile);
+    /// The nest of a problem that is cut so. A loop over N is over N * P * Q vectors, a loop over C over R * S * C elements of K.
+    pub(super) fn of(problem: &Problem, tiling: &Tiling, rules: &Rules) -> Self {
         let cut = |dim, size: u64, tile: u64, spread| Loop { dim, trips: size.div_ceil(tile), tile, spread };
-        Self {
-            loops: vec![
-                cut(Dim::N, vectors, vector_tile, Spread::Buffer),
-                cut(Dim::M, channels, cols, Spread::Buffer),
-                cut(Dim::C, reduction, rows, Spread::Pass),
-                cut(Dim::N, vector_tile, pass, Spread::Pass),
-                cut(Dim::C, rows.min(reduction), 1, Spread::Rows),
-                cut(Dim::M, cols.min(channels), 1, Spread::Cols),
-                cut(Dim::N, pass, 1, Spread::Stream),
-            ],
-        }
+        let (vectors, reduction, channels) = (problem.vectors(), problem.reduction(), problem.channels());
+        let (block, chunk, k) = (tiling.block.min(vectors), tiling.chunk.min(channels), rules.k_tile(problem));
+        let (rows, cols) = (u64::from(rules.mode.size.rows), u64::from(rules.mode.size.cols));
+        let blocks = cut(Dim::N, vectors, tiling.block, Spread::Buffer);
+        let chunks = cut(Dim::M, channels, tiling.chunk, Spread::Buffer);
+        let mut loops = match tiling.order {
+            Order::Blocks => vec![blocks, chunks],
+            Order::Channels => vec![chunks, blocks],
+        };
+        loops.extend(match rules.mode.stationary {
+            Stationary::Weight => {
+                let pass = rules.pass.min(block);
+                vec![
+                    cut(Dim::C, reduction, k, Spread::Pass),
+                    cut(Dim::N, block, pass, Spread::Pass),
+                    cut(Dim::C, k, 1, Spread::Rows),
+                    cut(Dim::M, chunk, 1, Spread::Cols),
+                    cut(Dim::N, pass, 1, Spread::Stream),
+                ]
+            }
+            Stationary::Input => {
+                let (pass, held) = (rules.pass.min(chunk), cols.min(block));
+                vec![
+                    cut(Dim::N, block, held, Spread::Pass),
+                    cut(Dim::C, reduction, k, Spread::Pass),
+                    cut(Dim::M, chunk, pass, Spread::Pass),
+                    cut(Dim::C, k, 1, Spread::Rows),
+                    cut(Dim::N, held, 1, Spread::Cols),
+                    cut(Dim::M, pass, 1, Spread::Stream),
+                ]
+            }
+            Stationary::Output => {
+                let held = rows.min(block);
+                vec![
+                    cut(Dim::N, block, held, Spread::Pass),
+                    cut(Dim::N, held, 1, Spread::Rows),
+                    cut(Dim::M, chunk, 1, Spread::Cols),
+                    cut(Dim::C, reduction, 1, Spread::Stream),
+                ]
+            }
+        });
+        Self { loops }
     }
 
     /// The loops, the outermost first.
     pub fn loops(&self) -> &[Loop] {
         &self.loops
-    }
-
-    /// The tile of the loop over `dim` at `spread`.
-    pub fn tile(&self, dim: Dim, spread: Spread) -> Option<u64> {
-        self.loops.iter().find(|l| l.dim == dim && l.spread == spread).map(|l| l.tile)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What one array operation computes, without its values: dimensions, operand formats.
 
+use super::Slide;
 use crate::numerics::Dtype;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// The dimensions of a convolution or a matrix product, named as Timeloop names them.
 ///
@@ -47,6 +49,14 @@ pub struct Problem {
     pub r: u64,
     /// Filter columns.
     pub s: u64,
+    /// Rows and columns of the input image.
+    pub input: [u64; 2],
+    /// Pixels from one place of the filter to the next, down and to the right.
+    pub stride: [u64; 2],
+    /// Pixels from one element of the filter to the next, down and to the right.
+    pub dilation: [u64; 2],
+    /// Rows and columns of padding above and to the left of the image. What lies below and to the right of it follows from the other fields.
+    pub padding: [u64; 2],
     /// The weights' format.
     pub weight: Dtype,
     /// The activations' format.
@@ -56,15 +66,29 @@ pub struct Problem {
 impl Problem {
     /// A matrix product: `rows` x `inner` by `inner` x `cols`.
     pub fn matrix(rows: u64, inner: u64, cols: u64, weight: Dtype, activation: Dtype) -> Self {
-        Self { n: rows, m: cols, c: inner, p: 1, q: 1, r: 1, s: 1, weight, activation }
+        Self {
+            n: rows,
+            m: cols,
+            c: inner,
+            p: 1,
+            q: 1,
+            r: 1,
+            s: 1,
+            input: [1, 1],
+            stride: [1, 1],
+            dilation: [1, 1],
+            padding: [0, 0],
+            weight,
+            activation,
+        }
     }
 
-    /// Vectors that stream past the weights: N * P * Q.
+    /// Vectors, one a pixel of the output: N * P * Q.
     pub fn vectors(&self) -> u64 {
         self.n * self.p * self.q
     }
 
-    /// Products in one output: C * R * S.
+    /// Products in one output: R * S * C, in the order in which the array takes them: filter rows, filter columns, channels innermost.
     pub fn reduction(&self) -> u64 {
         self.c * self.r * self.s
     }
@@ -82,5 +106,38 @@ impl Problem {
     /// Bytes of the weights as stored.
     pub fn weight_bytes(&self) -> u64 {
         self.reduction() * self.weight.packed_bytes(self.channels())
+    }
+
+    /// Whether it is a matrix product: each vector is all that there is of an image.
+    pub fn is_matrix(&self) -> bool {
+        self.input == [1, 1] && [self.p, self.q, self.r, self.s] == [1; 4]
+    }
+
+    /// Rows of all images of the batch, one image after the other.
+    pub fn input_rows(&self) -> u64 {
+        self.n * self.input[0]
+    }
+
+    /// Pixels of all images of the batch.
+    pub fn pixels(&self) -> u64 {
+        self.input_rows() * self.input[1]
+    }
+
+    /// The filter and where it slides.
+    pub fn slide(&self) -> Slide {
+        Slide {
+            channels: self.c,
+            input: self.input,
+            output: [self.p, self.q],
+            filter: [self.r, self.s],
+            stride: self.stride,
+            dilation: self.dilation,
+            padding: self.padding,
+        }
+    }
+
+    /// As [`Slide::rows_of`].
+    pub fn rows_of(&self, vectors: Range<u64>) -> Range<u64> {
+        self.slide().rows_of(vectors)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Address, ArrayMode};
 use crate::counts::{Operand, StallReason};
+use crate::mapping::Slide;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -160,6 +161,20 @@ impl Transfer {
     }
 }
 
+/// Activations that lie as images, pixel by pixel, and are read as the vectors that a filter sees (im2col, never materialised).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// The filter and where it slides.
+    pub slide: Slide,
+    /// Pixels that lie in memory at a time: pixel `i` of the batch lies at `i mod ring`.
+    pub ring: u64,
+    /// The first vector, as an "address" that follows the loops.
+    pub vector: Address,
+    /// The first element of K, as an "address" that follows the loops.
+    pub inner: Address,
+}
+
 /// Shifts a stationary tile in, a step of its panel an array row; the array's other rows and columns hold zero.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +191,9 @@ pub struct Preload {
     pub cols: u32,
     /// Subtracted from each element at the array's edge; 0 unless activations stay.
     pub zero_point: i32,
+    /// How activations lie that are no panel: then `address` is that of pixel 0, `stride` from a pixel to the next, and a column of the
+    /// array holds a vector.
+    pub window: Option<Window>,
 }
 
 /// One pass: `vectors` vectors stream through the tile that was preloaded last, and the sums go into the accumulator.
@@ -196,6 +214,9 @@ pub struct Compute {
     pub cols: u32,
     /// Subtracted from each element at the array's edge; 0 unless activations stream.
     pub zero_point: i32,
+    /// How activations lie that are no vectors side by side: then `stream` is the address of pixel 0, `stream_stride` from a pixel to the
+    /// next.
+    pub window: Option<Window>,
     /// The address of the first vector's sums in the accumulator.
     pub result: Address,
     /// Bytes from a vector's sums to the next's.
@@ -229,6 +250,9 @@ pub struct Product {
     pub cols: u32,
     /// Subtracted from each activation at the array's edge.
     pub zero_point: i32,
+    /// How activations lie that are no panel: then `activation` is the address of pixel 0, `activation_stride` from a pixel to the next,
+    /// and a row of the array takes a vector.
+    pub window: Option<Window>,
     /// The address of the first line of sums in the accumulator.
     pub result: Address,
     /// Bytes from a line to the next.
@@ -237,7 +261,8 @@ pub struct Product {
     pub accumulate: bool,
 }
 
-/// Turns `rows` rows of `cols` finished sums into integers in a scratchpad.
+/// Turns `rows` rows of `cols` finished sums into integers in a scratchpad. A row of sums is a vector's, of channels side by side, or a
+/// channel's, of vectors side by side (`by_channels`): then element c of row r goes to `result + c * result_stride`, and r elements on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requantize {
@@ -257,18 +282,10 @@ pub struct Requantize {
     pub cols: u32,
     /// The output stage, an index into the program's list.
     pub stage: u32,
-    /// The channel of the first column, as an "address" that follows the loops.
+    /// The first channel, as an "address" that follows the loops.
     pub channel: Address,
-}
-
-/// Rows and columns of an array, or of what fills it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fill {
-    /// Rows.
-    pub rows: u32,
-    /// Columns.
-    pub cols: u32,
+    /// Whether a row of sums is a channel's.
+    pub by_channels: bool,
 }
 
 /// A block that runs `trips` times.

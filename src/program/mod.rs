@@ -9,7 +9,6 @@ mod cursor;
 mod emit;
 mod error;
 mod gemm;
-mod mode;
 mod segments;
 mod text;
 mod verify;
@@ -17,14 +16,15 @@ mod verify;
 pub(crate) use address::gcd;
 pub use address::{Address, Ring};
 pub use command::{
-    Command, Compute, Fill, Item, Operation, Place, Preload, Product, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer,
-    UnitId, UnitKind, UnitQueue,
+    Command, Compute, Item, Operation, Place, Preload, Product, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer,
+    UnitId, UnitKind, UnitQueue, Window,
 };
 pub use cursor::Cursor;
 pub use emit::emit;
 pub use error::ProgramError;
 pub use gemm::{Gemm, LayoutError, PassShape};
-pub use mode::{ArrayMode, Group};
+pub use crate::chip::{ArrayMode, Fill, Group};
+pub use crate::mapping::{Piece, Slide};
 
 use crate::numerics::OutputStage;
 use serde::{Deserialize, Serialize};

@@ -25,3 +25,24 @@ pub(super) fn segments(size: u64, tile: u64) -> Vec<Segment> {
     }
     all
 }
+
+impl Segment {
+    /// The first piece by itself, and the others, if there are any.
+    pub(super) fn split_first(self) -> (Self, Option<Self>) {
+        let others = self.trips - 1;
+        let first = Self { trips: 1, last: self.last && others == 0, ..self };
+        (first, (others > 0).then_some(Self { start: self.start + 1, trips: others, first: false, ..self }))
+    }
+}
+
+/// Each piece of a segment by itself.
+pub(super) fn singles(segment: Segment) -> impl Iterator<Item = Segment> {
+    let end = segment.start + segment.trips;
+    (segment.start..end).map(move |start| Segment {
+        start,
+        trips: 1,
+        first: segment.first && start == segment.start,
+        last: segment.last && start + 1 == end,
+        ..segment
+    })
+}

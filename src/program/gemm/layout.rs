@@ -7,9 +7,20 @@ use crate::numerics::packed::{pack_numbers, pack_onto};
 use crate::numerics::{Dtype, load_sum};
 use ndarray::ArrayView2;
 
+/// Rows of an operand in memory.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::program) struct Rows {
+    pub(in crate::program) address: u64,
+    /// Bytes from a row to the next.
+    pub(in crate::program) stride: u64,
+    pub(in crate::program) count: u64,
+    /// Bytes of a row.
+    pub(in crate::program) bytes: u64,
+}
+
 /// Sizes and strides, in bytes where they are of memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(in crate::program) struct Layout {
     mode: ArrayMode,
     m: u64,
     k: u64,
@@ -20,7 +31,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Blocks of at most `block` vectors; sums of `element` bytes.
-    pub(super) fn new(mode: ArrayMode, [m, k, n]: [u64; 3], block: u64, element: u64) -> Self {
+    pub(in crate::program) fn new(mode: ArrayMode, [m, k, n]: [u64; 3], block: u64, element: u64) -> Self {
         let mut layout = Self { mode, m, k, n, block, element };
         layout.block = block.min(layout.streamed());
         layout
@@ -81,7 +92,7 @@ impl Layout {
     }
 
     /// From one K tile's slice of a vector to the next.
-    pub(super) fn slice_stride(&self) -> u64 {
+    pub(in crate::program) fn slice_stride(&self) -> u64 {
         self.mode.vector_bytes(self.k_tile().min(self.k))
     }
 
@@ -136,6 +147,32 @@ impl Layout {
         self.m * self.n * self.element
     }
 
+    /// The rows of the weights of `channels` (the first, and how many) in K tile `tile` of `inner` elements, the first being that of a tile
+    /// where weights lie in tiles.
+    pub(in crate::program) fn weight_rows(&self, channels: (u64, u64), (tile, inner): (u64, u64)) -> Rows {
+        let (first, count) = channels;
+        match self.mode.stationary {
+            Stationary::Weight => Rows {
+                address: first / self.cols_tile() * self.held_cols_stride() + tile * self.held_tile_stride(),
+                stride: self.held_step_stride(),
+                count: self.mode.steps(inner),
+                bytes: self.mode.tile_row_bytes(count),
+            },
+            Stationary::Input => Rows {
+                address: first * self.vector_stride() + tile * self.slice_stride(),
+                stride: self.vector_stride(),
+                count,
+                bytes: self.mode.vector_bytes(inner),
+            },
+            Stationary::Output => Rows {
+                address: first / self.cols_tile() * self.weight_panel_stride(),
+                stride: self.weight_step_stride(),
+                count: self.mode.steps(inner),
+                bytes: self.mode.weight_step_bytes(count),
+            },
+        }
+    }
+
     pub(super) fn activation_bytes(&self) -> u64 {
         match self.mode.stationary {
             Stationary::Weight => self.m * self.vector_stride(),
@@ -160,7 +197,7 @@ impl Layout {
         }
     }
 
-    pub(super) fn weights(&self, values: ArrayView2<'_, i16>) -> Result<Vec<u8>, LayoutError> {
+    pub(in crate::program) fn weights(&self, values: ArrayView2<'_, i16>) -> Result<Vec<u8>, LayoutError> {
         match self.mode.stationary {
             Stationary::Weight => {
                 let (k, step) = (self.k_tile().min(self.k), self.held_step_stride());

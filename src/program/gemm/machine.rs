@@ -7,13 +7,13 @@
 //!       for pass                    array: compute, or product
 //! ```
 
-use super::super::segments::{Segment, segments};
+use super::super::segments::{Segment, segments, singles};
 use super::super::{
     Address, Command, Compute, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Product, Program, ProgramParts, Repeat,
     Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
 };
 use super::fit::Fit;
-use super::{Gemm, LayoutError, index, narrow, singles};
+use super::{Gemm, LayoutError, index, narrow};
 use crate::chip::{Chip, Stationary};
 use crate::counts::{Operand, StallReason};
 
@@ -334,10 +334,8 @@ impl Emitter<'_> {
         let gemm = self.gemm;
         let tiles = segments(gemm.layout.k(), gemm.layout.k_tile());
         if !self.skips() {
-            let (first, others) = (tiles[0], tiles[0].trips - 1);
-            let alone = Segment { trips: 1, last: first.last && others == 0, ..first };
-            let rest = Segment { start: 1, trips: others, first: false, ..first };
-            return std::iter::once(alone).chain((others > 0).then_some(rest)).chain(tiles.into_iter().skip(1)).collect();
+            let (first, rest) = tiles[0].split_first();
+            return std::iter::once(first).chain(rest).chain(tiles.into_iter().skip(1)).collect();
         }
         let (tile, width) =
             if gemm.mode.stationary == Stationary::Input { (blocks.start, self.fit.block) } else { (cols.start, gemm.layout.cols_tile()) };
@@ -394,6 +392,7 @@ impl Emitter<'_> {
                 inner: narrow(k.size),
                 cols: narrow(cols.size),
                 zero_point: 0,
+                window: None,
             };
             units.push(Queue::Array, vec![sync(Token::HeldFull, 0)], Operation::Preload(preload), vec![sync(Token::HeldFree, 0)]);
         }
@@ -456,6 +455,7 @@ impl Emitter<'_> {
                 rows: narrow(passes.size),
                 cols: narrow(cols.size),
                 zero_point: 0,
+                window: None,
                 result: sums.skip(passes.start * set).step(3, set),
                 result_stride: fit.line_pitch,
                 accumulate: false,
@@ -472,6 +472,7 @@ impl Emitter<'_> {
                 inner: narrow(k.size),
                 cols: narrow(cols.size),
                 zero_point: 0,
+                window: None,
                 result: sums.skip(passes.start * each * fit.line_pitch).step(3, each * fit.line_pitch),
                 result_stride: fit.line_pitch,
                 accumulate: !k.first || self.skips(),

@@ -15,13 +15,13 @@ mod fit;
 mod layout;
 mod machine;
 
-use super::segments::{Segment, segments};
+use super::segments::{Segment, segments, singles};
 use super::{
     Address, ArrayMode, Command, Compute, HostRegion, Item, MemorySizes, Operation, Place, Preload, Product, Program, ProgramError,
     ProgramParts, Repeat, Tag, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::{Chip, Dataflow, Format, MaxPassVectors, ReductionPadding, Sparsity, Stationary};
-use layout::Layout;
+pub(super) use layout::Layout;
 use ndarray::ArrayView2;
 use thiserror::Error;
 
@@ -295,6 +295,7 @@ impl Gemm {
             inner: narrow(k.size),
             cols: narrow(cols.size),
             zero_point: 0,
+            window: None,
         }))
     }
 
@@ -313,6 +314,7 @@ impl Gemm {
             inner: narrow(k.size),
             cols: narrow(cols.size),
             zero_point: 0,
+            window: None,
             result: Address::at(cols.start * over_cols + first * over_lines).step(0, over_cols).step(2, layout.block() * over_lines),
             result_stride: over_lines,
             accumulate: true,
@@ -349,6 +351,7 @@ impl Gemm {
             rows: narrow(rows.size),
             cols: narrow(cols.size),
             zero_point: 0,
+            window: None,
             result: Address::at(rows.start * row_result + cols.start * col_result).step(0, row_result).step(1, col_result),
             result_stride: line,
             accumulate: false,
@@ -369,18 +372,6 @@ pub struct PassShape {
     pub steps: u64,
     /// Multiply-accumulates of each on real operands.
     pub macs: u64,
-}
-
-/// Each piece of a segment by itself.
-fn singles(segment: Segment) -> impl Iterator<Item = Segment> {
-    let end = segment.start + segment.trips;
-    (segment.start..end).map(move |start| Segment {
-        start,
-        trips: 1,
-        first: segment.first && start == segment.start,
-        last: segment.last && start + 1 == end,
-        ..segment
-    })
 }
 
 fn repeat(trips: u64, body: Vec<Item>) -> Item {

@@ -1,12 +1,11 @@
-//! What the array does in a program: what stays in its PEs, which formats it multiplies, and how operands are packed for it.
+//! What an array of a chip does with one of its formats in one of its dataflows: what stays in its PEs, which formats it multiplies, and how operands are packed for it.
 //!
 //! A *panel* is an operand that enters the array across one of its sides: steps that are `width` elements wide (rows or columns of the
 //! array), `depth` deep (lanes of K side by side in one PE), packed in that order, depth innermost, each step starting on a byte. A
 //! stationary tile is a panel of array rows; in an output-stationary array both operands are panels of streamed steps. A *vector* is an
 //! operand that streams past a stationary tile: K elements side by side, starting on a byte.
 
-use super::Fill;
-use crate::chip::{Chip, Dataflow, Format, Span, Sparsity, Stationary};
+use super::{Chip, Dataflow, Format, Span, Sparsity, Stationary};
 use crate::numerics::Dtype;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +24,16 @@ impl Group {
     pub const fn index_bits(self) -> u32 {
         u32::BITS - (self.m - 1).leading_zeros()
     }
+}
+
+/// Rows and columns of an array, or of what fills it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fill {
+    /// Rows.
+    pub rows: u32,
+    /// Columns.
+    pub cols: u32,
 }
 
 /// What the array does in a program.

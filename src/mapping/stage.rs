@@ -1,0 +1,194 @@
+//! A mapped network: its stages, and how they share a chip's memories.
+
+use super::{Dim, LoopNest, Pitches, Problem, Rules, Tiling};
+use crate::network::LayerId;
+use std::ops::Range;
+
+/// How a network's stages lie on a chip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mapping {
+    pub(super) batch: u64,
+    pub(super) stages: Vec<Stage>,
+    pub(super) buffers: Buffers,
+    pub(super) rules: Rules,
+}
+
+impl Mapping {
+    /// Samples in a batch.
+    pub fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    /// The stages, in the order in which they run.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// How the memories are shared.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// What the sizes of pieces go by.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+}
+
+/// One array operation with its bias, requantization and activation, mapped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// The layers that it computes, the array layer first.
+    pub layers: Vec<LayerId>,
+    /// The name of its array layer.
+    pub name: String,
+    /// The cores that work on it.
+    pub cores: Range<u32>,
+    /// Dimensions that are split over the cores, and into how many parts.
+    pub split: Vec<(Dim, u64)>,
+    /// What it computes.
+    pub problem: Problem,
+    /// In which pieces.
+    pub tiling: Tiling,
+    /// The same as loops, to show.
+    pub nest: LoopNest,
+    /// Bytes from one thing to the next.
+    pub pitches: Pitches,
+    /// Where its input lies.
+    pub input: InputBuffer,
+    /// Where its output goes.
+    pub output: OutputBuffer,
+    /// Where its weights lie.
+    pub weights: WeightBuffer,
+    /// For each chunk of channels, each tile of K: whether its weights are all zero, so that the array skips it; empty where none is skipped.
+    pub skipped: Vec<bool>,
+}
+
+/// Weights of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightPiece {
+    /// How many.
+    pub count: u64,
+    /// Channels of each.
+    pub channels: u64,
+    /// Elements of K of each.
+    pub inner: u64,
+}
+
+impl Stage {
+    /// Blocks of vectors.
+    pub fn blocks(&self) -> u64 {
+        self.problem.vectors().div_ceil(self.tiling.block)
+    }
+
+    /// Chunks of channels.
+    pub fn chunks(&self) -> u64 {
+        self.problem.channels().div_ceil(self.tiling.chunk)
+    }
+
+    /// Whether the array skips a tile of weights.
+    pub fn is_skipped(&self, chunk: u64, k_tile: u64) -> bool {
+        let k_tiles = self.skipped.len() as u64 / self.chunks();
+        usize::try_from(chunk * k_tiles + k_tile).is_ok_and(|place| self.skipped.get(place).copied().unwrap_or(false))
+    }
+
+    /// The tiles of weights that are not skipped, by size.
+    pub fn weight_pieces(&self, rules: &Rules) -> Vec<WeightPiece> {
+        let (chunk, k_tile) = (self.tiling.chunk, rules.k_tile(&self.problem));
+        let (channels, reduction) = (self.problem.channels(), self.problem.reduction());
+        let sizes = |size: u64, tile: u64| [(size / tile, tile), (u64::from(!size.is_multiple_of(tile)), size % tile)];
+        let mut pieces = Vec::new();
+        for (of_chunk, (chunks, channels)) in sizes(channels, chunk).into_iter().enumerate() {
+            for (of_k, (tiles, inner)) in sizes(reduction, k_tile).into_iter().enumerate() {
+                let first = [of_chunk as u64 * (self.problem.channels() / chunk), of_k as u64 * (reduction / k_tile)];
+                let skipped = (first[0]..first[0] + chunks)
+                    .map(|chunk| (first[1]..first[1] + tiles).filter(|k| self.is_skipped(chunk, *k)).count() as u64);
+                let count = chunks * tiles - if self.skipped.is_empty() { 0 } else { skipped.sum() };
+                if count > 0 {
+                    pieces.push(WeightPiece { count, channels, inner });
+                }
+            }
+        }
+        pieces
+    }
+
+    /// The rows of the input that block `block` is the first to need, where it is fetched.
+    pub fn new_rows(&self, block: u64) -> Range<u64> {
+        let (vectors, size) = (self.problem.vectors(), self.tiling.block);
+        let rows = |block: u64| self.problem.rows_of(block * size..((block + 1) * size).min(vectors));
+        let mine = rows(block);
+        let before = if block == 0 { 0 } else { rows(block - 1).end };
+        mine.start.max(before).min(mine.end)..mine.end
+    }
+
+    /// How often all weights go to the array from where they lie.
+    pub fn weight_fetches(&self) -> u64 {
+        match self.tiling.order {
+            super::Order::Blocks => self.blocks(),
+            super::Order::Channels => 1,
+        }
+    }
+}
+
+/// Where a stage's input lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputBuffer {
+    /// In DRAM; its rows pass through a ring of `rows` rows at `address` of the activation scratchpad, or all lie there.
+    Fetched {
+        /// First byte.
+        address: u64,
+        /// Rows of images (vectors, where there are no images) in the ring.
+        rows: u64,
+    },
+    /// Where the stage before left it, at `address` of the activation scratchpad.
+    Kept {
+        /// First byte.
+        address: u64,
+    },
+}
+
+/// Where a stage's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputBuffer {
+    /// To DRAM, through a ring of `slots` at `address` of the activation scratchpad, a block and a chunk in each.
+    Stored {
+        /// First byte.
+        address: u64,
+        /// Slots of the ring.
+        slots: u64,
+    },
+    /// It stays, whole, at `address` of the activation scratchpad.
+    Kept {
+        /// First byte.
+        address: u64,
+    },
+}
+
+/// Where a stage's weights lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightBuffer {
+    /// In DRAM; pieces pass through the ring of weights.
+    Fetched,
+    /// On the chip from the start, whole, at `address` of the weight scratchpad.
+    Resident {
+        /// First byte.
+        address: u64,
+    },
+}
+
+/// How the memories are shared between the stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffers {
+    /// First byte of the ring of weights in the weight scratchpad.
+    pub weight_ring_address: u64,
+    /// Slots in it, a piece in each.
+    pub weight_ring_slots: u64,
+    /// Bytes of a slot.
+    pub weight_slot_bytes: u64,
+    /// Slots in the accumulator's ring, the sums of a block and a chunk in each.
+    pub accumulator_slots: u64,
+    /// Bytes of a slot.
+    pub accumulator_slot_bytes: u64,
+    /// Bytes of one accumulator element.
+    pub accumulator_element_bytes: u64,
+}

@@ -1,0 +1,282 @@
+//! One stage's walk over its blocks and chunks: what the DMA engines and the vector unit do for each.
+
+use super::super::segments::{Segment, segments, singles};
+use super::super::{Address, Operation, Place, Requantize, Transfer};
+use super::plan::{Block, Plan};
+use super::{Emitter, Queue, Shared, Units, command, index};
+use crate::counts::Operand;
+use crate::mapping::{InputBuffer, Order, OutputBuffer, WeightBuffer};
+
+/// A block and a chunk, and what they are the first and the last of.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'b> {
+    pub(super) block: &'b Block,
+    pub(super) chunk: Segment,
+    /// Whether the chunk's weights come with it, or have been there since an earlier block; and whether it is the last to use them.
+    pub(super) brings_weights: bool,
+    pub(super) ends_weights: bool,
+    /// Whether it is the first to read the block's input, in the first iteration of the loop over chunks; and the last, in the last.
+    pub(super) begins_input: bool,
+    pub(super) ends_input: bool,
+}
+
+impl Emitter<'_> {
+    pub(super) fn stage(&mut self, plan: &Plan<'_>) {
+        let mut units = Units::default();
+        let chunks = plan.chunks();
+        let mut fetched = 0;
+        match plan.stage.tiling.order {
+            Order::Blocks => {
+                for block in &plan.blocks {
+                    self.fetch_ahead(plan, block, &mut fetched, &mut units);
+                    for chunk in &chunks {
+                        let mut body = Units::default();
+                        let part = Part {
+                            block,
+                            chunk: *chunk,
+                            brings_weights: true,
+                            ends_weights: true,
+                            begins_input: chunk.first,
+                            ends_input: chunk.last,
+                        };
+                        self.part(plan, part, &mut body);
+                        units.repeat(chunk.trips, body);
+                    }
+                }
+            }
+            Order::Channels => {
+                for chunk in &chunks {
+                    let mut body = Units::default();
+                    for block in &plan.blocks {
+                        if chunk.first {
+                            self.fetch_ahead(plan, block, &mut fetched, &mut body);
+                        }
+                        let part = Part {
+                            block,
+                            chunk: *chunk,
+                            brings_weights: block.number == 0,
+                            ends_weights: block.number + 1 == plan.stage.blocks(),
+                            begins_input: chunk.first,
+                            ends_input: chunk.last,
+                        };
+                        self.part(plan, part, &mut body);
+                    }
+                    units.repeat(chunk.trips, body);
+                }
+            }
+        }
+        for (all, of_stage) in self.units.0.iter_mut().zip(units.0) {
+            all.extend(of_stage);
+        }
+    }
+
+    /// Fetches the input of a block, and ahead of it that of the next if its rows need not wait for this block to end.
+    fn fetch_ahead(&self, plan: &Plan<'_>, block: &Block, fetched: &mut usize, units: &mut Units) {
+        if !matches!(plan.stage.input, InputBuffer::Fetched { .. }) {
+            return;
+        }
+        while let Some(next) = plan.blocks.get(*fetched)
+            && (next.number <= block.number || next.number == block.number + 1 && next.done_before <= block.number)
+        {
+            self.fetch(plan, next, units);
+            *fetched += 1;
+        }
+    }
+
+    /// The rows of the input that a block is the first to need: a transfer, two where they go round the end of the ring.
+    fn fetch(&self, plan: &Plan<'_>, block: &Block, units: &mut Units) {
+        let problem = &plan.stage.problem;
+        let (address, ring) = plan.input();
+        let pitch = plan.stage.pitches.input;
+        let pixel = problem.activation.packed_bytes(problem.c);
+        let mut waits: Vec<_> = (0..block.waits).map(|_| plan.input_free(0)).collect();
+        // A command takes one token of a kind.
+        while waits.len() > 1 {
+            units.push(self.store, command(plan, waits.pop().into_iter().collect(), Operation::Fence, Vec::new()));
+        }
+        let (mut first, end) = (block.rows.0 * problem.input[1], block.rows.1 * problem.input[1]);
+        if first == end {
+            units.push(self.store, command(plan, waits, Operation::Fence, vec![Shared::InputFull.sync()]));
+            return;
+        }
+        while first < end {
+            let place = first % ring;
+            let pixels = (end - first).min(ring - place);
+            // Pixels that lie side by side move as rows of an image.
+            let side_by_side = if pitch == pixel { problem.input[1] } else { 1 };
+            let row = side_by_side * pixel;
+            let transfer = Transfer {
+                operand: Operand::Input,
+                dram: Address::at(plan.ends.source + first * pixel),
+                dram_stride: row,
+                place: self.activation_place,
+                local: Address::at(address + place * pitch),
+                local_stride: side_by_side * pitch,
+                rows: pixels / side_by_side,
+                row_bytes: row,
+            };
+            first += pixels;
+            let post = if first == end { vec![Shared::InputFull.sync()] } else { Vec::new() };
+            units.push(self.store, command(plan, std::mem::take(&mut waits), Operation::Mvin(transfer), post));
+        }
+    }
+
+    /// A block and a chunk: biases, weights, passes, results.
+    fn part(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
+        self.biases(plan, part, units);
+        if part.brings_weights && plan.stage.weights == WeightBuffer::Fetched {
+            self.weights(plan, part, units);
+        }
+        self.passes(plan, part, units);
+        self.results(plan, part, units);
+    }
+
+    /// The biases of a block and a chunk, one in each place of the sums: a row in DRAM that goes to every line, or where a line is a channel's a
+    /// row for each.
+    fn biases(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
+        let Part { block, chunk, .. } = part;
+        let (rules, pitches) = (self.mapping.rules(), &plan.stage.pitches);
+        let element = rules.element;
+        let (line, of_chunk) = (plan.bias_copies * element, plan.stage.tiling.chunk * plan.bias_copies * element);
+        let sums = plan.sums(self, block, chunk);
+        let dram = Address::at(plan.bias_image + chunk.start * of_chunk).step(0, of_chunk);
+        let bias = |local: Address, dram_stride, rows, row_bytes| {
+            Operation::Mvin(Transfer {
+                operand: Operand::Weight,
+                dram: dram.clone(),
+                dram_stride,
+                place: Place::Accumulator(0),
+                local,
+                local_stride: pitches.sums,
+                rows,
+                row_bytes,
+            })
+        };
+        if !rules.lines_are_channels() {
+            let mvin = bias(sums, 0, block.size, chunk.size * element);
+            units.push(Queue::Load, command(plan, vec![Shared::SumsFree.sync()], mvin, vec![Shared::BiasFull.sync()]));
+            return;
+        }
+        let lines = plan.stage.tiling.chunk.min(plan.stage.problem.channels()) * pitches.sums;
+        for tile in segments(block.size, rules.vector_unit()) {
+            let mut body = Units::default();
+            let local = sums.clone().skip(tile.start * lines).step(1, lines);
+            let wait = tile.first.then_some(Shared::SumsFree.within(1)).into_iter().collect();
+            let post = tile.last.then_some(Shared::BiasFull.within(1)).into_iter().collect();
+            body.push(Queue::Load, command(plan, wait, bias(local, line, chunk.size, tile.size * element), post));
+            units.repeat(tile.trips, body);
+        }
+    }
+
+    /// The weights of a chunk, piece by piece.
+    fn weights(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
+        let Part { block, chunk, .. } = part;
+        let rules = self.mapping.rules();
+        let problem = &plan.stage.problem;
+        let by_tile = plan.pieces_of_chunk == rules.k_tiles(problem);
+        let tiles = self.k_tiles(plan, chunk);
+        let first_channel = chunk.start * plan.stage.tiling.chunk;
+        for (order, k) in (0..).zip(&tiles) {
+            let rows = plan.layout.weight_rows((first_channel, chunk.size), (k.start, k.size));
+            let next = |channel, tile| plan.layout.weight_rows((channel, chunk.size), (tile, k.size)).address - rows.address;
+            let dram = Address::at(plan.weight_image + rows.address)
+                .step(0, next(first_channel + plan.stage.tiling.chunk, k.start))
+                .step(1, next(first_channel, k.start + 1));
+            // Where a chunk is one piece, its tiles of K lie in it side by side.
+            let local = if by_tile {
+                let piece = if plan.stage.skipped.is_empty() { k.start } else { order };
+                plan.weights(self, block, chunk, piece, 1)
+            } else {
+                let slice = plan.layout.slice_stride();
+                plan.weights(self, block, chunk, 0, 0).skip(k.start * slice).step(1, slice)
+            };
+            let transfer = Transfer {
+                operand: Operand::Weight,
+                dram,
+                dram_stride: rows.stride,
+                place: self.weight_place,
+                local,
+                local_stride: plan.stage.pitches.weight,
+                rows: rows.count,
+                row_bytes: rows.bytes,
+            };
+            let wait = (by_tile || k.first).then_some(Shared::WeightFree.within(u32::from(!by_tile))).into_iter().collect();
+            let post = (by_tile || k.last).then_some(Shared::WeightFull.within(u32::from(!by_tile))).into_iter().collect();
+            let mut body = Units::default();
+            body.push(Queue::Load, command(plan, wait, Operation::Mvin(transfer), post));
+            units.repeat(k.trips, body);
+        }
+    }
+
+    /// The K tiles of a chunk that are computed, in loops.
+    pub(super) fn k_tiles(&self, plan: &Plan<'_>, chunk: Segment) -> Vec<Segment> {
+        let problem = &plan.stage.problem;
+        let tiles = segments(problem.reduction(), self.mapping.rules().k_tile(problem));
+        if plan.stage.skipped.is_empty() {
+            return tiles;
+        }
+        let mut left: Vec<Segment> =
+            tiles.into_iter().flat_map(singles).filter(|k| !plan.stage.is_skipped(chunk.start, k.start)).collect();
+        let count = left.len();
+        for (number, k) in left.iter_mut().enumerate() {
+            (k.first, k.last) = (number == 0, number + 1 == count);
+        }
+        left
+    }
+
+    /// The results of a block and a chunk: requantized, and stored where they do not stay.
+    fn results(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
+        let Part { block, chunk, .. } = part;
+        let (rules, problem, tiling) = (self.mapping.rules(), &plan.stage.problem, &plan.stage.tiling);
+        let (result, pitch) = plan.results(block, chunk);
+        let stored = matches!(plan.stage.output, OutputBuffer::Stored { .. });
+        let is_last = block.number + 1 == plan.stage.blocks() && chunk.last;
+        let tiles = if rules.lines_are_channels() { segments(block.size, rules.vector_unit()) } else { segments(block.size, block.size) };
+        let lines = tiling.chunk.min(problem.channels()) * plan.stage.pitches.sums;
+        for tile in tiles {
+            let (mut wait, mut post) = (Vec::new(), Vec::new());
+            if tile.first {
+                wait.push(Shared::SumsFull.within(1));
+                wait.extend(stored.then(|| plan.output_free(1)));
+            }
+            if tile.last {
+                post.push(Shared::SumsFree.within(1));
+                post.extend(stored.then_some(Shared::OutputFull.within(1)));
+                post.extend((!stored && is_last).then_some(Shared::KeptFull.within(2)));
+            }
+            let (rows, cols) = if rules.lines_are_channels() { (chunk.size, tile.size) } else { (tile.size, chunk.size) };
+            let vectors = rules.vector_unit() * pitch;
+            let requantize = Requantize {
+                sums: plan.sums(self, block, chunk).skip(tile.start * lines).step(1, lines),
+                sums_stride: plan.stage.pitches.sums,
+                place: self.activation_place,
+                result: result.clone().skip(tile.start * vectors).step(1, vectors),
+                result_stride: pitch,
+                rows: index(rows),
+                cols: index(cols),
+                stage: plan.output_stage,
+                channel: Address::at(chunk.start * tiling.chunk).step(0, tiling.chunk),
+                by_channels: rules.lines_are_channels(),
+            };
+            let mut body = Units::default();
+            body.push(Queue::Vector, command(plan, wait, Operation::Requantize(requantize), post));
+            units.repeat(tile.trips, body);
+        }
+        if stored {
+            let bytes = |elements| problem.activation.packed_bytes(elements);
+            let (row, step) = (bytes(problem.channels()), bytes(tiling.chunk));
+            let transfer = Transfer {
+                operand: Operand::Output,
+                dram: Address::at(plan.ends.target + block.start * row + chunk.start * step).step(0, step),
+                dram_stride: row,
+                place: self.activation_place,
+                local: result,
+                local_stride: pitch,
+                rows: block.size,
+                row_bytes: bytes(chunk.size),
+            };
+            let wait = vec![Shared::OutputFull.sync()];
+            units.push(self.store, command(plan, wait, Operation::Mvout(transfer), vec![plan.output_free(0)]));
+        }
+    }
+}

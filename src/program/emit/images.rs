@@ -1,0 +1,58 @@
+//! What lies in the memories at the start: weights as the array takes them, biases as the accumulator does.
+
+use super::super::gemm::Layout;
+use crate::mapping::{Buffers, Rules, Stage};
+use crate::network::{Bias, Dense, Weight};
+use ndarray::{Array1, ArrayView2};
+
+/// A layer's numbers.
+pub(super) struct Values<'n> {
+    /// K x channels.
+    pub(super) weights: ArrayView2<'n, i16>,
+    pub(super) scales: &'n [f32],
+    bias: Option<&'n Array1<i64>>,
+}
+
+impl<'n> Values<'n> {
+    pub(super) fn of(dense: &'n Dense) -> Self {
+        let Weight::Integer { values, scales, .. } = &dense.weight else { unreachable!("bug: lower refuses float weights") };
+        let bias = match &dense.bias {
+            Some(Bias::Integer(biases)) => Some(biases),
+            Some(Bias::Float(_)) => unreachable!("bug: lower refuses what is not quantized"),
+            None => None,
+        };
+        Self { weights: values.view(), scales, bias }
+    }
+
+    /// Biases as accumulator elements, little-endian, each `copies` times; zeros where a layer has none.
+    pub(super) fn bias_bytes(&self, element_bytes: u64, copies: u64) -> Vec<u8> {
+        let width = size(element_bytes);
+        let bias = |channel: usize| self.bias.map_or(0, |biases| biases[channel]);
+        (0..self.weights.ncols()).flat_map(|channel| bias(channel).to_le_bytes()[..width].repeat(size(copies))).collect()
+    }
+}
+
+/// Pieces of weights as they lie in the scratchpad: a slot each, a pitch from row to row.
+pub(super) fn resident(stage: &Stage, rules: &Rules, buffers: &Buffers, layout: &Layout, packed: &[u8]) -> Vec<u8> {
+    let k_tiles = rules.k_tiles(&stage.problem);
+    let by_tile = rules.pieces_of_chunk(&stage.problem) == k_tiles;
+    let slot = buffers.weight_slot_bytes;
+    let mut bytes = vec![0; size(rules.pieces(&stage.problem, &stage.tiling) * slot)];
+    for chunk in 0..stage.chunks() {
+        let channels = stage.tiling.chunk.min(stage.problem.channels() - chunk * stage.tiling.chunk);
+        for k_tile in 0..k_tiles {
+            let inner = rules.k_tile(&stage.problem).min(stage.problem.reduction() - k_tile * rules.k_tile(&stage.problem));
+            let rows = layout.weight_rows((chunk * stage.tiling.chunk, channels), (k_tile, inner));
+            let (piece, within) = if by_tile { (chunk * k_tiles + k_tile, 0) } else { (chunk, k_tile * layout.slice_stride()) };
+            for row in 0..rows.count {
+                let (from, to) = (size(rows.address + row * rows.stride), size(piece * slot + row * stage.pitches.weight + within));
+                bytes[to..to + size(rows.bytes)].copy_from_slice(&packed[from..from + size(rows.bytes)]);
+            }
+        }
+    }
+    bytes
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("bug: weights that are known fit in memory")
+}

@@ -1,0 +1,244 @@
+//! The constants of one stage, ready for the innermost loops.
+
+use super::super::gemm::Layout;
+use super::super::segments::{Segment, segments, singles};
+use super::super::{Address, Ring, Semaphore, Sync, Tag};
+use super::images::{Values, resident};
+use super::{Emitter, Shared, index};
+use crate::mapping::{InputBuffer, Order, OutputBuffer, Stage, WeightBuffer};
+use crate::program::Image;
+
+/// Where a stage's input comes from and its output goes, in DRAM.
+#[derive(Clone, Copy)]
+pub(super) struct Endpoints {
+    pub(super) number: usize,
+    pub(super) source: u64,
+    pub(super) target: u64,
+}
+
+/// One block of vectors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    pub(super) number: u64,
+    /// Its first vector, and how many it has.
+    pub(super) start: u64,
+    pub(super) size: u64,
+    /// The rows of the input that it is the first to need.
+    pub(super) rows: (u64, u64),
+    /// Blocks that must be done before these rows may be fetched, and how many more these are than for the block before.
+    pub(super) done_before: u64,
+    pub(super) waits: u64,
+}
+
+pub(super) struct Plan<'s> {
+    pub(super) stage: &'s Stage,
+    pub(super) tag: Tag,
+    pub(super) ends: Endpoints,
+    pub(super) zero_point: i32,
+    pub(super) output_stage: u32,
+    pub(super) layout: Layout,
+    pub(super) weight_image: u64,
+    pub(super) bias_image: u64,
+    /// Copies of each bias in DRAM: as many as vectors lie side by side in a line of sums.
+    pub(super) bias_copies: u64,
+    pub(super) blocks: Vec<Block>,
+    /// Whether anything waits until rows of the input are free.
+    pub(super) frees_rows: bool,
+    /// Pieces of weights before each chunk, where tiles are skipped; else empty.
+    pieces_before: Vec<u64>,
+    /// Pieces of one chunk where none is skipped, and of all chunks.
+    pub(super) pieces_of_chunk: u64,
+    pub(super) pieces: u64,
+    /// Pieces of weights and sets of sums that went through the rings before this stage.
+    pub(super) first_piece: u64,
+    pub(super) first_sums: u64,
+}
+
+impl<'c> Emitter<'c> {
+    pub(super) fn plan(&mut self, stage: &'c Stage, ends: Endpoints, zero_point: i32, values: &Values<'_>) -> Plan<'c> {
+        let (rules, buffers) = (self.mapping.rules(), self.buffers());
+        let problem = &stage.problem;
+        let layout = Layout::new(
+            rules.mode,
+            [problem.vectors(), problem.reduction(), problem.channels()],
+            problem.vectors().max(problem.channels()),
+            rules.element,
+        );
+        let packed = layout.weights(values.weights).expect("bug: lower refuses weights that are not pruned as the array needs");
+        let weight_image = match stage.weights {
+            WeightBuffer::Fetched => self.image(packed),
+            WeightBuffer::Resident { address } => {
+                let bytes = resident(stage, rules, buffers, &layout, &packed);
+                self.images.push(Image { place: self.weight_place, address, bytes });
+                0
+            }
+        };
+        let bias_copies = if rules.lines_are_channels() { rules.vector_unit().min(problem.vectors()) } else { 1 };
+        let bias_image = self.image(values.bias_bytes(rules.element, bias_copies));
+        let blocks = blocks(stage);
+        let pieces_of_chunk = rules.pieces_of_chunk(problem);
+        let mut pieces_before = Vec::new();
+        if !stage.skipped.is_empty() {
+            let mut sum = 0;
+            for chunk in 0..stage.chunks() {
+                pieces_before.push(sum);
+                let tiles = (0..rules.k_tiles(problem)).filter(|k_tile| !stage.is_skipped(chunk, *k_tile)).count() as u64;
+                sum += tiles.min(pieces_of_chunk);
+            }
+            pieces_before.push(sum);
+        }
+        let pieces = pieces_before.last().copied().unwrap_or(stage.chunks() * pieces_of_chunk);
+        let plan = Plan {
+            stage,
+            tag: Tag { stage: index(ends.number), sample: 0 },
+            ends,
+            zero_point,
+            output_stage: index(self.output_stages.len() - 1),
+            layout,
+            weight_image,
+            bias_image,
+            bias_copies,
+            frees_rows: blocks.iter().any(|block| block.waits > 0),
+            blocks,
+            pieces_before,
+            pieces_of_chunk,
+            pieces,
+            first_piece: self.pieces,
+            first_sums: self.sums,
+        };
+        if stage.weights == WeightBuffer::Fetched {
+            self.pieces += stage.weight_fetches() * pieces;
+        }
+        self.sums += stage.blocks() * stage.chunks();
+        plan
+    }
+}
+
+/// The blocks of a stage. A row of the input may take the place of one that no block still needs.
+fn blocks(stage: &Stage) -> Vec<Block> {
+    let (problem, size) = (&stage.problem, stage.tiling.block);
+    let ring = match stage.input {
+        InputBuffer::Fetched { rows, .. } => rows,
+        InputBuffer::Kept { .. } => problem.input_rows(),
+    };
+    let vectors = |number: u64| number * size..((number + 1) * size).min(problem.vectors());
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut done_before = 0;
+    for number in 0..stage.blocks() {
+        let rows = stage.new_rows(number);
+        let before = done_before;
+        while done_before < number && problem.rows_of(vectors(done_before)).start + ring < rows.end {
+            done_before += 1;
+        }
+        let block = vectors(number);
+        blocks.push(Block {
+            number,
+            start: block.start,
+            size: block.end - block.start,
+            rows: (rows.start, rows.end),
+            done_before,
+            waits: done_before - before,
+        });
+    }
+    blocks
+}
+
+impl Plan<'_> {
+    /// The chunks of channels, in loops; each by itself where tiles may be skipped, and the first by itself where the others find the input
+    /// there.
+    pub(super) fn chunks(&self) -> Vec<Segment> {
+        let all = segments(self.stage.problem.channels(), self.stage.tiling.chunk);
+        if !self.stage.skipped.is_empty() {
+            return all.into_iter().flat_map(singles).collect();
+        }
+        match self.stage.tiling.order {
+            Order::Blocks => all,
+            Order::Channels => {
+                let (first, rest) = all[0].split_first();
+                std::iter::once(first).chain(rest).chain(all.into_iter().skip(1)).collect()
+            }
+        }
+    }
+
+    /// The place of a block's first vector in the input's memory; vectors of a block lie side by side where they are no part of an image.
+    pub(super) fn matrix_input(&self, block: &Block) -> u64 {
+        let (address, ring) = self.input();
+        address + block.start % ring * self.stage.pitches.input
+    }
+
+    /// The address of the input's first pixel, and the pixels that lie there at a time.
+    pub(super) fn input(&self) -> (u64, u64) {
+        let problem = &self.stage.problem;
+        match self.stage.input {
+            InputBuffer::Kept { address } => (address, problem.pixels()),
+            InputBuffer::Fetched { address, rows } => (address, rows * problem.input[1]),
+        }
+    }
+
+    /// The number of the set of sums of a block and a chunk, and how many sets on the next chunk's is.
+    fn set(&self, block: &Block, chunk: Segment) -> (u64, u64) {
+        match self.stage.tiling.order {
+            Order::Blocks => (block.number * self.stage.chunks() + chunk.start, 1),
+            Order::Channels => (chunk.start * self.stage.blocks() + block.number, self.stage.blocks()),
+        }
+    }
+
+    /// The sums of a block and a chunk in the accumulator's ring.
+    pub(super) fn sums(&self, emitter: &Emitter<'_>, block: &Block, chunk: Segment) -> Address {
+        let (slots, slot) = (emitter.buffers().accumulator_slots, emitter.buffers().accumulator_slot_bytes);
+        let (number, step) = self.set(block, chunk);
+        let ring = Ring::new(slots, slot, self.first_sums + number).step(0, step * slot);
+        Address { ring: Some(ring), ..Address::at(0) }
+    }
+
+    /// Where the results of a block and a chunk go.
+    pub(super) fn results(&self, block: &Block, chunk: Segment) -> (Address, u64) {
+        let (problem, pitches) = (&self.stage.problem, &self.stage.pitches);
+        match self.stage.output {
+            OutputBuffer::Stored { address, slots } => {
+                let slot = self.stage.tiling.block * pitches.stored;
+                let (number, step) = self.set(block, chunk);
+                let ring = Ring::new(slots, slot, number).step(0, step * slot);
+                (Address { ring: Some(ring), ..Address::at(address) }, pitches.stored)
+            }
+            OutputBuffer::Kept { address } => {
+                let chunk_bytes = problem.activation.packed_bytes(self.stage.tiling.chunk);
+                let first = address + block.start * pitches.output + chunk.start * chunk_bytes;
+                (Address::at(first).step(0, chunk_bytes), pitches.output)
+            }
+        }
+    }
+
+    /// The place of piece `piece` of a chunk's weights, which moves by `step` pieces with each iteration of the loop within the chunk's.
+    pub(super) fn weights(&self, emitter: &Emitter<'_>, block: &Block, chunk: Segment, piece: u64, step: u64) -> Address {
+        let slot = emitter.buffers().weight_slot_bytes;
+        // Pieces that are skipped take no slot of the ring; what is resident lies in its place whatever is skipped.
+        let (first, of_chunk) = match (self.stage.weights, self.pieces_before.get(usize::try_from(chunk.start).unwrap_or(usize::MAX))) {
+            (WeightBuffer::Fetched, Some(before)) => (*before, 0),
+            _ => (chunk.start * self.pieces_of_chunk, self.pieces_of_chunk),
+        };
+        match self.stage.weights {
+            WeightBuffer::Resident { address } => {
+                Address::at(address + (first + piece) * slot).step(0, of_chunk * slot).step(1, step * slot)
+            }
+            WeightBuffer::Fetched => {
+                let of_block = match self.stage.tiling.order {
+                    Order::Blocks => block.number * self.pieces,
+                    Order::Channels => 0,
+                };
+                let number = self.first_piece + of_block + first + piece;
+                let ring =
+                    Ring::new(emitter.buffers().weight_ring_slots, slot, number).step(0, of_chunk * slot).step(1, step * slot);
+                Address { ring: Some(ring), ..Address::at(emitter.buffers().weight_ring_address) }
+            }
+        }
+    }
+
+    pub(super) fn input_free(&self, innermost: u32) -> Sync {
+        Sync { semaphore: Semaphore(Shared::COUNT + 2 * self.tag.stage), innermost }
+    }
+
+    pub(super) fn output_free(&self, innermost: u32) -> Sync {
+        Sync { semaphore: Semaphore(Shared::COUNT + 2 * self.tag.stage + 1), innermost }
+    }
+}
