@@ -6,7 +6,7 @@
 
 mod dataflows;
 
-use dataflows::dataflow;
+use dataflows::{dataflow, memories};
 use proptest::prelude::*;
 use systole::chip::{self, Chip};
 use systole::pipeline::{GemmRequest, PipelineError, gemm};
@@ -19,33 +19,6 @@ struct Case {
     size: [u64; 3],
     density: f64,
     seed: u64,
-}
-
-fn memories() -> impl Strategy<Value = Vec<(&'static str, String)>> {
-    let banks = prop_oneof![Just(1_u32), Just(2), Just(4)];
-    let port = prop_oneof![Just(4_u32), Just(8), Just(16), Just(12)];
-    let pad = (banks.clone(), port.clone(), 1..=40_u32, 1..=5_u32);
-    (pad.clone(), pad, (banks, port, 1..=20_u32, 1..=3_u32), any::<bool>(), 1..=2_u32, 1..=8_u32, 1..=20_u32, 1..=24_u32).prop_map(
-        |(first, second, sums, shared, engines, outstanding, latency, rate)| {
-            let pad = |role: &str, (banks, port, rows, latency): (u32, u32, u32, u32)| {
-                format!(
-                    "(role: {role}, capacity: B({}), banks: {banks}, port_bytes: {port}, latency: Cycles({latency}))",
-                    banks * port * rows * 8
-                )
-            };
-            let pads = if shared { vec![pad("Shared", first)] } else { vec![pad("Weight", first), pad("Input", second)] };
-            let (banks, port, rows, pending) = sums;
-            vec![
-                ("scratchpads", format!("[{}]", pads.join(", "))),
-                (
-                    "accumulator",
-                    format!("(capacity: B({}), banks: {banks}, port_bytes: {port}, latency: Cycles({pending}))", banks * port * rows * 8),
-                ),
-                ("dma", format!("(engines: {engines}, bytes_per_cycle: {rate}, outstanding: {outstanding})")),
-                ("dram", format!("Ideal(bytes_per_cycle: {}, latency: Cycles({latency}))", rate + 1)),
-            ]
-        },
-    )
 }
 
 fn cases() -> impl Strategy<Value = Case> {

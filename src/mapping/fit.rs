@@ -125,11 +125,12 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
         accumulator_element_bytes: rules.element,
     };
     let mapped = drafts.iter().enumerate().map(|(index, draft)| Stage {
-        layers: vec![draft.lowered.layer],
+        layers: draft.lowered.layer.into_iter().collect(),
         name: draft.lowered.name.clone(),
         cores: 0..1,
         split: Vec::new(),
         problem: *draft.problem(),
+        follows: draft.lowered.follows,
         tiling: draft.tiling,
         nest: LoopNest::of(draft.problem(), &draft.tiling, &rules),
         pitches: rules.pitches(draft.problem(), &draft.tiling),

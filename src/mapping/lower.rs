@@ -8,8 +8,8 @@ use ndarray::{ArrayView2, Axis};
 /// One array operation with its bias, requantization and activation, before it is mapped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lowered {
-    /// The array layer, after which the stage is named.
-    pub layer: LayerId,
+    /// The array layer, after which the stage is named; none where there is no network.
+    pub layer: Option<LayerId>,
     /// Its name.
     pub name: String,
     /// What it computes for a batch.
@@ -84,7 +84,7 @@ fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, bat
         Sparsity::TileSkip => zero_columns(values.view(), rules.k_tile(&problem)),
         Sparsity::Dense | Sparsity::NM { .. } => Vec::new(),
     };
-    Ok(Lowered { layer: layer.id, name: layer.name.clone(), problem, follows, zeros })
+    Ok(Lowered { layer: Some(layer.id), name: layer.name.clone(), problem, follows, zeros })
 }
 
 /// For each K tile, the channels whose weights are all zero in it: K tiles x channels.

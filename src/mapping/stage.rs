@@ -38,7 +38,7 @@ impl Mapping {
 /// One array operation with its bias, requantization and activation, mapped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// The layers that it computes, the array layer first.
+    /// The layers that it computes, the array layer first; empty where there is no network.
     pub layers: Vec<LayerId>,
     /// The name of its array layer.
     pub name: String,
@@ -48,6 +48,8 @@ pub struct Stage {
     pub split: Vec<(Dim, u64)>,
     /// What it computes.
     pub problem: Problem,
+    /// Whether its input is the output of the stage before.
+    pub follows: bool,
     /// In which pieces.
     pub tiling: Tiling,
     /// The same as loops, to show.

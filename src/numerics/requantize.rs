@@ -131,6 +131,11 @@ impl OutputStage {
         Self { multipliers, zero_point: output.zero_point, min, max: output.dtype.max() }
     }
 
+    /// One for every channel that passes 8-bit sums on as they are: for programs whose numbers nobody knows.
+    pub fn unit() -> Self {
+        Self { multipliers: Multipliers::Float(vec![1.0]), zero_point: 0, min: i32::from(i8::MIN), max: i32::from(i8::MAX) }
+    }
+
     /// How many channels it was made for; 1 where all share one multiplier.
     pub fn channels(&self) -> usize {
         match &self.multipliers {

@@ -319,7 +319,7 @@ pub struct UnitQueue {
 }
 
 impl Command {
-    /// The parts of memory that the command touches, reads before writes.
+    /// The parts of memory that the command touches, reads before writes, apart from what it reads through a window.
     pub(crate) fn regions(&self, mode: &ArrayMode, accumulator_element_bytes: u64) -> [Option<RegionOf<'_>>; 3] {
         let sums = |elements: u64| elements * accumulator_element_bytes;
         let update = |accumulate| if accumulate { Access::Update } else { Access::Write };
@@ -335,7 +335,7 @@ impl Command {
                     row_bytes: mode.tile_row_bytes(u64::from(p.cols)),
                     access: Access::Read,
                 };
-                [Some(read), None, None]
+                [Some(read).filter(|_| p.window.is_none()), None, None]
             }
             Operation::Compute(c) => {
                 let stream = RegionOf {
@@ -354,7 +354,7 @@ impl Command {
                     row_bytes: sums(u64::from(c.cols)),
                     access: update(c.accumulate),
                 };
-                [Some(stream), Some(result), None]
+                [Some(stream).filter(|_| c.window.is_none()), Some(result), None]
             }
             Operation::Product(p) => {
                 let inner = u64::from(p.inner);
@@ -383,7 +383,7 @@ impl Command {
                     row_bytes: sums(elements),
                     access: update(p.accumulate),
                 };
-                [Some(activation), Some(weight), Some(result)]
+                [Some(activation).filter(|_| p.window.is_none()), Some(weight), Some(result)]
             }
             Operation::Requantize(r) => {
                 let read = RegionOf {
@@ -394,12 +394,13 @@ impl Command {
                     row_bytes: sums(u64::from(r.cols)),
                     access: Access::Read,
                 };
+                let (rows, row) = if r.by_channels { (r.cols, r.rows) } else { (r.rows, r.cols) };
                 let write = RegionOf {
                     place: r.place,
                     address: &r.result,
                     stride: r.result_stride,
-                    rows: u64::from(r.rows),
-                    row_bytes: u64::from(r.cols),
+                    rows: u64::from(rows),
+                    row_bytes: u64::from(row),
                     access: Access::Write,
                 };
                 [Some(read), Some(write), None]

@@ -12,6 +12,7 @@ mod gemm;
 mod segments;
 mod text;
 mod verify;
+mod window;
 
 pub(crate) use address::gcd;
 pub use address::{Address, Ring};
@@ -20,7 +21,7 @@ pub use command::{
     UnitId, UnitKind, UnitQueue, Window,
 };
 pub use cursor::Cursor;
-pub use emit::emit;
+pub use emit::{StageNumbers, emit, emit_stages, emit_timing};
 pub use error::ProgramError;
 pub use gemm::{Gemm, LayoutError, PassShape};
 pub use crate::chip::{ArrayMode, Fill, Group};

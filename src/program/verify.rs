@@ -8,7 +8,7 @@
 use super::address::gcd;
 use super::command::{Access, RegionOf};
 use super::cursor::MAX_DEPTH;
-use super::{Command, Cursor, HostRegion, Item, Operation, Place, ProgramError, ProgramParts, Semaphore, UnitId, UnitKind};
+use super::{Address, Command, Cursor, HostRegion, Item, Operation, Place, ProgramError, ProgramParts, Semaphore, UnitId, UnitKind};
 use crate::chip::Stationary;
 use crate::numerics::Dtype;
 use std::collections::VecDeque;
@@ -160,6 +160,23 @@ impl Shape {
             }
         }
         self.operation(parts, queue, command, trips)?;
+        if let Some(window) = command.window() {
+            if parts.array_only {
+                return Err(Problem::Text("reads images, which a program for the array alone does not".to_string()));
+            }
+            let pixel = |channels| parts.array.activation.packed_bytes(channels);
+            if let Some(problem) = window.fault(trips, pixel) {
+                return Err(Problem::Text(problem));
+            }
+            let size = size_of(parts, window.place);
+            let end = window.address.greatest(trips).and_then(|first| first.checked_add(window.bytes()?));
+            if end.is_none_or(|end| end > size) {
+                let (place, first) = (window.place, window.address.base);
+                return Err(Problem::Bounds { place, first, end: end.unwrap_or(u64::MAX), size });
+            }
+            let pixel = parts.array.activation.packed_bytes(window.channels());
+            self.touch(window.place, [window.address.granule(), window.pitch, pixel], end.unwrap_or(size));
+        }
         for region in command.regions(&parts.array, parts.accumulator_element_bytes).into_iter().flatten() {
             let size = size_of(parts, region.place);
             let last = region.address.greatest(trips);
@@ -226,6 +243,12 @@ impl Shape {
             }
             _ => Ok(()),
         };
+        let of_images = |window: bool, stationary| {
+            if window && mode.stationary != stationary {
+                return Err(Problem::Text(format!("{name} reads weights, which do not lie as images")));
+            }
+            Ok(())
+        };
         match &command.operation {
             Operation::Mvin(t) | Operation::Mvout(t) => {
                 known(t.place)?;
@@ -238,11 +261,13 @@ impl Shape {
             }
             Operation::Preload(p) => {
                 known(p.place)?;
+                of_images(p.window.is_some(), Stationary::Input)?;
                 fits(mode.steps(u64::from(p.inner)), p.cols)?;
                 subtracts(p.zero_point, mode.stationary == Stationary::Input, mode.held())?;
             }
             Operation::Compute(c) => {
                 known(c.place)?;
+                of_images(c.window.is_some(), Stationary::Weight)?;
                 fits(mode.steps(u64::from(c.inner)), c.cols)?;
                 if c.vectors == 0 {
                     return Err(Problem::Text("compute streams no vector".to_string()));
@@ -263,7 +288,8 @@ impl Shape {
                 let Some(stage) = parts.output_stages.get(r.stage as usize) else {
                     return Err(Problem::Text(format!("names output stage {} of {}", r.stage, parts.output_stages.len())));
                 };
-                let channels = r.channel.greatest(trips).and_then(|first| first.checked_add(u64::from(r.cols)));
+                let many = if r.by_channels { r.rows } else { r.cols };
+                let channels = r.channel.greatest(trips).and_then(|first| first.checked_add(u64::from(many)));
                 if r.rows == 0
                     || r.cols == 0
                     || (stage.channels() > 1 && channels.is_none_or(|channels| channels > stage.channels() as u64))
@@ -338,6 +364,8 @@ struct Game<'p> {
     posters: &'p [Option<usize>],
     cursors: Vec<Cursor<'p>>,
     issued: Vec<u32>,
+    /// For each unit, its last preload.
+    last_preload: Vec<u32>,
     /// For each unit, the last command of each thread that is known to have ended.
     known: Vec<Clock>,
     tokens: Vec<VecDeque<Clock>>,
@@ -386,6 +414,7 @@ impl<'p> Game<'p> {
             posters: &shape.posters,
             cursors: parts.queues.iter().map(|queue| Cursor::new(&queue.items)).collect(),
             issued: vec![0; parts.queues.len()],
+            last_preload: vec![0; parts.queues.len()],
             known: vec![vec![0; threads]; parts.queues.len()],
             tokens: parts.semaphores.iter().map(|decl| (0..decl.tokens).map(|_| vec![0; threads]).collect()).collect(),
             memories,
@@ -466,6 +495,23 @@ impl<'p> Game<'p> {
         }
         self.issued[unit] += 1;
         let thread = 2 * unit + usize::from(matches!(command.operation, Operation::Preload(_)));
+        if thread > 2 * unit {
+            self.last_preload[unit] = self.issued[unit];
+        }
+        if let Some(window) = command.window() {
+            for pixels in window.reads(self.cursors[unit].counters()).into_iter().filter(|pixels| !pixels.is_empty()) {
+                let address = Address::at(window.address.resolve(self.cursors[unit].counters()) + pixels.start * window.pitch);
+                let region = RegionOf {
+                    place: window.place,
+                    address: &address,
+                    stride: window.pitch,
+                    rows: pixels.end - pixels.start,
+                    row_bytes: self.parts.array.activation.packed_bytes(window.channels()),
+                    access: Access::Read,
+                };
+                self.touch(unit, thread, region)?;
+            }
+        }
         for region in command.regions(&self.parts.array, self.parts.accumulator_element_bytes).into_iter().flatten() {
             self.touch(unit, thread, region)?;
         }
@@ -473,6 +519,10 @@ impl<'p> Game<'p> {
             if self.cursors[unit].posts(*sync) {
                 let mut token = self.known[unit].clone();
                 token[thread] = self.issued[unit];
+                if thread == 2 * unit {
+                    // A pass starts when the tiles before it have been loaded.
+                    token[thread + 1] = token[thread + 1].max(self.last_preload[unit]);
+                }
                 self.tokens[sync.semaphore.0 as usize].push_back(token);
             }
         }

@@ -42,6 +42,11 @@ impl Claims {
         self.0.extend(rows.map(|row| Claim { place, row, purpose }));
     }
 
+    /// Adds a row.
+    pub(super) fn add_row(&mut self, place: Place, row: u64, purpose: Use) {
+        self.0.push(Claim { place, row, purpose });
+    }
+
     /// Takes the ports that are to be had in this cycle; tells why if any is not.
     pub(super) fn take(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
         if self.0.is_empty() {

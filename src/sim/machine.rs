@@ -263,9 +263,13 @@ impl<'p> State<'p> {
             }
         }
         let queue = |kind, index| Queue::new(parts, queue_of(parts, kind, index));
+        let array = Array::new(queue(UnitKind::Array, 0), setup);
+        if has_numbers {
+            shared.scratchpads.extend(array.line_buffers());
+        }
         Ok(Self {
             shared,
-            array: Array::new(queue(UnitKind::Array, 0), setup),
+            array,
             vector: Vector::new(queue(UnitKind::Vector, 0), chip, parts.accumulator_element_bytes),
             engines: (0..chip.dma().engines).map(|index| DmaEngine::new(index as usize, queue(UnitKind::Dma, index), chip)).collect(),
             bus: Bus::new(chip),

@@ -5,7 +5,7 @@
 
 use super::array::rows_touched;
 use super::claims::{Claims, Use};
-use super::memory::{scratchpad_index, size};
+use super::memory::{Sram, scratchpad_index, size};
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::Chip;
 use crate::counts::{CycleCounts, StallReason};
@@ -25,6 +25,8 @@ struct Work {
     rows: u64,
     cols: u64,
     channel: u64,
+    /// Whether a row of sums is a channel's: then its results go down.
+    by_channels: bool,
     stage: u32,
     /// The cycle from which it may begin.
     fetched: u64,
@@ -181,6 +183,7 @@ impl<'p> Vector<'p> {
                 rows: u64::from(requantize.rows),
                 cols: u64::from(requantize.cols),
                 channel,
+                by_channels: requantize.by_channels,
                 stage: requantize.stage,
                 fetched: cycle + self.latency,
                 row: 0,
@@ -199,7 +202,9 @@ impl<'p> Vector<'p> {
         let Some(work) = self.work else { return };
         let group = Group::of(&work, self.lanes, self.element_bytes);
         self.claims.add(shared, work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes, Use::Access);
-        self.claims.add(shared, work.place, group.result, group.elements, Use::Access);
+        for row in group.result_rows(shared.sram_ref(work.place)) {
+            self.claims.add_row(work.place, row, Use::Access);
+        }
     }
 
     /// Computes the group that has had its cycles, and goes on to the next, or ends the command.
@@ -211,13 +216,12 @@ impl<'p> Vector<'p> {
         let numbers = if shared.has_numbers { group.elements } else { 0 };
         for element in 0..numbers {
             let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
-            let channel = size(work.channel + work.col + element);
+            let channel = size(work.channel + if work.by_channels { work.row } else { work.col + element });
             let value = i8::try_from(stage.apply(channel, sum)).expect("bug: an int8 output stage clamps to eight bits");
-            shared.scratchpads[scratchpad_index(work.place)].write(group.result + element, 1)[0] = value.to_le_bytes()[0];
+            shared.scratchpads[scratchpad_index(work.place)].write(group.result + element * group.step, 1)[0] = value.to_le_bytes()[0];
         }
         let sums = rows_touched(shared.accumulator.row_of(group.sums), shared.accumulator.row_of(group.sums + group.elements * width - 1));
-        let memory = shared.sram(work.place);
-        let results = rows_touched(memory.row_of(group.result), memory.row_of(group.result + group.elements - 1));
+        let results = group.result_rows(shared.sram_ref(work.place)).count() as u64;
         let tag = work.ending.tag;
         shared.accounts.actions(tag).accumulator_reads += sums;
         shared.accounts.actions(tag).vector_operations += group.elements;
@@ -243,14 +247,28 @@ struct Group {
     sums: u64,
     result: u64,
     elements: u64,
+    /// Bytes from an element's result to the next's.
+    step: u64,
 }
 
 impl Group {
     fn of(work: &Work, lanes: u64, element_bytes: u64) -> Self {
         Self {
             sums: work.sums + work.row * work.sums_stride + work.col * element_bytes,
-            result: work.result + work.row * work.result_stride + work.col,
+            result: if work.by_channels {
+                work.result + work.col * work.result_stride + work.row
+            } else {
+                work.result + work.row * work.result_stride + work.col
+            },
             elements: lanes.min(work.cols - work.col),
+            step: if work.by_channels { work.result_stride } else { 1 },
         }
+    }
+
+    /// The memory rows that take its results, each once: results lie in ascending order.
+    fn result_rows<'m>(&self, memory: &'m Sram) -> impl Iterator<Item = u64> + use<'m> {
+        let Self { result, step, elements, .. } = *self;
+        let row = move |element: u64| memory.row_of(result + element * step);
+        (0..elements).filter(move |element| *element == 0 || row(*element) != row(element - 1)).map(row)
     }
 }

@@ -1,35 +1,14 @@
 //! What lies in the memories at the start: weights as the array takes them, biases as the accumulator does.
 
 use super::super::gemm::Layout;
+use super::StageNumbers;
 use crate::mapping::{Buffers, Rules, Stage};
-use crate::network::{Bias, Dense, Weight};
-use ndarray::{Array1, ArrayView2};
 
-/// A layer's numbers.
-pub(super) struct Values<'n> {
-    /// K x channels.
-    pub(super) weights: ArrayView2<'n, i16>,
-    pub(super) scales: &'n [f32],
-    bias: Option<&'n Array1<i64>>,
-}
-
-impl<'n> Values<'n> {
-    pub(super) fn of(dense: &'n Dense) -> Self {
-        let Weight::Integer { values, scales, .. } = &dense.weight else { unreachable!("bug: lower refuses float weights") };
-        let bias = match &dense.bias {
-            Some(Bias::Integer(biases)) => Some(biases),
-            Some(Bias::Float(_)) => unreachable!("bug: lower refuses what is not quantized"),
-            None => None,
-        };
-        Self { weights: values.view(), scales, bias }
-    }
-
-    /// Biases as accumulator elements, little-endian, each `copies` times; zeros where a layer has none.
-    pub(super) fn bias_bytes(&self, element_bytes: u64, copies: u64) -> Vec<u8> {
-        let width = size(element_bytes);
-        let bias = |channel: usize| self.bias.map_or(0, |biases| biases[channel]);
-        (0..self.weights.ncols()).flat_map(|channel| bias(channel).to_le_bytes()[..width].repeat(size(copies))).collect()
-    }
+/// Biases as accumulator elements, little-endian, each `copies` times; zeros where a layer has none.
+pub(super) fn bias_bytes(numbers: &StageNumbers<'_>, element_bytes: u64, copies: u64) -> Vec<u8> {
+    let width = size(element_bytes);
+    let bias = |channel: usize| numbers.bias.map_or(0, |biases| biases[channel]);
+    (0..numbers.weights.ncols()).flat_map(|channel| bias(channel).to_le_bytes()[..width].repeat(size(copies))).collect()
 }
 
 /// Pieces of weights as they lie in the scratchpad: a slot each, a pitch from row to row.

@@ -24,12 +24,26 @@ use super::{
 use crate::chip::Chip;
 use crate::counts::StallReason;
 use crate::mapping::{Buffers, Mapping, OutputBuffer};
-use crate::network::{Activation, Network, Op};
+use crate::network::{Activation, Bias, Network, Op, Weight};
 use crate::numerics::{LayerClass, OutputStage};
+use ndarray::{ArrayView1, ArrayView2};
 use plan::{Endpoints, Plan};
 
 /// DRAM addresses of tensors are multiples of this many bytes, a burst of the common memories.
 const DRAM_ALIGNMENT: u64 = 64;
+
+/// The numbers of a stage.
+#[derive(Debug, Clone)]
+pub struct StageNumbers<'n> {
+    /// K x channels; K runs over filter rows, filter columns and channels, channels innermost.
+    pub weights: ArrayView2<'n, i16>,
+    /// One a channel; none are zeros.
+    pub bias: Option<ArrayView1<'n, i64>>,
+    /// The input's zero point.
+    pub zero_point: i32,
+    /// From sums to outputs.
+    pub output: OutputStage,
+}
 
 /// Emits and verifies the program of one batch.
 ///
@@ -39,58 +53,50 @@ const DRAM_ALIGNMENT: u64 = 64;
 /// # Panics
 /// If the mapping is that of another network.
 pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramError> {
-    let stages = mapping.stages();
-    let mut emitter = Emitter::new(chip, mapping);
-    let first = &stages[0].problem;
-    let input = emitter.reserve(first.pixels() * first.activation.packed_bytes(first.c));
-    let mut source = input;
-    for (number, stage) in stages.iter().enumerate() {
+    let numbers = mapping.stages().iter().map(|stage| {
         let layer = network.layer(stage.layers[0]);
         let Op::Dense(dense) = &layer.op else { unreachable!("bug: a stage is named after an array layer") };
+        let Weight::Integer { values, scales, .. } = &dense.weight else { unreachable!("bug: lower refuses float weights") };
+        let bias = match &dense.bias {
+            Some(Bias::Integer(biases)) => Some(biases.view()),
+            Some(Bias::Float(_)) => unreachable!("bug: lower refuses what is not quantized"),
+            None => None,
+        };
         let read = network.layer(network.inputs(layer.id)[0]).output.quantization.expect("bug: lower refuses what is not quantized");
         let wrote = layer.output.quantization.expect("bug: lower refuses what is not quantized");
-        let target = match stage.output {
-            OutputBuffer::Stored { .. } => {
-                emitter.reserve(stage.problem.vectors() * stage.problem.activation.packed_bytes(stage.problem.channels()))
-            }
-            OutputBuffer::Kept { .. } => source,
-        };
-        let values = images::Values::of(dense);
         let rectified = dense.activation == Activation::Relu;
-        let output = OutputStage::new(chip.vector().requantize, LayerClass::Dense, read.scale, values.scales, &wrote, rectified);
-        emitter.output_stages.push(output);
-        let ends = Endpoints { number, source: source.address, target: target.address };
-        let plan = emitter.plan(stage, ends, read.zero_point, &values);
-        emitter.stage(&plan);
-        source = target;
-    }
-    let core_unit = |kind, index| UnitId { core: 0, kind, index };
-    let [array, vector, load, store] = emitter.units.0;
-    let mut queues = vec![
-        UnitQueue { unit: core_unit(UnitKind::Array, 0), items: array },
-        UnitQueue { unit: core_unit(UnitKind::Vector, 0), items: vector },
-        UnitQueue { unit: core_unit(UnitKind::Dma, 0), items: load },
-    ];
-    if emitter.store == Queue::Store {
-        queues.push(UnitQueue { unit: core_unit(UnitKind::Dma, 1), items: store });
-    }
-    Program::new(ProgramParts {
-        queues,
-        semaphores: semaphores(mapping),
-        output_stages: emitter.output_stages,
-        stages: stages.iter().map(|stage| stage.name.clone()).collect(),
-        images: emitter.images,
-        inputs: vec![input],
-        output: source,
-        memories: MemorySizes {
-            dram: emitter.dram,
-            scratchpads: chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect(),
-            accumulator: chip.accumulator().capacity.get(),
-        },
-        accumulator_element_bytes: mapping.buffers().accumulator_element_bytes,
-        array: mapping.rules().mode,
-        array_only: false,
-    })
+        let output = OutputStage::new(chip.vector().requantize, LayerClass::Dense, read.scale, scales, &wrote, rectified);
+        StageNumbers { weights: values.view(), bias, zero_point: read.zero_point, output }
+    });
+    emit_stages(mapping, chip, numbers)
+}
+
+/// Emits and verifies the program of one batch of a mapping, given the numbers of its stages in order.
+///
+/// # Errors
+/// What the verifier refuses, which a mapping made for this chip never is.
+///
+/// # Panics
+/// If the numbers are not those that were mapped.
+pub fn emit_stages<'n>(
+    mapping: &Mapping,
+    chip: &Chip,
+    numbers: impl IntoIterator<Item = StageNumbers<'n>>,
+) -> Result<Program, ProgramError> {
+    let mut emitter = Emitter::new(chip, mapping);
+    let numbers: Vec<_> = numbers.into_iter().map(Some).collect();
+    let regions = emitter.stages(numbers);
+    emitter.finish(chip, regions)
+}
+
+/// Emits and verifies the program of one batch of a mapping whose numbers nobody knows: it can be timed, and no more.
+///
+/// # Errors
+/// What the verifier refuses, which a mapping made for this chip never is.
+pub fn emit_timing(mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramError> {
+    let mut emitter = Emitter::new(chip, mapping);
+    let regions = emitter.stages(mapping.stages().iter().map(|_| None).collect());
+    emitter.finish(chip, regions)
 }
 
 /// The semaphores that all stages share, by their place in the program's list; two more for each stage follow them.
@@ -177,6 +183,7 @@ struct Emitter<'c> {
     /// Bytes of DRAM given out so far.
     dram: u64,
     images: Vec<Image>,
+    inputs: Vec<HostRegion>,
     output_stages: Vec<OutputStage>,
     /// Pieces of weights and sets of sums that went through the rings so far.
     pieces: u64,
@@ -194,11 +201,70 @@ impl<'c> Emitter<'c> {
             store: if chip.dma().engines > 1 { Queue::Store } else { Queue::Load },
             dram: 0,
             images: Vec::new(),
+            inputs: Vec::new(),
             output_stages: Vec::new(),
             pieces: 0,
             sums: 0,
             units: Units::default(),
         }
+    }
+
+    /// Emits every stage; where the host puts the input of the first and finds the output of the last.
+    fn stages(&mut self, numbers: Vec<Option<StageNumbers<'_>>>) -> [HostRegion; 2] {
+        let mapping = self.mapping;
+        let mut ends: Option<[HostRegion; 2]> = None;
+        for (number, (stage, numbers)) in mapping.stages().iter().zip(numbers).enumerate() {
+            let problem = &stage.problem;
+            let bytes = |elements: u64| problem.activation.packed_bytes(elements);
+            let source = match ends {
+                Some([_, before]) if stage.follows => before,
+                _ => {
+                    let source = self.reserve(problem.pixels() * bytes(problem.c));
+                    self.inputs.push(source);
+                    source
+                }
+            };
+            let target = match stage.output {
+                OutputBuffer::Stored { .. } => self.reserve(problem.vectors() * bytes(problem.channels())),
+                OutputBuffer::Kept { .. } => source,
+            };
+            let endpoints = Endpoints { number, source: source.address, target: target.address };
+            let plan = self.plan(stage, endpoints, numbers.as_ref());
+            self.output_stages.push(numbers.map_or_else(OutputStage::unit, |numbers| numbers.output));
+            self.stage(&plan);
+            ends = Some([ends.map_or(source, |[first, _]| first), target]);
+        }
+        ends.expect("bug: lower refuses a network without a stage")
+    }
+
+    fn finish(self, chip: &Chip, [_, output]: [HostRegion; 2]) -> Result<Program, ProgramError> {
+        let core_unit = |kind, index| UnitId { core: 0, kind, index };
+        let [array, vector, load, store] = self.units.0;
+        let mut queues = vec![
+            UnitQueue { unit: core_unit(UnitKind::Array, 0), items: array },
+            UnitQueue { unit: core_unit(UnitKind::Vector, 0), items: vector },
+            UnitQueue { unit: core_unit(UnitKind::Dma, 0), items: load },
+        ];
+        if self.store == Queue::Store {
+            queues.push(UnitQueue { unit: core_unit(UnitKind::Dma, 1), items: store });
+        }
+        Program::new(ProgramParts {
+            queues,
+            semaphores: semaphores(self.mapping),
+            output_stages: self.output_stages,
+            stages: self.mapping.stages().iter().map(|stage| stage.name.clone()).collect(),
+            images: self.images,
+            inputs: self.inputs,
+            output,
+            memories: MemorySizes {
+                dram: self.dram,
+                scratchpads: chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect(),
+                accumulator: chip.accumulator().capacity.get(),
+            },
+            accumulator_element_bytes: self.mapping.buffers().accumulator_element_bytes,
+            array: self.mapping.rules().mode,
+            array_only: false,
+        })
     }
 
     fn buffers(&self) -> &'c Buffers {
@@ -212,10 +278,20 @@ impl<'c> Emitter<'c> {
         region
     }
 
-    fn image(&mut self, bytes: Vec<u8>) -> u64 {
-        let region = self.reserve(bytes.len() as u64);
-        self.images.push(Image { place: Place::Dram, address: region.address, bytes });
-        region.address
+    /// Bytes that lie in DRAM at the start: these, or so many that nobody knows.
+    fn image(&mut self, bytes: Result<Vec<u8>, u64>) -> u64 {
+        match bytes {
+            Ok(bytes) => {
+                let region = self.reserve(bytes.len() as u64);
+                self.images.push(Image { place: Place::Dram, address: region.address, bytes });
+                region.address
+            }
+            Err(bytes) => {
+                let region = self.reserve(bytes);
+                self.inputs.push(region);
+                region.address
+            }
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 use super::super::gemm::Layout;
 use super::super::segments::{Segment, segments, singles};
 use super::super::{Address, Ring, Semaphore, Sync, Tag};
-use super::images::{Values, resident};
-use super::{Emitter, Shared, index};
+use super::images::{bias_bytes, resident};
+use super::{Emitter, Shared, StageNumbers, index};
 use crate::mapping::{InputBuffer, Order, OutputBuffer, Stage, WeightBuffer};
-use crate::program::Image;
+use crate::program::{HostRegion, Image};
 
 /// Where a stage's input comes from and its output goes, in DRAM.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ pub(super) struct Plan<'s> {
 }
 
 impl<'c> Emitter<'c> {
-    pub(super) fn plan(&mut self, stage: &'c Stage, ends: Endpoints, zero_point: i32, values: &Values<'_>) -> Plan<'c> {
+    pub(super) fn plan(&mut self, stage: &'c Stage, ends: Endpoints, numbers: Option<&StageNumbers<'_>>) -> Plan<'c> {
         let (rules, buffers) = (self.mapping.rules(), self.buffers());
         let problem = &stage.problem;
         let layout = Layout::new(
@@ -64,17 +64,29 @@ impl<'c> Emitter<'c> {
             problem.vectors().max(problem.channels()),
             rules.element,
         );
-        let packed = layout.weights(values.weights).expect("bug: lower refuses weights that are not pruned as the array needs");
+        let packed = numbers
+            .map(|numbers| layout.weights(numbers.weights).expect("bug: lower refuses weights that are not pruned as the array needs"))
+            .ok_or_else(|| layout.weight_bytes());
         let weight_image = match stage.weights {
             WeightBuffer::Fetched => self.image(packed),
             WeightBuffer::Resident { address } => {
-                let bytes = resident(stage, rules, buffers, &layout, &packed);
-                self.images.push(Image { place: self.weight_place, address, bytes });
+                match packed {
+                    Ok(packed) => {
+                        let bytes = resident(stage, rules, buffers, &layout, &packed);
+                        self.images.push(Image { place: self.weight_place, address, bytes });
+                    }
+                    Err(_) => self.inputs.push(HostRegion {
+                        place: self.weight_place,
+                        address,
+                        bytes: rules.pieces(problem, &stage.tiling) * buffers.weight_slot_bytes,
+                    }),
+                }
                 0
             }
         };
         let bias_copies = if rules.lines_are_channels() { rules.vector_unit().min(problem.vectors()) } else { 1 };
-        let bias_image = self.image(values.bias_bytes(rules.element, bias_copies));
+        let biases = numbers.map(|numbers| bias_bytes(numbers, rules.element, bias_copies));
+        let bias_image = self.image(biases.ok_or(problem.channels() * bias_copies * rules.element));
         let blocks = blocks(stage);
         let pieces_of_chunk = rules.pieces_of_chunk(problem);
         let mut pieces_before = Vec::new();
@@ -92,8 +104,8 @@ impl<'c> Emitter<'c> {
             stage,
             tag: Tag { stage: index(ends.number), sample: 0 },
             ends,
-            zero_point,
-            output_stage: index(self.output_stages.len() - 1),
+            zero_point: numbers.map_or(0, |numbers| numbers.zero_point),
+            output_stage: index(self.output_stages.len()),
             layout,
             weight_image,
             bias_image,

@@ -181,7 +181,7 @@ impl Layout {
         }
     }
 
-    pub(super) fn weight_bytes(&self) -> u64 {
+    pub(in crate::program) fn weight_bytes(&self) -> u64 {
         match self.mode.stationary {
             Stationary::Weight => self.n.div_ceil(self.cols_tile()) * self.held_cols_stride(),
             Stationary::Input => self.n * self.vector_stride(),

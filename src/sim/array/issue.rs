@@ -1,7 +1,7 @@
 //! The front end: commands that start, with their addresses, on their way to the array.
 
 use super::operands::Panel;
-use super::{Array, Load, Loaded, Pass, Sums, Work};
+use super::{Array, Gather, Load, Loaded, Pass, Sums, Work};
 use crate::counts::StallReason;
 use crate::program::{Compute, Operation, Place, Preload, Product};
 use crate::sim::queue::{Ending, Shared};
@@ -26,21 +26,27 @@ impl Array<'_> {
             match &command.operation {
                 Operation::Preload(preload) => {
                     let address = preload.address.resolve(counters);
+                    let from = [address, preload.stride];
+                    let gather = preload.window.as_ref().map(|window| self.windows.gather(window, preload.place, from, counters));
                     let ending = self.queue.start(shared, command, cycle);
-                    self.issue_load(preload, address, ending, cycle);
+                    self.issue_load(preload, (address, gather), ending, cycle);
                     loads += 1;
                 }
                 Operation::Compute(compute) => {
                     let addresses = [compute.stream.resolve(counters), compute.result.resolve(counters)];
+                    let from = [addresses[0], compute.stream_stride];
+                    let gather = compute.window.as_ref().map(|window| self.windows.gather(window, compute.place, from, counters));
                     let ending = self.queue.start(shared, command, cycle);
-                    self.issue_pass(compute, addresses, ending, cycle);
+                    self.issue_pass(compute, (addresses, gather), ending, cycle);
                     passes += 1;
                 }
                 Operation::Product(product) => {
                     let addresses =
                         [product.activation.resolve(counters), product.weight.resolve(counters), product.result.resolve(counters)];
+                    let (from, place) = ([addresses[0], product.activation_stride], product.activation_place);
+                    let gather = product.window.as_ref().map(|window| self.windows.gather(window, place, from, counters));
                     let ending = self.queue.start(shared, command, cycle);
-                    self.issue_product(product, addresses, ending, cycle);
+                    self.issue_product(product, (addresses, gather), ending, cycle);
                     passes += 1;
                 }
                 _ => {
@@ -77,12 +83,12 @@ impl Array<'_> {
         }
     }
 
-    fn issue_load(&mut self, preload: &Preload, address: u64, ending: Ending, cycle: u64) {
+    fn issue_load(&mut self, preload: &Preload, (address, gather): (u64, Option<Gather>), ending: Ending, cycle: u64) {
         self.loads_issued += 1;
         let rows = narrow(self.operands.mode.steps(u64::from(preload.inner)));
         let panel = Panel { address, stride: preload.stride, inner: preload.inner as usize, width: preload.cols as usize };
         self.next_loads.push_back(Load {
-            what: Loaded::Tile { ending, place: preload.place, panel, zero_point: short(preload.zero_point) },
+            what: Loaded::Tile { ending, place: preload.place, panel, zero_point: short(preload.zero_point), gather },
             rows: u64::from(rows),
             fetched: cycle + self.latency_of(preload.place),
             number: self.loads_issued,
@@ -92,7 +98,7 @@ impl Array<'_> {
         });
     }
 
-    fn issue_pass(&mut self, compute: &Compute, [stream, result]: [u64; 2], ending: Ending, cycle: u64) {
+    fn issue_pass(&mut self, compute: &Compute, ([stream, result], gather): ([u64; 2], Option<Gather>), ending: Ending, cycle: u64) {
         let rows = narrow(self.operands.mode.steps(u64::from(compute.inner)));
         let swaps = self.last_load != self.loads_issued;
         self.last_load = self.loads_issued;
@@ -109,6 +115,7 @@ impl Array<'_> {
         self.next_passes.push_back(Pass {
             ending,
             work: Work::Vectors { place: compute.place, stream, stride: compute.stream_stride, inner: compute.inner as usize },
+            gather,
             zero_point: short(compute.zero_point),
             sums,
             number: self.passes_issued,
@@ -129,7 +136,8 @@ impl Array<'_> {
         });
     }
 
-    fn issue_product(&mut self, product: &Product, [activation, weight, result]: [u64; 3], ending: Ending, cycle: u64) {
+    fn issue_product(&mut self, product: &Product, (addresses, gather): ([u64; 3], Option<Gather>), ending: Ending, cycle: u64) {
+        let [activation, weight, result] = addresses;
         let mode = &self.operands.mode;
         let inner = u64::from(product.inner);
         let steps = mode.steps(inner);
@@ -160,6 +168,7 @@ impl Array<'_> {
                 weight_place: product.weight_place,
                 weight: panel(weight, product.weight_stride, product.cols),
             },
+            gather,
             zero_point: short(product.zero_point),
             sums,
             number: self.passes_issued,

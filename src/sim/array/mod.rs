@@ -15,6 +15,7 @@ mod probe;
 mod products;
 mod shape;
 mod timing;
+mod window;
 
 pub(super) use movement::rows_touched;
 pub use probe::{PeId, Registers};
@@ -29,6 +30,7 @@ use operands::{Operands, Panel};
 use shape::Shape;
 use std::collections::VecDeque;
 use timing::Timing;
+use window::{Form, Gather, Windows};
 
 /// Something that enters before a pass does: its tile, or its biases.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +52,7 @@ struct Load {
 
 #[derive(Debug, Clone, Copy)]
 enum Loaded {
-    Tile { ending: Ending, place: Place, panel: Panel, zero_point: i16 },
+    Tile { ending: Ending, place: Place, panel: Panel, zero_point: i16, gather: Option<Gather> },
     Biases(Sums),
 }
 
@@ -80,6 +82,8 @@ enum Work {
 struct Pass {
     ending: Ending,
     work: Work,
+    /// Where its activations come from, if they lie as images.
+    gather: Option<Gather>,
     zero_point: i16,
     sums: Sums,
     /// Its number, from 1.
@@ -151,6 +155,7 @@ pub(super) struct Array<'p> {
     /// Whether the claims of the array's cycle are made.
     open: bool,
     claims: Claims,
+    windows: Windows,
     /// For each element of K of the tile that passes go by now, the columns in which it is not zero; kept where PEs gate zeros.
     held_nonzeros: Vec<u64>,
     /// The last pass that entered, for a probe after its end.
@@ -202,6 +207,7 @@ impl<'p> Array<'p> {
             last_load: 0,
             open: false,
             claims: Claims::new(),
+            windows: Windows::new(setup, in_flight as u64),
             held_nonzeros: Vec::new(),
             last_pass: None,
             last_ended: None,
@@ -269,6 +275,7 @@ impl<'p> Array<'p> {
                 (pass.exit, pass.exits) = (pass.start + pass.tail, pass.steps);
             }
             pass.end = pass.swap + pass.drain + pass.tail;
+            self.gather_pass(shared, &mut pass);
             self.count_pass(shared, &pass);
             self.drive.begin(shared, &pass, self.element_bytes);
             self.last_pass = Some(pass);
@@ -279,9 +286,45 @@ impl<'p> Array<'p> {
             && let Some(mut load) = self.next_loads.pop_front()
         {
             load.start = self.now;
+            self.gather_load(shared, &mut load);
             self.count_load(shared, &load);
             self.load = Some(load);
         }
+    }
+
+    /// Gathers the activations of a pass that enters, if they lie as images.
+    fn gather_pass(&mut self, shared: &mut Shared<'_>, pass: &mut Pass) {
+        let Some(gather) = pass.gather.filter(|_| shared.has_numbers) else { return };
+        let (mode, pad) = (self.operands.mode, pass.zero_point);
+        match &mut pass.work {
+            Work::Vectors { place, stream, stride, inner } => {
+                let vectors = super::memory::size(pass.steps);
+                (*place, *stream) = self.windows.fill(shared, &gather, (vectors, *inner), Form::Vectors, pad);
+                *stride = mode.vector_bytes(*inner as u64);
+            }
+            Work::Product { activation_place, activation, .. } => {
+                let depth = super::memory::size(mode.activation_steps(activation.inner as u64).1);
+                let size = (activation.width, activation.inner);
+                (*activation_place, activation.address) = self.windows.fill(shared, &gather, size, Form::Panel { depth }, pad);
+                activation.stride = mode.activation_step_bytes(activation.width as u64);
+            }
+        }
+    }
+
+    /// Gathers the activations of a tile that is loaded, if they lie as images.
+    fn gather_load(&mut self, shared: &mut Shared<'_>, load: &mut Load) {
+        let Loaded::Tile { place, panel, zero_point, gather: Some(gather), .. } = &mut load.what else { return };
+        if shared.has_numbers {
+            let (mode, size) = (self.operands.mode, (panel.width, panel.inner));
+            let form = Form::Panel { depth: mode.lanes as usize };
+            (*place, panel.address) = self.windows.fill(shared, gather, size, form, *zero_point);
+            panel.stride = mode.tile_row_bytes(panel.width as u64);
+        }
+    }
+
+    /// The line buffers that stand beside the scratchpads.
+    pub(super) fn line_buffers(&self) -> Option<super::memory::Sram> {
+        self.windows.buffers()
     }
 
     /// Whether the next pass may enter in the array's cycle.
@@ -326,7 +369,7 @@ impl<'p> Array<'p> {
             && self.now + 1 == load.start + load.span
         {
             self.loads_done = load.number;
-            if let Loaded::Tile { ending, place, panel, zero_point } = load.what {
+            if let Loaded::Tile { ending, place, panel, zero_point, .. } = load.what {
                 self.drive.load(&mut self.operands, shared.sram(place), load.number, panel, zero_point);
                 if self.zero_gating && self.drive.has_numbers() {
                     self.operands.nonzeros(shared.sram(place), panel, zero_point, &mut self.held_nonzeros);

@@ -11,17 +11,29 @@ use crate::sim::queue::Shared;
 
 impl Array<'_> {
     /// Lists the memory rows that the array's cycle needs.
-    pub(super) fn claim(&mut self, shared: &Shared<'_>) {
+    pub(super) fn claim(&mut self, shared: &mut Shared<'_>) {
         let mode = self.operands.mode;
         if let (Some(step), Some(pass)) = (self.entering(), self.passes.back()) {
             match pass.work {
                 Work::Vectors { place, stream, stride, inner } => {
-                    self.claims.add(shared, place, stream + step * stride, mode.vector_bytes(inner as u64), Use::Access);
+                    if let Some(gather) = &pass.gather {
+                        let elements = (step..step + 1, 0..inner as u64);
+                        self.windows.claim(shared, &mut self.claims, pass.ending.tag, gather, elements);
+                    } else {
+                        self.claims.add(shared, place, stream + step * stride, mode.vector_bytes(inner as u64), Use::Access);
+                    }
                 }
                 Work::Product { activation_place, activation, weight_place, weight } => {
-                    let bytes = mode.activation_step_bytes(activation.width as u64);
+                    let (bytes, inner) = (mode.activation_step_bytes(activation.width as u64), activation.inner as u64);
                     for panel_step in self.activation_steps(activation, step) {
-                        self.claims.add(shared, activation_place, activation.address + panel_step * activation.stride, bytes, Use::Access);
+                        if let Some(gather) = &pass.gather {
+                            let depth = mode.activation_steps(inner).1;
+                            let elements = (0..activation.width as u64, panel_step * depth..inner.min((panel_step + 1) * depth));
+                            self.windows.claim(shared, &mut self.claims, pass.ending.tag, gather, elements);
+                        } else {
+                            let address = activation.address + panel_step * activation.stride;
+                            self.claims.add(shared, activation_place, address, bytes, Use::Access);
+                        }
                     }
                     let bytes = mode.weight_step_bytes(weight.width as u64);
                     self.claims.add(shared, weight_place, weight.address + step * weight.stride, bytes, Use::Access);
@@ -30,6 +42,13 @@ impl Array<'_> {
         }
         let rows = self.loading();
         match self.load.as_ref().map(|load| load.what) {
+            Some(Loaded::Tile { ending, panel, gather: Some(gather), .. }) => {
+                let (lanes, inner) = (u64::from(mode.lanes), panel.inner as u64);
+                for row in rows {
+                    let elements = (0..panel.width as u64, row * lanes..inner.min((row + 1) * lanes));
+                    self.windows.claim(shared, &mut self.claims, ending.tag, &gather, elements);
+                }
+            }
             Some(Loaded::Tile { place, panel, .. }) => {
                 for row in rows {
                     let bytes = mode.tile_row_bytes(panel.width as u64);
@@ -84,19 +103,24 @@ impl Array<'_> {
     pub(super) fn count_load(&self, shared: &mut Shared<'_>, load: &Load) {
         let mode = &self.operands.mode;
         match load.what {
-            Loaded::Tile { ending, place, panel, .. } => {
+            Loaded::Tile { ending, place, panel, gather, .. } => {
                 let (tag, cols) = (ending.tag, panel.width as u64);
                 let inner = panel.inner as u64;
                 let kept = if mode.stationary == Stationary::Weight { mode.kept(inner) } else { inner };
                 let width = if mode.stationary == Stationary::Weight { weight_bits(mode.weight) } else { activation_bits(mode.activation) };
-                let bytes = mode.tile_row_bytes(cols);
-                let port_rows = port_rows(shared, place, (panel.address, panel.stride, load.rows), bytes);
                 let lanes = u64::from(mode.lanes);
                 let of_row = |row: u64| (row + 1) * lanes.min(kept - (row * lanes).min(kept));
                 let hops = cols * (0..load.rows).map(of_row).sum::<u64>();
                 let actions = shared.accounts.actions(tag);
                 actions.register_bits += hops * self.shape.row_hop as u64 * width;
+                if gather.is_some() {
+                    // What is read is counted when it is.
+                    return;
+                }
+                let bytes = mode.tile_row_bytes(cols);
+                let port_rows = port_rows(shared, place, (panel.address, panel.stride, load.rows), bytes);
                 let elements = kept * cols;
+                let actions = shared.accounts.actions(tag);
                 if mode.stationary == Stationary::Input {
                     actions.zero_point_subtracts += if subtracts(mode.activation) { elements } else { 0 };
                 }
@@ -132,16 +156,20 @@ impl Array<'_> {
                 let kept = if mode.stationary == Stationary::Weight { mode.kept(inner) } else { inner };
                 let weights_stay = mode.stationary == Stationary::Weight;
                 let width = if weights_stay { activation_bits(mode.activation) } else { weight_bits(mode.weight) };
-                let bytes = mode.vector_bytes(inner);
-                let port_rows = port_rows(shared, place, (stream, stride, steps), bytes);
                 let actions = shared.accounts.actions(tag);
                 actions.macs += kept * cols * steps;
-                actions.zero_point_subtracts += if weights_stay && subtracts(mode.activation) { inner * steps } else { 0 };
                 actions.register_bits += steps * (inner * array_cols * col_hop * width + array_rows * array_cols * row_hop * sums_bits);
-                shared.accounts.scratchpad_read(tag, place, port_rows);
-                let operand = if weights_stay { Operand::Input } else { Operand::Weight };
-                shared.accounts.traffic(tag).scratchpad.of_mut(operand).read += bytes * steps;
-                shared.accounts.elements(tag).read(operand, inner * steps);
+                // What is gathered is counted when it is read.
+                if !pass.gathers() {
+                    let bytes = mode.vector_bytes(inner);
+                    let port_rows = port_rows(shared, place, (stream, stride, steps), bytes);
+                    let subtracts = weights_stay && subtracts(mode.activation);
+                    shared.accounts.actions(tag).zero_point_subtracts += if subtracts { inner * steps } else { 0 };
+                    shared.accounts.scratchpad_read(tag, place, port_rows);
+                    let operand = if weights_stay { Operand::Input } else { Operand::Weight };
+                    shared.accounts.traffic(tag).scratchpad.of_mut(operand).read += bytes * steps;
+                    shared.accounts.elements(tag).read(operand, inner * steps);
+                }
             }
             Work::Product { activation_place, activation, weight_place, weight } => {
                 let inner = activation.inner as u64;
@@ -149,7 +177,9 @@ impl Array<'_> {
                 let (panel_steps, _) = mode.activation_steps(inner);
                 let (wide, tall) = (mode.activation_step_bytes(rows), mode.weight_step_bytes(cols));
                 let read = |place, panel: Panel, steps, bytes| port_rows(shared, place, (panel.address, panel.stride, steps), bytes);
-                let activation_rows = read(activation_place, activation, panel_steps, wide);
+                // What is gathered is counted when it is read.
+                let side_by_side = u64::from(!pass.gathers());
+                let activation_rows = if pass.gathers() { 0 } else { read(activation_place, activation, panel_steps, wide) };
                 let weight_rows = read(weight_place, weight, steps, tall);
                 // Each sum goes through the registers between its PE and the side that it leaves by, each bias the way that it came.
                 let chain = |count: u64, length: u64, hop: u64| hop * (0..count).map(|place| length - place).sum::<u64>();
@@ -161,17 +191,19 @@ impl Array<'_> {
                 let enters = if self.preloads() { cols * chain(rows, rows, row_hop) } else { 0 };
                 let actions = shared.accounts.actions(tag);
                 actions.macs += rows * cols * kept;
-                actions.zero_point_subtracts += if subtracts(mode.activation) { inner * rows } else { 0 };
+                actions.zero_point_subtracts += if subtracts(mode.activation) { side_by_side * inner * rows } else { 0 };
                 actions.register_bits += inner * rows * array_cols * col_hop * activation_bits(mode.activation)
                     + kept * cols * array_rows * row_hop * weight_width
                     + (leaves + enters) * sums_bits;
-                shared.accounts.scratchpad_read(tag, activation_place, activation_rows);
+                if !pass.gathers() {
+                    shared.accounts.scratchpad_read(tag, activation_place, activation_rows);
+                }
                 shared.accounts.scratchpad_read(tag, weight_place, weight_rows);
                 let scratchpad = &mut shared.accounts.traffic(tag).scratchpad;
-                scratchpad.input.read += panel_steps * wide;
+                scratchpad.input.read += side_by_side * panel_steps * wide;
                 scratchpad.weight.read += steps * tall;
                 let elements = shared.accounts.elements(tag);
-                elements.read(Operand::Input, inner * rows);
+                elements.read(Operand::Input, side_by_side * inner * rows);
                 elements.read(Operand::Weight, kept * cols);
             }
         }
@@ -288,7 +320,7 @@ pub(in crate::sim) fn rows_touched(first: u64, last: u64) -> u64 {
 }
 
 /// Whether the array's edge subtracts a zero point from activations of this format.
-fn subtracts(activation: Dtype) -> bool {
+pub(super) fn subtracts(activation: Dtype) -> bool {
     !matches!(activation, Dtype::Binary | Dtype::Int16)
 }
 

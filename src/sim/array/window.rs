@@ -1,0 +1,222 @@
+//! Activations that lie as images: the memory rows that a vector's elements touch, and the elements themselves.
+//!
+//! What a pass or a load reads is gathered when it enters, into line buffers beside the scratchpads, packed as an operand that lies side by
+//! side would be: nothing that it reads may change before it ends. When it reads what, and from which banks, is claimed cycle by cycle.
+
+use super::{Claims, Pass, Use};
+use crate::counts::Operand;
+use crate::numerics::Dtype;
+use crate::numerics::packed::{pack_onto, unpack};
+use crate::program::{Operation, Place, Slide, Tag, UnitKind, Window};
+use crate::sim::machine::Setup;
+use crate::sim::memory::{Sram, size};
+use crate::sim::queue::Shared;
+use std::ops::Range;
+
+/// Images in a scratchpad, and where a command begins to read them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gather {
+    place: Place,
+    /// The address of pixel 0, and from a pixel to the next.
+    address: u64,
+    pitch: u64,
+    ring: u64,
+    /// The filter, by its number.
+    slide: usize,
+    /// The first vector, and the first element of K.
+    vector: u64,
+    inner: u64,
+}
+
+/// The filters of a program, and line buffers for what passes and loads read.
+#[derive(Debug)]
+pub(super) struct Windows {
+    slides: Vec<Slide>,
+    format: Dtype,
+    buffers: Place,
+    capacity: u64,
+    next: u64,
+    row: Vec<i16>,
+    packed: Vec<u8>,
+    /// Memory rows of one claim.
+    rows: Vec<u64>,
+}
+
+/// How elements are gathered: vector after vector, or a panel of them, step by step.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    Vectors,
+    /// Elements of K of each vector that make up a step.
+    Panel {
+        depth: usize,
+    },
+}
+
+impl Windows {
+    /// What a program needs, if as many array cycles as `in_flight` may pass between a pass's last vector and its end.
+    pub(super) fn new(setup: &Setup<'_>, in_flight: u64) -> Self {
+        let mode = &setup.program.array;
+        let mut slides = Vec::new();
+        let (mut largest, mut step) = (0, 0);
+        setup.program.each_command(UnitKind::Array, &mut |command| {
+            let (window, steps, bytes) = match &command.operation {
+                Operation::Preload(load) => {
+                    (&load.window, mode.steps(u64::from(load.inner)), mode.tile_row_bytes(u64::from(load.cols)))
+                }
+                Operation::Compute(pass) => (&pass.window, u64::from(pass.vectors), mode.vector_bytes(u64::from(pass.inner))),
+                Operation::Product(pass) => {
+                    let steps = mode.activation_steps(u64::from(pass.inner)).0;
+                    (&pass.window, steps, mode.activation_step_bytes(u64::from(pass.rows)))
+                }
+                _ => return,
+            };
+            if let Some(window) = window {
+                (largest, step) = (largest.max(steps * bytes), step.max(bytes));
+                if !slides.contains(&window.slide) {
+                    slides.push(window.slide);
+                }
+            }
+        });
+        // The passes under way are the oldest, the youngest, and what entered while the oldest drained; the one that ended last may still be
+        // looked at, and a pass that would go past the end leaves room there.
+        let capacity = if slides.is_empty() { 0 } else { 5 * largest + in_flight * step };
+        let buffers = Place::Scratchpad(0, u32::try_from(setup.program.memories.scratchpads.len()).expect("bug: a chip has two scratchpads"));
+        Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new() }
+    }
+
+    /// The line buffers, as one more scratchpad; none where nothing is gathered.
+    pub(super) fn buffers(&self) -> Option<Sram> {
+        (self.capacity > 0).then(|| Sram::new(self.capacity, 1, 1, crate::counts::StallReason::ScratchpadConflict))
+    }
+
+    /// What a command reads.
+    pub(super) fn gather(&self, window: &Window, place: Place, [address, pitch]: [u64; 2], counters: &[u64]) -> Gather {
+        Gather {
+            place,
+            address,
+            pitch,
+            ring: window.ring,
+            slide: self.slides.iter().position(|slide| *slide == window.slide).expect("bug: every filter of the program was noted"),
+            vector: window.vector.resolve(counters),
+            inner: window.inner.resolve(counters),
+        }
+    }
+
+    /// Claims the memory rows of elements `inner` (counted from the command's first) of some of its vectors, each row once, and counts what is
+    /// read.
+    pub(super) fn claim(
+        &mut self,
+        shared: &mut Shared<'_>,
+        claims: &mut Claims,
+        tag: Tag,
+        gather: &Gather,
+        (vectors, inner): (Range<u64>, Range<u64>),
+    ) {
+        let Self { slides, format, rows, .. } = self;
+        let memory = shared.sram_ref(gather.place);
+        let (mut elements, mut bytes) = (0, 0);
+        rows.clear();
+        gather.pieces(&slides[gather.slide], vectors, inner, |_, address, piece| {
+            let [first, end] = bytes_of(*format, piece.channel, piece.count);
+            (elements, bytes) = (elements + piece.count, bytes + end - first);
+            for row in memory.row_of(address + first)..=memory.row_of(address + end - 1) {
+                if rows.last() != Some(&row) {
+                    rows.push(row);
+                }
+            }
+        });
+        rows.sort_unstable();
+        rows.dedup();
+        for row in rows.iter() {
+            claims.add_row(gather.place, *row, Use::Access);
+        }
+        let actions = shared.accounts.actions(tag);
+        actions.zero_point_subtracts += if super::movement::subtracts(*format) { elements } else { 0 };
+        shared.accounts.scratchpad_read(tag, gather.place, rows.len() as u64);
+        shared.accounts.traffic(tag).scratchpad.input.read += bytes;
+        shared.accounts.elements(tag).read(Operand::Input, elements);
+    }
+
+    /// Gathers `vectors` vectors of `inner` elements into the line buffers, padding being `pad`; where they lie.
+    pub(super) fn fill(
+        &mut self,
+        shared: &mut Shared<'_>,
+        gather: &Gather,
+        (vectors, inner): (usize, usize),
+        form: Form,
+        pad: i16,
+    ) -> (Place, u64) {
+        let Self { slides, format, row, packed, .. } = self;
+        let slide = &slides[gather.slide];
+        packed.clear();
+        let memory = shared.sram_ref(gather.place);
+        let fetch = |vector: usize, range: Range<usize>, row: &mut [i16]| {
+            row.fill(pad);
+            let vector = vector as u64..vector as u64 + 1;
+            gather.pieces(slide, vector, range.start as u64..range.end as u64, |_, address, piece| {
+                let [_, end] = bytes_of(*format, piece.channel, piece.count);
+                let at = size(piece.at);
+                unpack(*format, memory.read(address, end), size(piece.channel), &mut row[at..at + size(piece.count)]);
+            });
+        };
+        match form {
+            Form::Vectors => {
+                row.resize(inner, 0);
+                for vector in 0..vectors {
+                    fetch(vector, 0..inner, row);
+                    pack_onto(*format, row.iter().copied(), packed);
+                }
+            }
+            Form::Panel { depth } => {
+                // Past the end of K nothing counts; what lies there is whatever a panel is filled up with.
+                row.resize(vectors * depth, 0);
+                let filler = if *format == Dtype::Binary { -1 } else { 0 };
+                for first in (0..inner).step_by(depth) {
+                    row.fill(filler);
+                    let end = inner.min(first + depth);
+                    for (vector, row) in row.chunks_exact_mut(depth).enumerate() {
+                        fetch(vector, first..end, &mut row[..end - first]);
+                    }
+                    pack_onto(*format, row.iter().copied(), packed);
+                }
+            }
+        }
+        let bytes = packed.len() as u64;
+        if self.next + bytes > self.capacity {
+            self.next = 0;
+        }
+        let address = self.next;
+        shared.sram(self.buffers).write(address, bytes).copy_from_slice(packed);
+        self.next += bytes;
+        (self.buffers, address)
+    }
+}
+
+impl Gather {
+    /// Shows elements `inner` of some vectors, both counted from the command's first: for each piece its vector and its pixel's address.
+    fn pieces(
+        &self,
+        slide: &Slide,
+        vectors: Range<u64>,
+        inner: Range<u64>,
+        mut see: impl FnMut(u64, u64, crate::program::Piece),
+    ) {
+        for vector in vectors {
+            slide.pieces(self.vector + vector, self.inner + inner.start..self.inner + inner.end, |piece| {
+                see(vector, self.address + piece.pixel % self.ring * self.pitch, piece);
+            });
+        }
+    }
+}
+
+/// The bytes of a pixel that hold some of its channels.
+fn bytes_of(format: Dtype, channel: u64, count: u64) -> [u64; 2] {
+    [channel * u64::from(format.bits()) / 8, format.packed_bytes(channel + count)]
+}
+
+impl Pass {
+    /// Whether its activations lie as images.
+    pub(super) fn gathers(&self) -> bool {
+        self.gather.is_some()
+    }
+}

@@ -1,0 +1,337 @@
+//! Do stages of convolutions and dense layers come out right on the whole machine, whatever the chip (memories, ports, engines, dataflow,
+//! lanes, sparsity), the filter and the images; do both drives agree; and do the bounds hold?
+//!
+//! The longer run: `PROPTEST_CASES=20000 cargo test --release --test stages`.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod dataflows;
+
+use dataflows::{dataflow, memories};
+use ndarray::{Array1, Array2};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use systole::chip::{self, Chip, Sparsity};
+use systole::mapping::{self, Lowered, MappingError, Order, Problem, Rules, WeightStart};
+use systole::numerics::{AccumulateRule, Dtype, LayerClass, OutputStage, Quantization};
+use systole::program::{Program, StageNumbers, emit_stages, emit_timing};
+use systole::sim::{Engine, Machine};
+
+/// One layer as drawn: channels out, filter, stride, dilation, padding.
+type Drawn = (u64, [u64; 2], [u64; 2], [u64; 2], [u64; 2]);
+
+#[derive(Debug, Clone)]
+struct Case {
+    sets: Vec<(&'static str, String)>,
+    batch: u64,
+    channels: u64,
+    image: [u64; 2],
+    layers: Vec<Drawn>,
+    resident: bool,
+    density: f64,
+    seed: u64,
+}
+
+/// The layers' problems, each on what the one before yields; a layer whose filter does not fit its image is left out.
+fn problems(case: &Case) -> Vec<Problem> {
+    let (mut channels, mut image) = (case.channels, case.image);
+    let mut all = Vec::new();
+    for (m, filter, stride, dilation, padding) in &case.layers {
+        let output = |axis: usize| {
+            let reach = (filter[axis] - 1) * dilation[axis] + 1;
+            (image[axis] + 2 * padding[axis]).checked_sub(reach).map(|room| room / stride[axis] + 1)
+        };
+        let (Some(p), Some(q)) = (output(0), output(1)) else { continue };
+        all.push(Problem {
+            n: case.batch,
+            p,
+            q,
+            r: filter[0],
+            s: filter[1],
+            input: image,
+            stride: *stride,
+            dilation: *dilation,
+            padding: *padding,
+            ..Problem::matrix(1, channels, *m, Dtype::Int8, Dtype::Int8)
+        });
+        (channels, image) = (*m, [p, q]);
+    }
+    all
+}
+
+struct Layer {
+    problem: Problem,
+    weights: Array2<i16>,
+    bias: Array1<i64>,
+    zero_point: i32,
+    output: OutputStage,
+}
+
+/// Random numbers, pruned as the chip needs: `density` of the weights are let be, a rectangle of them is zero, of each group `n` are kept.
+fn layers(case: &Case, chip: &Chip, rng: &mut ChaCha8Rng) -> Vec<Layer> {
+    let mut zero_point = rng.random_range(-128..128);
+    let drawn = problems(case).into_iter().map(|problem| {
+        let size = |of: u64| usize::try_from(of).unwrap();
+        let (k, m) = (size(problem.reduction()), size(problem.channels()));
+        let mut weights = Array2::from_shape_simple_fn((k, m), || {
+            if rng.random_bool(case.density) { rng.random_range(-128..128_i16) } else { 0 }
+        });
+        let corner = (rng.random_range(0..=k), rng.random_range(0..=m));
+        weights.indexed_iter_mut().for_each(|((row, col), weight)| {
+            if row < corner.0 && col < corner.1 {
+                *weight = 0;
+            }
+        });
+        if let Sparsity::NM { n, m: group } = chip.array().sparsity {
+            for mut column in weights.columns_mut() {
+                for start in (0..k).step_by(group as usize) {
+                    for place in (start..k.min(start + group as usize)).skip(n as usize) {
+                        column[place] = 0;
+                    }
+                }
+            }
+        }
+        let bias = Array1::from_shape_simple_fn(m, || rng.random_range(-500..500_i64));
+        let scales: Vec<f32> = (0..m).map(|_| rng.random_range(0.001..0.01)).collect();
+        let output = Quantization { dtype: Dtype::Int8, scale: 0.5, zero_point: rng.random_range(-128..128) };
+        let stage = OutputStage::new(chip.vector().requantize, LayerClass::Dense, 0.5, &scales, &output, rng.random_bool(0.3));
+        let layer = Layer { problem, weights, bias, zero_point, output: stage };
+        zero_point = output.zero_point;
+        layer
+    });
+    drawn.collect()
+}
+
+/// One layer by plain loops over N x H x W x C: every update of the accumulator by its rule.
+fn golden(layer: &Layer, chip: &Chip, input: &[i32]) -> Vec<i32> {
+    let Layer { problem, weights, bias, zero_point, output } = layer;
+    let format = &chip.formats()[0];
+    let rule: AccumulateRule = chip.arithmetic(format, &chip.array().dataflows[0]).accumulate;
+    let (height, width, channels) = (problem.input[0], problem.input[1], problem.c);
+    let mut outputs = Vec::new();
+    for n in 0..problem.n {
+        for p in 0..problem.p {
+            for q in 0..problem.q {
+                let mut vector = Vec::new();
+                for r in 0..problem.r {
+                    for s in 0..problem.s {
+                        for c in 0..channels {
+                            let y = (p * problem.stride[0] + r * problem.dilation[0]).checked_sub(problem.padding[0]);
+                            let x = (q * problem.stride[1] + s * problem.dilation[1]).checked_sub(problem.padding[1]);
+                            vector.push(match (y, x) {
+                                (Some(y), Some(x)) if y < height && x < width => {
+                                    let at = ((n * height + y) * width + x) * channels + c;
+                                    i64::from(input[usize::try_from(at).unwrap()] - zero_point)
+                                }
+                                _ => 0,
+                            });
+                        }
+                    }
+                }
+                for (m, column) in weights.columns().into_iter().enumerate() {
+                    let places = kept(chip.array().sparsity, &column.to_vec());
+                    let sums = places.chunks(usize::try_from(rule.chunk).unwrap());
+                    let product = |place: &Option<usize>| place.map_or(0, |place| vector[place] * i64::from(column[place]));
+                    let sum = sums.fold(bias[m], |sum, places| rule.update(sum, places.iter().map(product).sum()));
+                    outputs.push(output.apply(m, sum));
+                }
+            }
+        }
+    }
+    outputs
+}
+
+/// The rows of K that the array multiplies, in its order: with N:M sparsity `n` places for each group, first what is not zero and then, as far
+/// as there is room, others; none past the end of K.
+fn kept(sparsity: Sparsity, weights: &[i16]) -> Vec<Option<usize>> {
+    let Sparsity::NM { n, m } = sparsity else { return (0..weights.len()).map(Some).collect() };
+    let mut places = Vec::new();
+    for (group, weights) in weights.chunks(m as usize).enumerate() {
+        let mut spare = (n as usize).min(weights.len()) - weights.iter().filter(|weight| **weight != 0).count();
+        let mut of_group = Vec::new();
+        for (place, weight) in weights.iter().enumerate() {
+            let keep = *weight != 0 || spare > 0;
+            spare -= usize::from(keep && *weight == 0);
+            of_group.extend(keep.then_some(Some(group * m as usize + place)));
+        }
+        of_group.resize(n as usize, None);
+        places.extend(of_group);
+    }
+    places
+}
+
+/// For each K tile and channel, whether its weights are zero, where the chip skips such tiles.
+fn zeros(layer: &Layer, chip: &Chip) -> Vec<bool> {
+    if chip.array().sparsity != Sparsity::TileSkip {
+        return Vec::new();
+    }
+    let rules = Rules::new(chip, &chip.formats()[0], &chip.array().dataflows[0]);
+    let tile = usize::try_from(rules.k_tile(&layer.problem)).unwrap();
+    let mut all = Vec::new();
+    for first in (0..layer.weights.nrows()).step_by(tile) {
+        for column in layer.weights.columns() {
+            all.push(column.iter().skip(first).take(tile).all(|weight| *weight == 0));
+        }
+    }
+    all
+}
+
+fn check(case: &Case) -> Result<(), TestCaseError> {
+    let sets: Vec<_> = case.sets.iter().map(|(field, value)| ((*field).to_string(), value.clone())).collect();
+    let chip = chip::load("edge-16x16", &sets).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let mut rng = ChaCha8Rng::seed_from_u64(case.seed);
+    let layers = layers(case, &chip, &mut rng);
+    if layers.is_empty() {
+        return Ok(());
+    }
+    let stages: Vec<Lowered> = layers
+        .iter()
+        .enumerate()
+        .map(|(number, layer)| Lowered {
+            layer: None,
+            name: format!("layer{number}"),
+            problem: layer.problem,
+            follows: number > 0,
+            zeros: zeros(layer, &chip),
+        })
+        .collect();
+    let start = if case.resident { WeightStart::Resident } else { WeightStart::Cold };
+    let mapping = match mapping::map(&stages, &chip, case.batch, start) {
+        Ok(mapping) => mapping,
+        Err(MappingError::TooSmall { needed, capacity, .. }) => {
+            prop_assert!(needed > capacity);
+            return Ok(());
+        }
+        Err(other) => return Err(TestCaseError::fail(other.to_string())),
+    };
+    let numbers = layers.iter().map(|layer| StageNumbers {
+        weights: layer.weights.view(),
+        bias: Some(layer.bias.view()),
+        zero_point: layer.zero_point,
+        output: layer.output.clone(),
+    });
+    let program = emit_stages(&mapping, &chip, numbers).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let input: Vec<i32> = (0..layers[0].problem.pixels() * layers[0].problem.c).map(|_| rng.random_range(-128..128)).collect();
+    let bytes: Vec<u8> = input.iter().map(|x| i8::try_from(*x).unwrap().to_le_bytes()[0]).collect();
+    let format = &chip.formats()[0];
+    let machine = Machine::new(&chip, format, &program).unwrap();
+    let run = machine.run(&[&bytes], Engine::Wavefront).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let expected = layers.iter().fold(input, |input, layer| golden(layer, &chip, &input));
+    let outputs: Vec<i32> = run.output.iter().map(|byte| i32::from(i8::from_le_bytes([*byte]))).collect();
+    prop_assert_eq!(outputs, expected);
+    prop_assert_eq!(&machine.run(&[&bytes], Engine::Stepped).unwrap(), &run, "both drives agree in outputs, cycles, counts and stalls");
+    // A run without numbers takes the same time.
+    let timed = machine.time().unwrap();
+    prop_assert_eq!((timed.total_cycles, &timed.units), (run.total_cycles, &run.units));
+    if !case.resident && chip.array().sparsity != Sparsity::TileSkip {
+        let unknown = emit_timing(&mapping, &chip).unwrap();
+        let timed = Machine::new(&chip, format, &unknown).unwrap().time().unwrap();
+        prop_assert_eq!((timed.total_cycles, &timed.units), (run.total_cycles, &run.units), "nobody needs to know the numbers");
+    }
+    let bounds = mapping::lower_bounds(&mapping, &chip);
+    prop_assert!(bounds.program <= run.total_cycles, "{} are a lower bound of {}", bounds.program, run.total_cycles);
+    for ((stage, bound), mapped) in run.stages.iter().zip(&bounds.stages).zip(mapping.stages()) {
+        prop_assert!(bound.cycles <= stage.window, "{} are a lower bound of {}: {:?}", bound.cycles, stage.window, mapped);
+    }
+    prop_assert_eq!(Program::from_text(&program.to_text().unwrap()).unwrap(), program);
+    // Each weight crosses the bus once where the input stays; the rows of an input cross it once whatever is cut.
+    for (stage, run) in mapping.stages().iter().zip(&run.stages) {
+        let (wanted, read) = (stage.problem.pixels() * stage.problem.c, run.traffic.dram.input.read);
+        prop_assert!(read <= wanted, "{} bytes of input of {}", read, wanted);
+    }
+    Ok(())
+}
+
+fn layer() -> impl Strategy<Value = Drawn> {
+    let pair = |range: std::ops::RangeInclusive<u64>| (range.clone(), range).prop_map(|(down, right)| [down, right]);
+    (1..=14_u64, pair(1..=3), pair(1..=2), prop_oneof![3 => Just([1, 1]), 1 => pair(1..=2)], prop_oneof![Just([0, 0]), pair(0..=2)])
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let array = ((1..=6_u32, 1..=6_u32), dataflow(&["Weight", "Input", "Output"]), prop_oneof![3 => Just(1_u32), 1 => Just(2), 1 => Just(4)]);
+    let sparsity = prop_oneof![4 => Just("Dense"), 1 => Just("NM(n: 1, m: 3)"), 1 => Just("NM(n: 2, m: 4)"), 2 => Just("TileSkip")];
+    let rules = (sparsity, any::<bool>(), prop_oneof![Just("Wrap"), Just("Saturate")], prop_oneof![Just(20_u32), Just(24), Just(40)]);
+    let image = prop_oneof![1 => Just([1, 1]), 3 => (1..=7_u64, 1..=7_u64).prop_map(|(height, width)| [height, width])];
+    let problem = (1..=3_u64, 1..=9_u64, image, prop::collection::vec(layer(), 1..=3));
+    let vector = (1..=9_u32, 0..=3_u32, 1..=2_u32);
+    let rest = (any::<bool>(), prop_oneof![2 => Just(1.0), 1 => Just(0.3), 1 => Just(0.03)], any::<u64>(), vector, 0..=6_u64);
+    (array, memories(), rules, problem, rest).prop_map(|(array, mut sets, rules, problem, rest)| {
+        let (((rows, cols), dataflow, lanes), (sparsity, gating, overflow, bits)) = (array, rules);
+        let (resident, density, seed, (vector_lanes, start, each), depth) = rest;
+        let sparsity =
+            if sparsity.starts_with("NM") && (dataflow.starts_with("Input") || rows * lanes % 2 == 1) { "Dense" } else { sparsity };
+        let scale = |text: &str| {
+            // The small memories of single products hold few rows of an image: larger ones too.
+            let mut out = String::new();
+            for part in text.split_inclusive("capacity: B(") {
+                match part.split_once(')') {
+                    Some((number, rest)) if number.parse::<u64>().is_ok() => {
+                        out += &format!("{}){rest}", number.parse::<u64>().unwrap() << depth);
+                    }
+                    _ => out += part,
+                }
+            }
+            out
+        };
+        for (field, value) in &mut sets {
+            if *field == "scratchpads" || *field == "accumulator" {
+                *value = scale(value);
+            }
+        }
+        sets.extend([
+            ("array.rows", rows.to_string()),
+            ("array.cols", cols.to_string()),
+            ("array.dataflows", format!("[{dataflow}]")),
+            ("array.sparsity", sparsity.to_string()),
+            ("array.zero_gating", gating.to_string()),
+            (
+                "formats",
+                format!("[(weight: Int8, activation: Int8, lanes: {lanes}, accumulator_bits: {bits}, overflow: {overflow}, pe: Table)]"),
+            ),
+            ("vector.lanes", vector_lanes.to_string()),
+            ("vector.start_cycles", start.to_string()),
+            ("vector.cycles.requantize", each.to_string()),
+        ]);
+        let (batch, channels, image, layers) = problem;
+        Case { sets, batch, channels, image, layers, resident, density, seed }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn stages_come_out_right_in_both_drives(case in cases()) {
+        check(&case)?;
+    }
+}
+
+/// The cases reach what they are for.
+#[test]
+fn weights_are_fetched_once_where_the_input_can_stay() {
+    let chip = chip::load("edge-16x16", &[]).unwrap();
+    let problem = |side: u64, c: u64, m: u64| Problem {
+        n: 1,
+        p: side,
+        q: side,
+        r: 3,
+        s: 3,
+        input: [side, side],
+        padding: [1, 1],
+        ..Problem::matrix(1, c, m, Dtype::Int8, Dtype::Int8)
+    };
+    let order = |problem| {
+        let stage = Lowered { layer: None, name: "conv".to_string(), problem, follows: false, zeros: Vec::new() };
+        let mapping = mapping::map(&[stage], &chip, 1, WeightStart::Cold).unwrap();
+        let program = emit_timing(&mapping, &chip).unwrap();
+        let run = Machine::new(&chip, &chip.formats()[0], &program).unwrap().time().unwrap();
+        let traffic = run.stages[0].traffic.dram;
+        (mapping.stages()[0].tiling.order, traffic.weight.read, traffic.input.read, mapping.stages()[0].blocks())
+    };
+    let (order_of, weights, input, blocks) = order(problem(28, 128, 128));
+    let bias = 4 * 128 * blocks;
+    assert_eq!((order_of, weights, input), (Order::Channels, 9 * 128 * 128 + bias, 28 * 28 * 128));
+    let (order_of, weights, input, blocks) = order(problem(112, 64, 64));
+    assert_eq!((order_of, weights, input), (Order::Blocks, blocks * (9 * 64 * 64 + 4 * 64), 112 * 112 * 64));
+}
