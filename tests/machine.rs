@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod dataflows;
+
+use dataflows::dataflow;
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -122,17 +125,8 @@ fn sets(pairs: &[(&str, String)]) -> Vec<(String, String)> {
 
 /// Random chips, most of them far smaller than anybody would build, so that tiles, blocks and rings are cut in every way.
 fn chips() -> impl Strategy<Value = Vec<(String, String)>> {
-    let array = (1..=9_u32, 1..=9_u32, prop_oneof![Just("Rows"), Just("Cols"), Just("Cycles(1)"), Just("Cycles(5)")]);
-    let timing = (
-        prop_oneof![
-            Just(("2", "Pipelined", "Physical")),
-            Just(("1", "Pipelined", "Physical")),
-            Just(("1", "Serial", "Physical")),
-            Just(("1", "Serial", "Used"))
-        ],
-        (0..=2_u32, 0..=2_u32, 0..=3_u32, 1..=5_u32),
-        prop_oneof![Just("Rows"), Just("Unlimited")],
-    );
+    let array = (1..=9_u32, 1..=9_u32, prop_oneof![4 => Just(1_u32), 1 => Just(2), 1 => Just(3)]);
+    let timing = dataflow(&["Weight", "Weight", "Input", "Output"]);
     let memories = (1..=5_u64, 1..=24_u64, 1..=60_u64, 1..=4_u64, (1..=40_u64, 1..=3_u64), any::<bool>());
     let rest = (
         1..=2_u32,
@@ -142,23 +136,23 @@ fn chips() -> impl Strategy<Value = Vec<(String, String)>> {
         (1..=9_u32, 0..=3_u32, 1..=3_u32),
         prop_oneof![Just("Float"), Just("FixedPoint(convolution: Double, dense: Single)")],
     );
-    (array, timing, memories, rest).prop_map(|((rows, cols, load), ((buffers, overlap, extent), (row_hop, col_hop, p, min), vectors), memories, rest)| {
+    (array, timing, memories, rest).prop_map(|((rows, cols, lanes), flow, memories, rest)| {
         let (banks, port, depth, acc_port_sums, (acc_depth, acc_banks), split) = memories;
-        let (engines, outstanding, latency, rate, (lanes, start, each), requantize) = rest;
-        let flow = format!(
-            "[WeightStationary(row_hop: {row_hop}, col_hop: {col_hop}, pipeline_registers: {p}, load: {load}, stationary_buffers: {buffers}, \
-             max_pass_vectors: {vectors}, min_pass_cycles: {min}, overlap: {overlap}, extent: {extent})]"
-        );
+        let (engines, outstanding, latency, rate, (vector_lanes, start, each), requantize) = rest;
         let pad = |role: &str, rows: u64| format!("(role: {role}, capacity: B({}), banks: {banks}, port_bytes: {port}, latency: Cycles({}))", banks * port * rows, 1 + rows % 4);
         let pads = if split { format!("[{}, {}]", pad("Input", depth), pad("Weight", 2 * depth)) } else { format!("[{}]", pad("Shared", 4 * depth)) };
         let acc_port = 4 * acc_port_sums;
         sets(&[
             ("array.rows", rows.to_string()),
             ("array.cols", cols.to_string()),
-            ("array.dataflows", flow),
+            ("array.dataflows", format!("[{flow}]")),
+            (
+                "formats",
+                format!("[(weight: Int8, activation: Int8, lanes: {lanes}, accumulator_bits: 32, overflow: Saturate, pe: Table)]"),
+            ),
             ("scratchpads", pads),
             ("accumulator", format!("(capacity: B({}), banks: {acc_banks}, port_bytes: {acc_port}, latency: Cycles({}))", acc_port * acc_banks * acc_depth, 1 + acc_depth % 3)),
-            ("vector.lanes", lanes.to_string()),
+            ("vector.lanes", vector_lanes.to_string()),
             ("vector.start_cycles", start.to_string()),
             ("vector.cycles.requantize", each.to_string()),
             ("vector.requantize", requantize.to_string()),

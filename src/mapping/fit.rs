@@ -198,7 +198,8 @@ fn draft<'l>(lowered: &'l Lowered, capacity: &Capacity<'_>, chunk: u64, slot: u6
     for buffers in [2, 1] {
         let fits = |block: u64| fits(problem, capacity, &cut(block, chunk), buffers, slot);
         let Some(block) = largest(problem.vectors(), unit, fits) else { continue };
-        let block = whole_passes(block, problem.vectors(), rules);
+        // A smaller block may lie across more rows of an image.
+        let block = Some(whole_passes(block, problem.vectors(), rules)).filter(|block| fits(*block)).unwrap_or(block);
         return Ok(Draft { lowered, tiling: cut(block, chunk), rows: rows_for_blocks(problem, block, buffers), slots: buffers, kept: false });
     }
     let needed = rules.input_bytes(problem, rows_for_blocks(problem, unit, 1)) + unit * rules.pitches(problem, &smallest).stored;

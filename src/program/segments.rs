@@ -46,3 +46,33 @@ pub(super) fn singles(segment: Segment) -> impl Iterator<Item = Segment> {
         ..segment
     })
 }
+
+/// The pieces that are kept, in loops over those that follow each other, each with how many kept pieces stand before it. The first of all
+/// says that it is first, the last that it is last.
+pub(super) fn runs(pieces: Vec<Segment>, keep: impl Fn(u64) -> bool) -> Vec<(u64, Segment)> {
+    let mut all: Vec<(u64, Segment)> = Vec::new();
+    let mut kept = 0;
+    for single in pieces.into_iter().flat_map(singles).filter(|single| keep(single.start)) {
+        match all.last_mut() {
+            Some((_, run)) if run.size == single.size && run.start + run.trips == single.start => run.trips += 1,
+            _ => all.push((kept, Segment { first: kept == 0, last: false, ..single })),
+        }
+        kept += 1;
+    }
+    if let Some((_, last)) = all.last_mut() {
+        last.last = true;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_of_neighbours_of_one_size() {
+        let runs = runs(segments(23, 4), |piece| piece != 2);
+        let found: Vec<_> = runs.iter().map(|(before, run)| (*before, run.start, run.trips, run.size, run.first, run.last)).collect();
+        assert_eq!(found, [(0, 0, 2, 4, true, false), (2, 3, 2, 4, false, false), (4, 5, 1, 3, false, true)]);
+    }
+}

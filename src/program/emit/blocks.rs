@@ -1,6 +1,6 @@
 //! One stage's walk over its blocks and chunks: what the DMA engines and the vector unit do for each.
 
-use super::super::segments::{Segment, segments, singles};
+use super::super::segments::{Segment, runs, segments};
 use super::super::{Address, Operation, Place, Requantize, Transfer};
 use super::plan::{Block, Plan};
 use super::{Emitter, Queue, Shared, Units, command, index};
@@ -174,9 +174,8 @@ impl Emitter<'_> {
         let rules = self.mapping.rules();
         let problem = &plan.stage.problem;
         let by_tile = plan.pieces_of_chunk == rules.k_tiles(problem);
-        let tiles = self.k_tiles(plan, chunk);
         let first_channel = chunk.start * plan.stage.tiling.chunk;
-        for (order, k) in (0..).zip(&tiles) {
+        for (before, k) in self.k_tiles(plan, chunk) {
             let rows = plan.layout.weight_rows((first_channel, chunk.size), (k.start, k.size));
             let next = |channel, tile| plan.layout.weight_rows((channel, chunk.size), (tile, k.size)).address - rows.address;
             let dram = Address::at(plan.weight_image + rows.address)
@@ -184,8 +183,7 @@ impl Emitter<'_> {
                 .step(1, next(first_channel, k.start + 1));
             // Where a chunk is one piece, its tiles of K lie in it side by side.
             let local = if by_tile {
-                let piece = if plan.stage.skipped.is_empty() { k.start } else { order };
-                plan.weights(self, block, chunk, piece, 1)
+                plan.weights(self, block, chunk, before, 1)
             } else {
                 let slice = plan.layout.slice_stride();
                 plan.weights(self, block, chunk, 0, 0).skip(k.start * slice).step(1, slice)
@@ -208,20 +206,10 @@ impl Emitter<'_> {
         }
     }
 
-    /// The K tiles of a chunk that are computed, in loops.
-    pub(super) fn k_tiles(&self, plan: &Plan<'_>, chunk: Segment) -> Vec<Segment> {
+    /// The K tiles of a chunk that are computed, in loops, each with how many stand before it.
+    pub(super) fn k_tiles(&self, plan: &Plan<'_>, chunk: Segment) -> Vec<(u64, Segment)> {
         let problem = &plan.stage.problem;
-        let tiles = segments(problem.reduction(), self.mapping.rules().k_tile(problem));
-        if plan.stage.skipped.is_empty() {
-            return tiles;
-        }
-        let mut left: Vec<Segment> =
-            tiles.into_iter().flat_map(singles).filter(|k| !plan.stage.is_skipped(chunk.start, k.start)).collect();
-        let count = left.len();
-        for (number, k) in left.iter_mut().enumerate() {
-            (k.first, k.last) = (number == 0, number + 1 == count);
-        }
-        left
+        runs(segments(problem.reduction(), self.mapping.rules().k_tile(problem)), |k| !plan.stage.is_skipped(chunk.start, k))
     }
 
     /// The results of a block and a chunk: requantized, and stored where they do not stay.

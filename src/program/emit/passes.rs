@@ -30,15 +30,15 @@ impl Emitter<'_> {
         }
     }
 
-    fn past_weights(&self, plan: &Plan<'_>, part: Part<'_>, k_tiles: &[Segment], units: &mut Units) {
+    fn past_weights(&self, plan: &Plan<'_>, part: Part<'_>, k_tiles: &[(u64, Segment)], units: &mut Units) {
         let Part { block, chunk, .. } = part;
         let (rules, pitches) = (self.mapping.rules(), &plan.stage.pitches);
         let k_tile = rules.k_tile(&plan.stage.problem);
-        for (order, k) in (0..).zip(k_tiles) {
+        for (before, k) in k_tiles {
             let mut of_k = Units::default();
             // What lies resident lies in its place whatever is skipped.
             let fetched = plan.stage.weights == WeightBuffer::Fetched;
-            let piece = if fetched && !plan.stage.skipped.is_empty() { order } else { k.start };
+            let piece = if fetched { *before } else { k.start };
             let preload = Preload {
                 place: self.weight_place,
                 address: plan.weights(self, block, chunk, piece, 1),
@@ -85,7 +85,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn past_activations(&self, plan: &Plan<'_>, part: Part<'_>, k_tiles: &[Segment], units: &mut Units) {
+    fn past_activations(&self, plan: &Plan<'_>, part: Part<'_>, k_tiles: &[(u64, Segment)], units: &mut Units) {
         let Part { block, chunk, .. } = part;
         let (rules, pitches) = (self.mapping.rules(), &plan.stage.pitches);
         let (k_tile, unit) = (rules.k_tile(&plan.stage.problem), rules.vector_unit());
@@ -93,7 +93,7 @@ impl Emitter<'_> {
         let slice = plan.layout.slice_stride();
         for tile in segments(block.size, unit) {
             let mut of_tile = Units::default();
-            for k in k_tiles {
+            for (_, k) in k_tiles {
                 let mut of_k = Units::default();
                 let vector = Address::at(block.start + tile.start * unit).step(1, unit);
                 let (address, stride, window) = window(plan, vector, Address::at(k.start * k_tile).step(2, k_tile));

@@ -87,7 +87,12 @@ impl Fit {
             return too_small("tile", "its scratchpad", field(held_pad), held_slot, held_capacity);
         }
         let outer = gemm.outer().div_ceil(unit);
-        for buffers in [2, 1] {
+        // Where sums stay, a step of each operand enters in the same cycle: in one scratchpad they lie half of its banks apart, if there is room.
+        let stripe = u64::from(held.banks) * held_port;
+        let apart = shared && gemm.sums_stay() && held.banks > 1;
+        for (buffers, apart) in [(2, apart), (2, false), (1, apart), (1, false)] {
+            let whole_stripes = |bytes: u64| if apart { bytes.next_multiple_of(stripe) } else { bytes };
+            let (stream_each, held_slot) = (whole_stripes(stream_each), whole_stripes(held_slot));
             // Two tiles where one scratchpad holds both operands, so that the next comes while one is used.
             let kept = if shared { buffers * held_slot } else { 0 };
             let room = stream_capacity.saturating_sub(kept) / stream_each;
@@ -110,9 +115,13 @@ impl Fit {
             let block = count * unit;
             let stream_slots = blocks.min(outer.div_ceil(count));
             let stream_slot = count * stream_each;
-            let held_address = if shared { (stream_slots * stream_slot).next_multiple_of(held_port) } else { 0 };
+            let held_address = match (shared, apart) {
+                (false, _) => 0,
+                (true, false) => (stream_slots * stream_slot).next_multiple_of(held_port),
+                (true, true) => (stream_slots * stream_slot).next_multiple_of(stripe) + u64::from(held.banks / 2) * held_port,
+            };
             let held_slots = (held_capacity.saturating_sub(held_address)) / held_slot;
-            if held_slots == 0 {
+            if held_slots < if apart { buffers } else { 1 } {
                 continue;
             }
             let sums_slot = count * unit_sums;

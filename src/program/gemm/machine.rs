@@ -7,7 +7,7 @@
 //!       for pass                    array: compute, or product
 //! ```
 
-use super::super::segments::{Segment, segments, singles};
+use super::super::segments::{Segment, runs, segments, singles};
 use super::super::{
     Address, Command, Compute, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Product, Program, ProgramParts, Repeat,
     Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
@@ -260,9 +260,9 @@ impl Emitter<'_> {
             units.push(Queue::Load, vec![sync(Token::SumsFree, 0)], Operation::Mvin(zeros), vec![sync(Token::ZerosFull, 0)]);
         }
         let k_tiles = self.k_tiles(blocks, cols);
-        for (order, k) in (0..).zip(&k_tiles) {
+        for (before, k) in &k_tiles {
             let mut body = Units::default();
-            self.k_tile([blocks, cols, *k], order, &mut body);
+            self.k_tile([blocks, cols, *k], *before, &mut body);
             units.repeat(k.trips, body);
         }
         if k_tiles.is_empty() {
@@ -322,29 +322,25 @@ impl Emitter<'_> {
             let mut before = 0;
             self.loads_before.push(0);
             for piece in segments(size, tile).into_iter().flat_map(singles) {
-                before += self.k_tiles(piece, piece).len() as u64 * if weights_stream { self.col_tiles() } else { 1 };
+                before += self.k_tiles(piece, piece).iter().map(|(_, k)| k.trips).sum::<u64>() * if weights_stream { self.col_tiles() } else { 1 };
                 self.loads_before.push(before);
             }
         }
         self
     }
 
-    /// The K tiles that are computed, in loops; the first by itself, since its sums take the place of what was there before.
-    fn k_tiles(&self, blocks: Segment, cols: Segment) -> Vec<Segment> {
+    /// The K tiles that are computed, in loops, each with how many stand before it; the first by itself where its sums take the place of what
+    /// was there before.
+    fn k_tiles(&self, blocks: Segment, cols: Segment) -> Vec<(u64, Segment)> {
         let gemm = self.gemm;
         let tiles = segments(gemm.layout.k(), gemm.layout.k_tile());
         if !self.skips() {
             let (first, rest) = tiles[0].split_first();
-            return std::iter::once(first).chain(rest).chain(tiles.into_iter().skip(1)).collect();
+            return std::iter::once(first).chain(rest).chain(tiles.into_iter().skip(1)).map(|k| (k.start, k)).collect();
         }
         let (tile, width) =
             if gemm.mode.stationary == Stationary::Input { (blocks.start, self.fit.block) } else { (cols.start, gemm.layout.cols_tile()) };
-        let mut left: Vec<Segment> = tiles.into_iter().flat_map(singles).filter(|k| !gemm.is_skipped(k.start, tile, width)).collect();
-        let count = left.len();
-        for (number, k) in left.iter_mut().enumerate() {
-            (k.first, k.last) = (number == 0, number + 1 == count);
-        }
-        left
+        runs(tiles, |k| !gemm.is_skipped(k, tile, width))
     }
 
     /// The sums of a tile of columns of a block.
@@ -360,7 +356,7 @@ impl Emitter<'_> {
     }
 
     /// One K tile (all of K where sums stay): what stays, then its passes.
-    fn k_tile(&self, nest: [Segment; 3], order: u64, units: &mut Units) {
+    fn k_tile(&self, nest: [Segment; 3], kept_before: u64, units: &mut Units) {
         let [blocks, cols, k] = nest;
         let Self { fit, gemm, tensors, .. } = self;
         let layout = &gemm.layout;
@@ -372,7 +368,7 @@ impl Emitter<'_> {
             let bytes = gemm.mode.tile_row_bytes(cols.size);
             (layout.held_step_stride(), layout.held_tile_stride(), layout.held_cols_stride(), gemm.mode.steps(k.size), bytes)
         };
-        let local = self.held_slot(nest, order);
+        let local = self.held_slot(nest, kept_before);
         let mvin = Transfer {
             operand,
             dram: Address::at(tensors.held + cols.start * over_cols + k.start * over_k).step(1, over_cols).step(2, over_k),
@@ -403,8 +399,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// The slot of the tile that is the `order`th of its tile of columns: tiles go round in the order in which they are loaded.
-    fn held_slot(&self, [blocks, cols, k]: [Segment; 3], order: u64) -> Address {
+    /// The slot of a tile that `kept_before` others of its tile of columns stand before: tiles go round in the order in which they are loaded.
+    fn held_slot(&self, [blocks, cols, k]: [Segment; 3], kept_before: u64) -> Address {
         let k_tiles = self.gemm.layout.k_tiles();
         if !self.skips() {
             let number = (blocks.start * self.col_tiles() + cols.start) * k_tiles + k.start;
@@ -414,10 +410,10 @@ impl Emitter<'_> {
         if self.gemm.mode.stationary == Stationary::Input {
             let (before, after) = (self.loads_before[index(blocks.start)], self.loads_before[index(blocks.start + 1)]);
             let of_cols = (after - before) / self.col_tiles();
-            return self.fit.held.at(before + cols.start * of_cols + order, &[0, 0, 0]);
+            return self.fit.held.at(before + cols.start * of_cols + kept_before, &[0, 0, 1]);
         }
         let of_block = self.loads_before.last().copied().unwrap_or(0);
-        self.fit.held.at(blocks.start * of_block + self.loads_before[index(cols.start)] + order, &[of_block, 0, 0])
+        self.fit.held.at(blocks.start * of_block + self.loads_before[index(cols.start)] + kept_before, &[of_block, 0, 1])
     }
 
     fn pass(&self, [blocks, cols, k, passes]: [Segment; 4], held: &Address, units: &mut Units) {

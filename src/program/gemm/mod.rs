@@ -15,7 +15,7 @@ mod fit;
 mod layout;
 mod machine;
 
-use super::segments::{Segment, segments, singles};
+use super::segments::{Segment, runs, segments, singles};
 use super::{
     Address, ArrayMode, Command, Compute, HostRegion, Item, MemorySizes, Operation, Place, Preload, Product, Program, ProgramError,
     ProgramParts, Repeat, Tag, UnitId, UnitKind, UnitQueue,
@@ -262,20 +262,27 @@ impl Gemm {
         let layout = &self.layout;
         let weights_stay = self.mode.stationary == Stationary::Weight;
         let (streamed, block) = (layout.streamed(), layout.block());
-        let blocks = if weights_stay { segments(streamed, block) } else { self.pieces(streamed, block) };
+        let k_tiles = segments(layout.k(), layout.k_tile());
         let mut items = Vec::new();
         for cols in self.pieces(layout.held(), layout.cols_tile()) {
             let mut of_cols = Vec::new();
-            for k in self.pieces(layout.k(), layout.k_tile()) {
-                let computed = blocks.iter().filter(|block| {
-                    let (tile, width) = if weights_stay { (cols.start, layout.cols_tile()) } else { (block.start, layout.block()) };
-                    !self.is_skipped(k.start, tile, width)
-                });
-                let passes: Vec<Item> =
-                    computed.map(|block| repeat(block.trips, vec![self.compute(cols, k, *block, weight_base)])).collect();
-                if !passes.is_empty() {
+            if weights_stay || self.zeros.is_empty() {
+                // A tile that is skipped is skipped by all that would stream past it.
+                for (_, k) in runs(k_tiles.clone(), |k| !self.is_skipped(k, cols.start, layout.cols_tile())) {
+                    let passes = segments(streamed, block);
+                    let passes = passes.into_iter().map(|block| repeat(block.trips, vec![self.compute(cols, k, block, weight_base)]));
                     let of_k = std::iter::once(self.preload(cols, k, weight_base)).chain(passes).collect();
                     of_cols.push(repeat(k.trips, of_k));
+                }
+            } else {
+                for k in k_tiles.iter().copied().flat_map(singles) {
+                    let passes = runs(segments(streamed, block), |block| !self.is_skipped(k.start, block, layout.block()));
+                    let passes = passes.into_iter().map(|(_, block)| repeat(block.trips, vec![self.compute(cols, k, block, weight_base)]));
+                    let passes: Vec<Item> = passes.collect();
+                    if !passes.is_empty() {
+                        let of_k = std::iter::once(self.preload(cols, k, weight_base)).chain(passes).collect();
+                        of_cols.push(repeat(1, of_k));
+                    }
                 }
             }
             items.push(repeat(cols.trips, of_cols));
