@@ -198,7 +198,7 @@ fn timed_or_refused(sizes: &[[u64; 3]]) {
     let chip = chip::<&str>("ideal-128x128", &[]);
     for kind in KINDS {
         for [m, k, n] in sizes.iter().copied() {
-            let layer = Layer { name: "l17".to_string(), m, k, n };
+            let layer = Layer { name: "l17".to_string(), m, k, n, convolution: None };
             match pipeline::topology(&chip, &[layer], Some(kind), true) {
                 Ok(report) => {
                     let expected = match kind {

@@ -6,20 +6,22 @@ use super::{complain, say};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use systole::compress::Scheme;
-use systole::data::sha256_hex;
+use systole::chip::Chip;
+use systole::data::{FileHash, sha256_hex};
 use systole::mapping::WeightStart;
 use systole::pipeline::{self, Prepared, RunOptions};
-use systole::report::{LayerRows, ResultFolder, summary_json, terminal};
-use systole::{model, plot};
+use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
+use systole::{model, plot, topology};
 
 /// What to run, on what, and how.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     chip: ChipOptions,
-    /// A model card (.ron), an ONNX file, or the name of a model in models/ or of a shipped one
+    /// A model card (.ron), an ONNX file, or the name of a model in models/ or of a shipped one; or a layer table (.csv) in SCALE-Sim's format,
+    /// which is timed without numbers, its layers in order
     #[arg(long, value_name = "MODEL", default_value = "simplenet-mnist")]
     model: String,
     /// Data in place of the card's report split: a folder with a pair of IDX files, or an NPZ file with x and y
@@ -49,6 +51,9 @@ pub(crate) struct RunArguments {
     /// How simulated time is driven; it changes no figure
     #[arg(long, value_enum, default_value_t = Drive::Wavefront)]
     engine: Drive,
+    /// Only time the run: no numbers, no metrics, the same cycles (products that PEs gate are not known, and count as multiplied)
+    #[arg(long, conflicts_with_all = ["dump", "engine"])]
+    timing_only: bool,
     /// A row for every layer in the tables; else the 10 costliest of more than 25
     #[arg(long)]
     all_layers: bool,
@@ -68,24 +73,21 @@ enum Weights {
 /// Does it.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
+    let options = options(arguments);
+    let table = Path::new(&arguments.model);
+    if table.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+        return time_table(arguments, &chip, table, &options);
+    }
     let mut model = model::load(&arguments.model)?;
     if let Some(data) = &arguments.data {
         model = model.with_data(data)?;
     }
-    let options = RunOptions {
-        batch: arguments.batch,
-        weights: match arguments.weights {
-            Weights::Cold => WeightStart::Cold,
-            Weights::Resident => WeightStart::Resident,
-        },
-        scheme: arguments.quant,
-        samples: arguments.samples,
-        engine: arguments.engine.engine(),
-        seed: arguments.seed,
-        command: command_line(),
-    };
     let prepared = pipeline::prepare(&model, &chip, &options).map_err(user_fault)?;
     let folder = ResultFolder::prepare(&arguments.out.clone().unwrap_or_else(|| default_folder(&prepared, &options)))?;
+    if arguments.timing_only {
+        let summary = pipeline::time(&prepared, &options).map_err(user_fault)?;
+        return show(arguments, &chip, &folder, &summary, &[]);
+    }
     let bar = progress_bar(prepared.samples.labels.len() as u64, options.batch);
     let outcome = pipeline::run(&prepared, &options, &|| bar.inc(1));
     bar.finish_and_clear();
@@ -101,13 +103,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     if let Some(dump) = arguments.dump {
         more.push((dump.file_name(), dump.bytes(&prepared, &outcome.numbers)?));
     }
-    folder.write(&outcome.summary, chip.resolved(), &plot::layers(&outcome.summary)?, &more)?;
-    if arguments.json {
-        say(&summary_json(&outcome.summary))?;
-    } else {
-        let rows = if arguments.all_layers { LayerRows::All } else { LayerRows::Costliest };
-        say(&format!("{}\nresults in {}\n", terminal(&outcome.summary, rows), folder.path().display()))?;
-    }
+    show(arguments, &chip, &folder, &outcome.summary, &more)?;
     for warning in &outcome.warnings {
         complain(&format!("warning: {warning}"));
     }
@@ -116,6 +112,63 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
         Some(first) => panic!("the chip and the integer reference differ, first in {first:?}"),
         None => Ok(()),
     }
+}
+
+fn options(arguments: &RunArguments) -> RunOptions {
+    RunOptions {
+        batch: arguments.batch,
+        weights: match arguments.weights {
+            Weights::Cold => WeightStart::Cold,
+            Weights::Resident => WeightStart::Resident,
+        },
+        scheme: arguments.quant,
+        samples: arguments.samples,
+        engine: arguments.engine.engine(),
+        seed: arguments.seed,
+        command: command_line(),
+    }
+}
+
+/// Times a layer table.
+fn time_table(arguments: &RunArguments, chip: &Chip, path: &Path, options: &RunOptions) -> Result<(), Box<dyn Error>> {
+    let senseless = [
+        ("--data", arguments.data.is_some()),
+        ("--samples", arguments.samples.is_some()),
+        ("--dump", arguments.dump.is_some()),
+    ];
+    if let Some((option, _)) = senseless.iter().find(|(_, given)| *given) {
+        let help = "leave it out; --batch says how many samples are processed at a time";
+        return Err(format!("{option} was given with a layer table, which has no samples: it is only timed\n  help: {help}").into());
+    }
+    let table = topology::load(path)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let file = FileHash { file: name.clone(), sha256: sha256_hex(&std::fs::read(path)?) };
+    let timed = pipeline::time_table(chip, &table, &file, &name, options).map_err(user_fault)?;
+    let key = format!("{} {} {} {:?} {}", chip.resolved(), file.sha256, options.batch, options.weights, options.scheme);
+    let folder = arguments.out.clone().unwrap_or_else(|| folder_named(&name, options, chip, &key));
+    show(arguments, chip, &ResultFolder::prepare(&folder)?, &timed.summary, &[])?;
+    for column in &table.ignored {
+        complain(&format!("warning: the column \"{}\" of {} is not used", column.escape_debug(), path.display()));
+    }
+    Ok(())
+}
+
+/// Writes the results and prints the summary.
+fn show(
+    arguments: &RunArguments,
+    chip: &Chip,
+    folder: &ResultFolder,
+    summary: &Summary,
+    more: &[(&str, Vec<u8>)],
+) -> Result<(), Box<dyn Error>> {
+    folder.write(summary, chip.resolved(), &plot::layers(summary)?, more)?;
+    if arguments.json {
+        say(&summary_json(summary))?;
+    } else {
+        let rows = if arguments.all_layers { LayerRows::All } else { LayerRows::Costliest };
+        say(&format!("{}\nresults in {}\n", terminal(summary, rows), folder.path().display()))?;
+    }
+    Ok(())
 }
 
 /// The command as a user would type it again, without what changes no figure: where results go, and how they are shown.
@@ -150,12 +203,16 @@ fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
     let RunOptions { batch, weights, scheme, samples, engine, seed, command: _ } = options;
     let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
     let run = format!("{} {files} {batch} {weights:?} {scheme} {samples:?} {engine:?} {seed}", prepared.chip.resolved());
-    let hash = &sha256_hex(run.as_bytes())[..8];
+    folder_named(prepared.quantized.name(), options, prepared.chip, &run)
+}
+
+fn folder_named(network: &str, options: &RunOptions, chip: &Chip, key: &str) -> PathBuf {
+    let hash = &sha256_hex(key.as_bytes())[..8];
     // A network's name may be anything; the hash tells those apart whose names are cut.
     let plain = |name: &str| -> String {
         name.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
     };
-    PathBuf::from("out").join(format!("{}-{scheme}-{}-{hash}", plain(prepared.quantized.name()), plain(prepared.chip.name())))
+    PathBuf::from("out").join(format!("{}-{}-{}-{hash}", plain(network), options.scheme, plain(chip.name())))
 }
 
 /// A bar on a terminal, nothing where standard error is piped.

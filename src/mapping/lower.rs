@@ -1,8 +1,9 @@
 //! From a quantized network to array operations: which layers make a stage, and what the host does at the end.
 
 use super::{MappingError, Problem, Rules};
-use crate::chip::{Chip, Group, Sparsity};
+use crate::chip::{Chip, Format, Group, Sparsity};
 use crate::network::{Dense, Layer, LayerId, Network, Op, Weight};
+use crate::numerics::Dtype;
 use ndarray::{ArrayView2, Axis};
 
 /// One array operation with its bias, requantization and activation, before it is mapped.
@@ -59,23 +60,46 @@ pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Vec<Lowered>,
     Ok(stages)
 }
 
+/// One array operation by itself, whose numbers nobody knows.
+///
+/// # Errors
+/// Formats that the chip does not multiply, or activations that are not kept in 8 bits.
+pub fn lower_problem(name: &str, problem: Problem, chip: &Chip) -> Result<Lowered, MappingError> {
+    format_of(name, &problem, chip)?;
+    Ok(Lowered { layer: None, name: name.to_string(), problem, follows: false, zeros: Vec::new() })
+}
+
+/// The format that a problem is multiplied in.
+fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> Result<&'c Format, MappingError> {
+    let Some(format) = chip.format(problem.weight, problem.activation) else {
+        let has: Vec<String> = chip.formats().iter().map(|format| format!("{} by {}", format.weight, format.activation)).collect();
+        return Err(MappingError::NoFormat {
+            layer: layer.to_string(),
+            weight: problem.weight.to_string(),
+            activation: problem.activation.to_string(),
+            has: has.join(", "),
+        });
+    };
+    if problem.activation != Dtype::Int8 {
+        return Err(MappingError::NotSupported {
+            layer: layer.to_string(),
+            op: "layer",
+            problem: format!("has {} activations, and the vector unit leaves {} ones so far", problem.activation, Dtype::Int8),
+            help: "quantize activations to 8 bits (--quant w8a8); `systole gemm` multiplies every format",
+        });
+    }
+    Ok(format)
+}
+
 fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, batch: u64, follows: bool) -> Result<Lowered, MappingError> {
     let source = network.layer(network.inputs(layer.id)[0]);
     let (Weight::Integer { dtype, values, .. }, Some(input), Some(_)) = (&dense.weight, source.output.quantization, layer.output.quantization)
     else {
         return Err(MappingError::NotQuantized { layer: layer.name.clone() });
     };
-    let Some(format) = chip.format(*dtype, input.dtype) else {
-        let has: Vec<String> = chip.formats().iter().map(|format| format!("{} by {}", format.weight, format.activation)).collect();
-        return Err(MappingError::NoFormat {
-            layer: layer.name.clone(),
-            weight: dtype.to_string(),
-            activation: input.dtype.to_string(),
-            has: has.join(", "),
-        });
-    };
     let rows = batch * (source.output.elements() / dense.inputs()) as u64;
     let problem = Problem::matrix(rows, dense.inputs() as u64, dense.outputs() as u64, *dtype, input.dtype);
+    let format = format_of(&layer.name, &problem, chip)?;
     let rules = Rules::new(chip, format, &chip.array().dataflows[0]);
     if let Some(group) = rules.mode.group {
         is_pruned(values.view(), group, &layer.name)?;

@@ -16,7 +16,7 @@ mod tiling;
 pub use bounds::{Bounds, Demand, StageBound, lower_bounds};
 pub use error::MappingError;
 pub use fit::map;
-pub use lower::{Lowered, lower};
+pub use lower::{Lowered, lower, lower_problem};
 pub use nest::{Loop, LoopNest, Spread};
 pub use problem::{Dim, Problem};
 pub use slide::{Piece, Slide};

@@ -258,7 +258,7 @@ pub fn topology(chip: &Chip, layers: &[Layer], dataflow: Option<Stationary>, arr
     let choice = Choice::of(chip, dataflow, None)?;
     let mut rows = Vec::with_capacity(layers.len());
     for layer in layers {
-        let Layer { name, m, k, n } = layer;
+        let Layer { name, m, k, n, .. } = layer;
         let macs = u128::from(*m) * u128::from(*k);
         if macs.saturating_mul(u128::from(*n)) > u128::from(MAX_MACS) {
             return Err(GemmError::Macs { layer: name.clone(), m: *m, k: *k, n: *n }.into());
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_layer_too_large_to_be_timed_is_named() {
-        let layer = |m, k, n| Layer { name: "conv9".to_string(), m, k, n };
+        let layer = |m, k, n| Layer { name: "conv9".to_string(), m, k, n, convolution: None };
         let refused = |layers: &[Layer]| topology(&chip(), layers, None, true).unwrap_err().to_string();
         assert!(
             refused(&[layer(1, 1, 1), layer(MAX_DIMENSION, MAX_DIMENSION, 1)]).contains("layer \"conv9\" has 2147483648 x 2147483648 x 1")

@@ -10,18 +10,23 @@ mod prepare;
 mod product;
 mod run;
 mod summary;
+mod table;
 mod vcd;
 
 pub use error::PipelineError;
 pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
 pub use numbers::Numbers;
 pub use prepare::{Prepared, prepare};
-pub use run::{Outcome, Warning, run};
+pub use run::{Outcome, Warning, run, time};
+pub use table::{TimedTable, time_table};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::compress::Scheme;
 use crate::mapping::WeightStart;
 use crate::sim::Engine;
+
+/// What a summary says of its engine where no numbers were simulated.
+pub const TIMING_ONLY: &str = "timing-only";
 
 /// How a run is to be made.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,10 +1,12 @@
 //! Runs every batch on the machine and every sample through the references, and compares.
 
 use super::numbers::dequantize;
-use super::{Numbers, PipelineError, Prepared, RunOptions, summary};
+use super::summary::{Compared, Facts, Ran, host_row, joined};
+use super::{Numbers, PipelineError, Prepared, RunOptions, TIMING_ONLY, summary};
 use crate::counts::{ActionCounts, TrafficBytes};
 use crate::data::Task;
 use crate::metrics::evaluate;
+use crate::network::{LayerId, Op};
 use crate::reference::{float, integer};
 use crate::report::{MetricValues, Summary};
 use crate::sim::{Machine, Run, SimError};
@@ -83,8 +85,68 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
     };
     let metrics = metrics(prepared, &numbers)?;
     let warnings = warnings(prepared, &metrics);
-    let summary = summary::summarize(prepared, options, &totals, &numbers, metrics)?;
+    let stages = prepared.mapping.stages();
+    let (mismatches, first) = numbers.mismatches(&prepared.quantized, &stages[stages.len() - 1].name);
+    let ran = Ran {
+        metrics: Some(metrics),
+        compared: Some(Compared { mismatches, first, values: numbers.chip_logits.len() as u64 }),
+        engine: options.engine.name(),
+        ..ran(prepared, |layer| numbers.sqnr_db(&prepared.quantized, layer))
+    };
+    let summary = summary::summarize(ran, options, &totals)?;
     Ok(Outcome { summary, numbers, warnings })
+}
+
+/// Times the program of one batch, and counts it as often as the samples ask for: no numbers, so that nothing is scored, compared or gated.
+///
+/// # Errors
+/// The first stage that cannot do its part, with its own message.
+pub fn time(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Summary, PipelineError> {
+    let run = Machine::new(prepared.chip, prepared.format, &prepared.program)?.time()?;
+    let totals = Totals::of_equal(run, (prepared.samples.labels.len() as u64).div_ceil(options.batch));
+    summary::summarize(ran(prepared, |_| None), options, &totals)
+}
+
+/// What is known of a run before it is made.
+fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>) -> Ran<'a> {
+    let bias_element_bytes = prepared.mapping.buffers().accumulator_element_bytes;
+    let facts = prepared.mapping.stages().iter().map(|stage| {
+        let layer = prepared.quantized.layer(stage.layers[0]);
+        let (weight_bytes, sparsity) = match &layer.op {
+            Op::Dense(dense) => (dense.weight.stored_bytes() + dense.outputs() as u64 * bias_element_bytes, dense.weight.sparsity()),
+            _ => (0, 0.0),
+        };
+        Facts { op: layer.op.name(), weight_bytes, sparsity, sqnr_db: sqnr_db(layer.id) }
+    });
+    Ran {
+        chip: prepared.chip,
+        format: prepared.format,
+        mapping: &prepared.mapping,
+        name: prepared.quantized.name().to_string(),
+        samples: prepared.samples.labels.len() as u64,
+        layers: facts.collect(),
+        host: prepared.quantized.layers().filter(|layer| layer.op == Op::Softmax).map(host_row).collect(),
+        metrics: None,
+        compared: None,
+        model_sha256: joined(prepared.model.files()),
+        data_sha256: Some(joined(&prepared.samples.files)),
+        engine: TIMING_ONLY,
+    }
+}
+
+impl Totals {
+    /// `programs` programs that all do what `run` did.
+    pub(super) fn of_equal(run: Run, programs: u64) -> Self {
+        let mut actions = vec![ActionCounts::default(); run.stages.len()];
+        let mut traffic = vec![TrafficBytes::default(); run.stages.len()];
+        for ((stage, actions), traffic) in run.stages.iter().zip(&mut actions).zip(&mut traffic) {
+            for _ in 0..programs {
+                *actions += stage.actions;
+                *traffic += stage.traffic;
+            }
+        }
+        Self { first: run, programs, actions, traffic }
+    }
 }
 
 /// Runs every batch; the totals, and the logits by sample.

@@ -1,44 +1,71 @@
 //! Turns what a run did into its summary.
 
 use super::run::Totals;
-use super::{Numbers, PipelineError, Prepared, RunOptions};
+use super::{PipelineError, RunOptions};
+use crate::chip::{Chip, Format};
 use crate::counts::{CycleCounts, StallReason, TrafficBytes};
-use crate::data::sha256_hex;
+use crate::data::{FileHash, sha256_hex};
 use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account};
-use crate::mapping::{StageBound, WeightStart, lower_bounds};
-use crate::network::{Layer, Op};
-use crate::report::{ChipSummary, LayerSummary, MetricValues, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
+use crate::mapping::{Mapping, StageBound, WeightStart, lower_bounds};
+use crate::network::Layer;
+use crate::report::{ChipSummary, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
 use crate::units::Cycles;
 use std::collections::BTreeMap;
 
+/// What a run was of, and what is known of its layers beside what the machine counted.
+pub(super) struct Ran<'a> {
+    pub(super) chip: &'a Chip,
+    pub(super) format: &'a Format,
+    pub(super) mapping: &'a Mapping,
+    /// The network's or the table's name.
+    pub(super) name: String,
+    pub(super) samples: u64,
+    /// A stage each, in the order of the mapping.
+    pub(super) layers: Vec<Facts>,
+    /// Rows of layers that the host computes.
+    pub(super) host: Vec<LayerSummary>,
+    pub(super) metrics: Option<BTreeMap<String, MetricValues>>,
+    pub(super) compared: Option<Compared>,
+    pub(super) model_sha256: String,
+    pub(super) data_sha256: Option<String>,
+    /// The engine's name, or that nothing but time was simulated.
+    pub(super) engine: &'static str,
+}
+
+/// A layer's facts.
+pub(super) struct Facts {
+    pub(super) op: &'static str,
+    pub(super) weight_bytes: u64,
+    pub(super) sparsity: f64,
+    pub(super) sqnr_db: Option<f64>,
+}
+
+/// The chip's outputs held to the reference's.
+pub(super) struct Compared {
+    pub(super) mismatches: u64,
+    pub(super) first: Option<Mismatch>,
+    pub(super) values: u64,
+}
+
 /// The summary of a run.
-pub(super) fn summarize(
-    prepared: &Prepared<'_>,
-    options: &RunOptions,
-    totals: &Totals,
-    numbers: &Numbers,
-    metrics: BTreeMap<String, MetricValues>,
-) -> Result<Summary, PipelineError> {
-    let (chip, format) = (prepared.chip, prepared.format);
+pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> Result<Summary, PipelineError> {
+    let (chip, format) = (ran.chip, ran.format);
     let programs = totals.programs;
-    let samples = prepared.samples.labels.len() as u64;
-    let bounds = lower_bounds(&prepared.mapping, chip);
-    let energy = energy(prepared, totals)?;
-    let layers = layers(prepared, totals, numbers, &bounds.stages, &energy);
+    let bounds = lower_bounds(ran.mapping, chip);
+    let energy = energy(&ran, totals)?;
+    let layers = layers(&ran, totals, &bounds.stages, &energy);
     let total_cycles = totals.first.total_cycles * programs;
     let mut traffic = TrafficBytes::default();
     totals.traffic.iter().for_each(|stage| traffic += *stage);
     let macs_executed: u64 = totals.actions.iter().map(|actions| actions.macs).sum();
-    let stages = prepared.mapping.stages();
-    let last = &stages[stages.len() - 1];
-    let (mismatches, first_mismatch) = numbers.mismatches(&prepared.quantized, &last.name);
+    let macs: u64 = ran.mapping.stages().iter().map(|stage| stage.problem.macs()).sum();
     let latency = totals.first.total_cycles / chip.clock();
     Ok(Summary {
-        chip: chip_summary(prepared),
+        chip: chip_summary(chip, format),
         network: NetworkSummary {
-            name: prepared.quantized.name().to_string(),
+            name: ran.name,
             layers: layers.len() as u64,
-            macs: prepared.quantized.macs(),
+            macs: macs / options.batch,
             weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
         },
         recipe: options.scheme.to_string(),
@@ -47,35 +74,41 @@ pub(super) fn summarize(
             WeightStart::Cold => WeightsAt::Cold,
             WeightStart::Resident => WeightsAt::Resident,
         },
-        engine: options.engine.name().to_string(),
-        samples,
+        engine: ran.engine.to_string(),
+        samples: ran.samples,
         total_cycles: total_cycles.get(),
-        cycles_per_sample: ratio(total_cycles.as_f64(), samples as f64),
+        cycles_per_sample: ratio(total_cycles.as_f64(), ran.samples as f64),
         cycles_lower_bound: programs * bounds.program.get(),
         latency_s: latency.get(),
         throughput_per_s: ratio(options.batch as f64, latency.get()),
         energy_pj: energy.total.get(),
-        energy_pj_per_sample: ratio(energy.total.get(), samples as f64),
+        energy_pj_per_sample: ratio(energy.total.get(), ran.samples as f64),
         energy_assumed_share: energy.assumed_share,
         energy_pj_by_part: energy.by_part.into(),
         area_mm2: AreaTable::resolve(chip)?.total().get(),
-        macs_dense: prepared.quantized.macs() * options.batch * programs,
+        macs_dense: macs * programs,
         macs_executed,
         utilization: ratio(macs_executed as f64, total_cycles.as_f64() * chip.peak_macs_per_cycle(format) as f64),
-        metrics: Some(metrics),
-        mismatches: Some(mismatches),
-        output_values: numbers.chip_logits.len() as u64,
-        first_mismatch,
+        metrics: ran.metrics,
+        mismatches: ran.compared.as_ref().map(|compared| compared.mismatches),
+        output_values: ran.compared.as_ref().map_or(0, |compared| compared.values),
+        first_mismatch: ran.compared.and_then(|compared| compared.first),
         dram_read_bytes: totals.actions.iter().map(|actions| actions.dram_read_bytes).sum(),
         dram_write_bytes: totals.actions.iter().map(|actions| actions.dram_write_bytes).sum(),
         traffic_bytes: traffic,
         layers,
-        provenance: provenance(prepared, options),
+        provenance: Provenance {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            command: options.command.clone(),
+            seed: options.seed,
+            chip_sha256: sha256_hex(chip.resolved().as_bytes()),
+            model_sha256: ran.model_sha256,
+            data_sha256: ran.data_sha256,
+        },
     })
 }
 
-fn chip_summary(prepared: &Prepared<'_>) -> ChipSummary {
-    let (chip, format) = (prepared.chip, prepared.format);
+fn chip_summary(chip: &Chip, format: &Format) -> ChipSummary {
     ChipSummary {
         name: chip.name().to_string(),
         rows: u64::from(chip.array().rows),
@@ -88,7 +121,7 @@ fn chip_summary(prepared: &Prepared<'_>) -> ChipSummary {
     }
 }
 
-fn energy(prepared: &Prepared<'_>, totals: &Totals) -> Result<EnergyReport, PipelineError> {
+fn energy(ran: &Ran<'_>, totals: &Totals) -> Result<EnergyReport, PipelineError> {
     let activity: Vec<StageActivity> = totals
         .actions
         .iter()
@@ -96,26 +129,24 @@ fn energy(prepared: &Prepared<'_>, totals: &Totals) -> Result<EnergyReport, Pipe
         .map(|(actions, stage)| StageActivity {
             actions: *actions,
             window: stage.window * totals.programs,
-            weight: prepared.format.weight,
-            activation: prepared.format.activation,
+            weight: ran.format.weight,
+            activation: ran.format.activation,
         })
         .collect();
-    Ok(account(&EnergyTable::resolve(prepared.chip)?, &activity))
+    Ok(account(&EnergyTable::resolve(ran.chip)?, &activity))
 }
 
-/// A row a stage, and one for a softmax that the host does.
-fn layers(prepared: &Prepared<'_>, totals: &Totals, numbers: &Numbers, bounds: &[StageBound], energy: &EnergyReport) -> Vec<LayerSummary> {
+/// A row a stage, and those of the host.
+fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &EnergyReport) -> Vec<LayerSummary> {
     let mut rows = Vec::new();
-    for (number, stage) in prepared.mapping.stages().iter().enumerate() {
-        let layer = prepared.quantized.layer(stage.layers[0]);
+    for (number, (stage, facts)) in ran.mapping.stages().iter().zip(&ran.layers).enumerate() {
         let (run, actions, bound) = (&totals.first.stages[number], &totals.actions[number], &bounds[number]);
         let programs = totals.programs;
         let cycles = run.window * programs;
-        let peak = prepared.chip.peak_macs_per_cycle(prepared.format) as f64;
-        let (weight_bytes, sparsity) = weights(layer, prepared.mapping.buffers().accumulator_element_bytes);
+        let peak = ran.chip.peak_macs_per_cycle(ran.format) as f64;
         rows.push(LayerSummary {
             name: stage.name.clone(),
-            op: layer.op.name().to_string(),
+            op: facts.op.to_string(),
             format: format!("{} x {}", stage.problem.weight, stage.problem.activation),
             total_cycles: cycles.get(),
             cycles_lower_bound: (bound.cycles * programs).get(),
@@ -129,21 +160,21 @@ fn layers(prepared: &Prepared<'_>, totals: &Totals, numbers: &Numbers, bounds: &
             utilization: ratio(actions.macs as f64, cycles.as_f64() * peak),
             mapping_efficiency: bound.mapping_efficiency,
             bound_by: bound.demand.binding(run.window).to_string(),
-            weight_bytes,
-            sparsity,
+            weight_bytes: facts.weight_bytes,
+            sparsity: facts.sparsity,
             energy_pj: energy.stages[number].total.get(),
-            sqnr_db: numbers.sqnr_db(&prepared.quantized, layer.id),
+            sqnr_db: facts.sqnr_db,
             dram_read_bytes: actions.dram_read_bytes,
             dram_write_bytes: actions.dram_write_bytes,
             traffic_bytes: totals.traffic[number],
         });
     }
-    rows.extend(prepared.quantized.layers().filter(|layer| layer.op == Op::Softmax).map(host_row));
+    rows.extend(ran.host.iter().cloned());
     rows
 }
 
 /// The row of a layer that the host computes outside of the chip's clock.
-fn host_row(layer: &Layer) -> LayerSummary {
+pub(super) fn host_row(layer: &Layer) -> LayerSummary {
     LayerSummary {
         name: layer.name.clone(),
         op: layer.op.name().to_string(),
@@ -170,31 +201,14 @@ fn host_row(layer: &Layer) -> LayerSummary {
     }
 }
 
-/// Bytes of a layer's weights and biases in DRAM, and the share of its weights that are zero.
-fn weights(layer: &Layer, bias_element_bytes: u64) -> (u64, f64) {
-    match &layer.op {
-        Op::Dense(dense) => (dense.weight.stored_bytes() + dense.outputs() as u64 * bias_element_bytes, dense.weight.sparsity()),
-        _ => (0, 0.0),
-    }
-}
-
 fn stalls(array: &CycleCounts, programs: u64) -> BTreeMap<StallReason, u64> {
     array.stalls().map(|(reason, cycles)| (reason, cycles * programs)).collect()
 }
 
-fn provenance(prepared: &Prepared<'_>, options: &RunOptions) -> Provenance {
-    let joined = |files: &[crate::data::FileHash]| -> String {
-        match files {
-            [file] => file.sha256.clone(),
-            files => sha256_hex(files.iter().map(|file| file.sha256.as_str()).collect::<Vec<_>>().join("\n").as_bytes()),
-        }
-    };
-    Provenance {
-        version: env!("CARGO_PKG_VERSION").to_string(),
-        command: options.command.clone(),
-        seed: options.seed,
-        chip_sha256: sha256_hex(prepared.chip.resolved().as_bytes()),
-        model_sha256: joined(prepared.model.files()),
-        data_sha256: Some(joined(&prepared.samples.files)),
+/// The hash of files: their own, or that of all of theirs.
+pub(super) fn joined(files: &[FileHash]) -> String {
+    match files {
+        [file] => file.sha256.clone(),
+        files => sha256_hex(files.iter().map(|file| file.sha256.as_str()).collect::<Vec<_>>().join("\n").as_bytes()),
     }
 }

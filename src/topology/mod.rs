@@ -40,6 +40,23 @@ pub struct Layer {
     pub k: u64,
     /// Outputs of each vector: filters, for a convolution.
     pub n: u64,
+    /// The convolution that it is, if it is one.
+    pub convolution: Option<Convolution>,
+}
+
+/// A convolution without padding, sizes down and to the right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Convolution {
+    /// Rows and columns of the input feature map.
+    pub input: [u64; 2],
+    /// Rows and columns of the filter.
+    pub filter: [u64; 2],
+    /// Input channels.
+    pub channels: u64,
+    /// Pixels from one place of the filter to the next.
+    pub stride: [u64; 2],
+    /// Rows and columns of the output feature map.
+    pub output: [u64; 2],
 }
 
 /// A layer table: at least one layer.

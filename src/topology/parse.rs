@@ -4,7 +4,7 @@
 
 use super::columns::{Column, Header, Kind, PRODUCT, bare};
 use super::error::quoted;
-use super::{Fault, Layer, Table, TopologyError};
+use super::{Convolution, Fault, Layer, Table, TopologyError};
 use csv::StringRecord;
 
 /// The largest number of a table, and the largest dimension of a layer that follows from it, in elements: as much as a product can have.
@@ -103,16 +103,22 @@ impl Reading<'_> {
         let sizes = match header.kind {
             Kind::Products => {
                 let [m, n, k] = PRODUCT.map(|column| self.number(header, line, record, column));
-                Some([m?, k?, n?])
+                Some(([m?, k?, n?], None))
             }
             Kind::Convolutions { strides } => self.convolution(header, line, record, strides),
         };
-        let [m, k, n] = sizes?;
-        (self.faults.len() == faults).then(|| Layer { name: name.to_owned(), m, k, n })
+        let ([m, k, n], convolution) = sizes?;
+        (self.faults.len() == faults).then(|| Layer { name: name.to_owned(), m, k, n, convolution })
     }
 
-    /// A convolution's M, K and N.
-    fn convolution(&mut self, header: &Header, line: u64, record: &StringRecord, strides: [Column; 2]) -> Option<[u64; 3]> {
+    /// A convolution's M, K and N, and the convolution itself.
+    fn convolution(
+        &mut self,
+        header: &Header,
+        line: u64,
+        record: &StringRecord,
+        strides: [Column; 2],
+    ) -> Option<([u64; 3], Option<Convolution>)> {
         let mut number = |column| self.number(header, line, record, column);
         let inputs = [Column::InputHeight, Column::InputWidth].map(&mut number);
         let filters = [Column::FilterHeight, Column::FilterWidth].map(&mut number);
@@ -138,7 +144,8 @@ impl Reading<'_> {
         }
         let m = self.product(line, "M = ofmap height * ofmap width", &outputs)?;
         let k = self.product(line, "K = filter height * filter width * channels", &[filters[0]?, filters[1]?, channels])?;
-        Some([m, k, n])
+        let [input, filter, stride] = [[inputs[0]?, inputs[1]?], [filters[0]?, filters[1]?], [strides[0]?, strides[1]?]];
+        Some(([m, k, n], Some(Convolution { input, filter, channels, stride, output: outputs })))
     }
 
     /// A dimension that follows from several numbers.

@@ -1,0 +1,83 @@
+//! A layer table on a chip, timed as one program: its layers in order, each from DRAM to DRAM.
+//!
+//! A table says nothing of which layer reads which: between two of its layers there may be a pool, a sum or a branch. So no activation stays
+//! on the chip between them. Not here: layers timed each by itself (`gemm::topology`).
+
+use super::run::Totals;
+use super::summary::{Facts, Ran, summarize};
+use super::{PipelineError, RunOptions, TIMING_ONLY};
+use crate::chip::Chip;
+use crate::data::FileHash;
+use crate::mapping::{Mapping, Problem, lower_problem, map};
+use crate::program::emit_timing;
+use crate::report::Summary;
+use crate::sim::Machine;
+use crate::topology::{Layer, Table};
+
+/// A layer table, timed.
+#[derive(Debug)]
+pub struct TimedTable {
+    /// The figures; no metrics, nothing compared.
+    pub summary: Summary,
+    /// How its layers lie on the chip.
+    pub mapping: Mapping,
+}
+
+/// Times the layers of a table one after the other, for batches of `options.batch`.
+///
+/// # Errors
+/// The first stage that cannot do its part, with its own message.
+///
+/// # Panics
+/// If a stage lets pass what it promises to refuse, which would be a bug.
+pub fn time_table(chip: &Chip, table: &Table, file: &FileHash, name: &str, options: &RunOptions) -> Result<TimedTable, PipelineError> {
+    let mut stages = Vec::with_capacity(table.layers.len());
+    for layer in &table.layers {
+        stages.push(lower_problem(&layer.name, problem(layer, options), chip)?);
+    }
+    let mapping = map(&stages, chip, options.batch, options.weights)?;
+    let program = emit_timing(&mapping, chip)?;
+    let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
+    let run = Machine::new(chip, format, &program)?.time()?;
+    let bias = mapping.buffers().accumulator_element_bytes;
+    let facts = mapping.stages().iter().zip(&table.layers).map(|(stage, layer)| Facts {
+        op: if layer.convolution.is_some() { "conv" } else { "gemm" },
+        weight_bytes: stage.problem.weight_bytes() + stage.problem.channels() * bias,
+        sparsity: 0.0,
+        sqnr_db: None,
+    });
+    let ran = Ran {
+        chip,
+        format,
+        mapping: &mapping,
+        name: name.to_string(),
+        samples: options.batch,
+        layers: facts.collect(),
+        host: Vec::new(),
+        metrics: None,
+        compared: None,
+        model_sha256: file.sha256.clone(),
+        data_sha256: None,
+        engine: TIMING_ONLY,
+    };
+    let summary = summarize(ran, options, &Totals::of_equal(run, 1))?;
+    Ok(TimedTable { summary, mapping })
+}
+
+/// What a layer computes for a batch.
+fn problem(layer: &Layer, options: &RunOptions) -> Problem {
+    let (weight, activation) = (options.scheme.weight, options.scheme.activation);
+    let Some(convolution) = layer.convolution else {
+        return Problem::matrix(layer.m * options.batch, layer.k, layer.n, weight, activation);
+    };
+    Problem {
+        n: options.batch,
+        p: convolution.output[0],
+        q: convolution.output[1],
+        r: convolution.filter[0],
+        s: convolution.filter[1],
+        input: convolution.input,
+        stride: convolution.stride,
+        ..Problem::matrix(1, convolution.channels, layer.n, weight, activation)
+    }
+}
