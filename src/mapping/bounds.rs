@@ -83,19 +83,23 @@ pub struct Bounds {
 /// Bounds of a mapping and of each of its stages.
 pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     let array = chip.array();
-    let dataflow = &array.dataflows[0];
     let pe_count = u64::from(array.rows) * u64::from(array.cols);
-    let beside = loads_beside(dataflow);
     let ring_bytes = mapping.buffers().weight_ring_slots * mapping.buffers().weight_slot_bytes;
     let mut sum = Traffic::default();
-    let (mut array_cycles, mut vector_cycles, mut program) = (if beside { load(dataflow, array.rows, array.cols) } else { 0 }, 0, 0);
+    let (mut array_cycles, mut vector_cycles, mut program) = (0, 0, 0);
     let mut stages: Vec<StageBound> = Vec::new();
     for stage in mapping.stages() {
-        let passes = passes(stage, mapping.rules(), dataflow);
-        let traffic = Traffic::of(stage, mapping);
-        let vector = vector_work(stage, mapping.rules(), chip);
+        let dataflow = chip.dataflow(stage.rules.mode.stationary).expect("bug: a stage is mapped onto a dataflow of its chip");
+        let beside = loads_beside(dataflow);
+        let passes = passes(stage, dataflow);
+        let traffic = Traffic::of(stage);
+        let vector = vector_work(stage, chip);
         sum.add(traffic);
         vector_cycles += vector;
+        if stages.is_empty() && beside {
+            // The first load has nothing to hide behind.
+            array_cycles += load(dataflow, array.rows, array.cols);
+        }
         let array_end = array_cycles + passes.cycles - passes.last_slack + passes.tail;
         program = array_end.max(chip.dram().latency().get() + sum.cycles(chip)).max(vector_cycles);
         array_cycles += passes.cycles;
@@ -146,10 +150,10 @@ struct Traffic {
 
 impl Traffic {
     /// What a stage fetches and stores.
-    fn of(stage: &Stage, mapping: &Mapping) -> Self {
-        let (problem, rules) = (&stage.problem, mapping.rules());
+    fn of(stage: &Stage) -> Self {
+        let (problem, rules) = (&stage.problem, &stage.rules);
         let only_if = |so: bool, bytes: u64| if so { bytes } else { 0 };
-        let weights = stage.weight_pieces(rules).iter().map(|piece| piece.count * rules.weight_bytes(piece.channels, piece.inner)).sum::<u64>();
+        let weights = stage.weight_pieces().iter().map(|piece| piece.count * rules.weight_bytes(piece.channels, piece.inner)).sum::<u64>();
         // A line of biases where lines are vectors; where they are channels, one a tile of vectors, as long as the tile.
         let lines = if rules.lines_are_channels() { problem.vectors() } else { stage.blocks() };
         let of_channels = problem.activation.packed_bytes(problem.c);
@@ -188,10 +192,11 @@ fn pieces(size: u64, tile: u64) -> impl Iterator<Item = (u64, u64)> + Clone {
     [(size / tile, tile), (u64::from(rest > 0), rest)].into_iter().filter(|(count, _)| *count > 0)
 }
 
-fn passes(stage: &Stage, rules: &Rules, dataflow: &Dataflow) -> Passes {
+fn passes(stage: &Stage, dataflow: &Dataflow) -> Passes {
+    let rules = &stage.rules;
     let mut sum = Passes::default();
     for (blocks, block) in pieces(stage.problem.vectors(), stage.tiling.block) {
-        for piece in stage.weight_pieces(rules) {
+        for piece in stage.weight_pieces() {
             let count = blocks * piece.count;
             match rules.mode.stationary {
                 Stationary::Weight => {
@@ -292,7 +297,8 @@ fn narrow(used: u64) -> u32 {
 }
 
 /// Cycles of the vector unit.
-fn vector_work(stage: &Stage, rules: &Rules, chip: &Chip) -> u64 {
+fn vector_work(stage: &Stage, chip: &Chip) -> u64 {
+    let rules = &stage.rules;
     let unit = chip.vector();
     let (lanes, each, start) = (u64::from(unit.lanes), u64::from(unit.cycles.requantize), u64::from(unit.start_cycles));
     let mut cycles = 0;

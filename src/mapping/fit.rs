@@ -131,6 +131,7 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
         split: Vec::new(),
         problem: *draft.problem(),
         follows: draft.lowered.follows,
+        rules,
         tiling: draft.tiling,
         nest: LoopNest::of(draft.problem(), &draft.tiling, &rules),
         pitches: rules.pitches(draft.problem(), &draft.tiling),
@@ -139,7 +140,7 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
         weights: weights[index],
         skipped: skipped(draft, &rules),
     });
-    Ok(Mapping { batch, stages: mapped.collect(), buffers, rules })
+    Ok(Mapping { batch, stages: mapped.collect(), buffers })
 }
 
 /// For each chunk of channels, each tile of K: whether its weights are all zero; empty where the array skips none.

@@ -10,7 +10,6 @@ pub struct Mapping {
     pub(super) batch: u64,
     pub(super) stages: Vec<Stage>,
     pub(super) buffers: Buffers,
-    pub(super) rules: Rules,
 }
 
 impl Mapping {
@@ -27,11 +26,6 @@ impl Mapping {
     /// How the memories are shared.
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
-    }
-
-    /// What the sizes of pieces go by.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
     }
 }
 
@@ -50,6 +44,8 @@ pub struct Stage {
     pub problem: Problem,
     /// Whether its input is the output of the stage before.
     pub follows: bool,
+    /// What the array does for it, and what the sizes of its pieces go by.
+    pub rules: Rules,
     /// In which pieces.
     pub tiling: Tiling,
     /// The same as loops, to show.
@@ -95,8 +91,8 @@ impl Stage {
     }
 
     /// The tiles of weights that are not skipped, by size.
-    pub fn weight_pieces(&self, rules: &Rules) -> Vec<WeightPiece> {
-        let (chunk, k_tile) = (self.tiling.chunk, rules.k_tile(&self.problem));
+    pub fn weight_pieces(&self) -> Vec<WeightPiece> {
+        let (chunk, k_tile) = (self.tiling.chunk, self.rules.k_tile(&self.problem));
         let (channels, reduction) = (self.problem.channels(), self.problem.reduction());
         let sizes = |size: u64, tile: u64| [(size / tile, tile), (u64::from(!size.is_multiple_of(tile)), size % tile)];
         let mut pieces = Vec::new();

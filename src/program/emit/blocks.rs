@@ -135,7 +135,7 @@ impl Emitter<'_> {
     /// row for each.
     fn biases(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
         let Part { block, chunk, .. } = part;
-        let (rules, pitches) = (self.mapping.rules(), &plan.stage.pitches);
+        let (rules, pitches) = (&plan.stage.rules, &plan.stage.pitches);
         let element = rules.element;
         let (line, of_chunk) = (plan.bias_copies * element, plan.stage.tiling.chunk * plan.bias_copies * element);
         let sums = plan.sums(self, block, chunk);
@@ -171,7 +171,7 @@ impl Emitter<'_> {
     /// The weights of a chunk, piece by piece.
     fn weights(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
         let Part { block, chunk, .. } = part;
-        let rules = self.mapping.rules();
+        let rules = &plan.stage.rules;
         let problem = &plan.stage.problem;
         let by_tile = plan.pieces_of_chunk == rules.k_tiles(problem);
         let first_channel = chunk.start * plan.stage.tiling.chunk;
@@ -209,13 +209,13 @@ impl Emitter<'_> {
     /// The K tiles of a chunk that are computed, in loops, each with how many stand before it.
     pub(super) fn k_tiles(&self, plan: &Plan<'_>, chunk: Segment) -> Vec<(u64, Segment)> {
         let problem = &plan.stage.problem;
-        runs(segments(problem.reduction(), self.mapping.rules().k_tile(problem)), |k| !plan.stage.is_skipped(chunk.start, k))
+        runs(segments(problem.reduction(), plan.stage.rules.k_tile(problem)), |k| !plan.stage.is_skipped(chunk.start, k))
     }
 
     /// The results of a block and a chunk: requantized, and stored where they do not stay.
     fn results(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
         let Part { block, chunk, .. } = part;
-        let (rules, problem, tiling) = (self.mapping.rules(), &plan.stage.problem, &plan.stage.tiling);
+        let (rules, problem, tiling) = (&plan.stage.rules, &plan.stage.problem, &plan.stage.tiling);
         let (result, pitch) = plan.results(block, chunk);
         let stored = matches!(plan.stage.output, OutputBuffer::Stored { .. });
         let is_last = block.number + 1 == plan.stage.blocks() && chunk.last;

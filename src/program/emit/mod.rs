@@ -262,7 +262,7 @@ impl<'c> Emitter<'c> {
                 accumulator: chip.accumulator().capacity.get(),
             },
             accumulator_element_bytes: self.mapping.buffers().accumulator_element_bytes,
-            array: self.mapping.rules().mode,
+            array: self.mapping.stages()[0].rules.mode,
             array_only: false,
         })
     }

@@ -23,7 +23,7 @@ impl Emitter<'_> {
             units.push(Queue::Array, command(plan, wait, Operation::Fence, post));
             return;
         }
-        match self.mapping.rules().mode.stationary {
+        match plan.stage.rules.mode.stationary {
             Stationary::Weight => self.past_weights(plan, part, &k_tiles, units),
             Stationary::Input => self.past_activations(plan, part, &k_tiles, units),
             Stationary::Output => self.products(plan, part, units),
@@ -32,7 +32,7 @@ impl Emitter<'_> {
 
     fn past_weights(&self, plan: &Plan<'_>, part: Part<'_>, k_tiles: &[(u64, Segment)], units: &mut Units) {
         let Part { block, chunk, .. } = part;
-        let (rules, pitches) = (self.mapping.rules(), &plan.stage.pitches);
+        let (rules, pitches) = (&plan.stage.rules, &plan.stage.pitches);
         let k_tile = rules.k_tile(&plan.stage.problem);
         for (before, k) in k_tiles {
             let mut of_k = Units::default();
@@ -87,7 +87,7 @@ impl Emitter<'_> {
 
     fn past_activations(&self, plan: &Plan<'_>, part: Part<'_>, k_tiles: &[(u64, Segment)], units: &mut Units) {
         let Part { block, chunk, .. } = part;
-        let (rules, pitches) = (self.mapping.rules(), &plan.stage.pitches);
+        let (rules, pitches) = (&plan.stage.rules, &plan.stage.pitches);
         let (k_tile, unit) = (rules.k_tile(&plan.stage.problem), rules.vector_unit());
         let lines = plan.stage.tiling.chunk.min(plan.stage.problem.channels()) * pitches.sums;
         let slice = plan.layout.slice_stride();
@@ -146,7 +146,7 @@ impl Emitter<'_> {
 
     fn products(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
         let Part { block, chunk, .. } = part;
-        let (rules, pitches) = (self.mapping.rules(), &plan.stage.pitches);
+        let (rules, pitches) = (&plan.stage.rules, &plan.stage.pitches);
         let unit = rules.vector_unit();
         let chunk_lines = plan.stage.tiling.chunk.min(plan.stage.problem.channels());
         let lines = pitches.sums * if rules.lines_are_channels() { chunk_lines } else { unit };

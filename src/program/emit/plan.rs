@@ -56,7 +56,7 @@ pub(super) struct Plan<'s> {
 
 impl<'c> Emitter<'c> {
     pub(super) fn plan(&mut self, stage: &'c Stage, ends: Endpoints, numbers: Option<&StageNumbers<'_>>) -> Plan<'c> {
-        let (rules, buffers) = (self.mapping.rules(), self.buffers());
+        let (rules, buffers) = (&stage.rules, self.buffers());
         let problem = &stage.problem;
         let layout = Layout::new(
             rules.mode,
