@@ -17,6 +17,8 @@ use systole::units::{Bytes, BytesPerCycle, Cycles, Hertz};
 
 const EDGE: &str = include_str!("../hw-configs/edge-16x16.ron");
 
+const BANKED: &str = "Banked(preset: \"DDR4-2400\", channels: 1, queue_depth: 32, starvation_cap: 16, page: Open, mapping: RoRaBaCoBgCh)";
+
 fn ron_files(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the folder is part of the repository");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
@@ -73,7 +75,7 @@ fn the_tpu_has_its_published_peaks() {
     let chip = chip::load("tpu-v1-256x256", &[]).unwrap();
     let tops = 2.0 * chip.peak_macs_per_cycle(&chip.formats()[0]) as f64 * chip.clock().as_f64() / 1e12;
     assert!((tops - 92.0).abs() < 0.3, "table 2 of the paper says 92 TOPS, the file {tops}");
-    let gigabytes = chip.dram().bytes_per_cycle().as_f64() * chip.clock().as_f64() / 1e9;
+    let gigabytes = chip.dram().bytes_per_cycle(chip.clock()).as_f64() * chip.clock().as_f64() / 1e9;
     assert!((gigabytes - 34.0).abs() < 1e-6, "table 2 of the paper says 34 GB/s, the file {gigabytes}");
     assert_eq!((chip.scratchpad_roles().weight, chip.scratchpad_roles().activation), (1, 0));
 }
@@ -124,7 +126,7 @@ fn set_reaches_through_variants_and_lists() {
     ])
     .unwrap();
     assert_eq!((chip.name(), chip.source(), chip.array().rows), ("r2", "two words", 64));
-    assert_eq!(chip.dram().bytes_per_cycle(), BytesPerCycle::from_millionths(8_500_000));
+    assert_eq!(chip.dram().bytes_per_cycle(chip.clock()), BytesPerCycle::from_millionths(8_500_000));
     assert_eq!((chip.clock(), chip.scratchpads()[0].capacity), (Hertz::new(700_000_000), Bytes::new(8192)));
     assert!(matches!(chip.array().dataflows[0], Dataflow::WeightStationary(timing) if timing.row_hop == 0));
     assert_round_trips(&chip);
@@ -210,9 +212,58 @@ fn the_manual_names_every_field() {
             assert!(manual.contains(&format!("`{field}`")), "hw-configs/README.md says nothing of `{field}` ({path})");
         }
     }
+    let banked = edge(&[("dram", BANKED)]).unwrap();
+    for (path, _) in banked.fields() {
+        let field = path.split('.').next_back().unwrap();
+        assert!(manual.contains(&format!("`{field}`")), "hw-configs/README.md says nothing of `{field}` ({path})");
+    }
+    assert!(manual.contains(BANKED) && chip::dram_presets().iter().all(|preset| manual.contains(preset)));
     let example = &manual[manual.find("    Variant(").expect("the manual shows a variant")..];
     let chip = chip::parse(example, "hw-configs/README.md", &[]).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((chip.name(), chip.array().cols, chip.accumulator().port_bytes), ("edge-16x64", 64, 256));
+}
+
+#[test]
+fn a_dram_preset_is_expanded_and_can_be_changed() {
+    for preset in chip::dram_presets() {
+        let dram = BANKED.replace("DDR4-2400", preset);
+        let chip = edge(&[("dram", &dram)]).unwrap_or_else(|error| panic!("{error}"));
+        assert_round_trips(&chip);
+        assert!(!chip.resolved().contains("preset") && chip.resolved().contains("trcd_rd"), "{}", chip.resolved());
+        assert_eq!(edge(&[("dram", &dram), ("dram.preset", preset)]).unwrap(), chip);
+        let changed = edge(&[("dram", &dram), ("dram.timing.cl", "99"), ("dram.channels", "2")]).unwrap();
+        let (Dram::Banked(before), Dram::Banked(after)) = (chip.dram(), changed.dram()) else { panic!("not banked") };
+        assert_eq!((after.timing.cl, after.channels, after.timing.cwl), (99, 2, before.timing.cwl));
+        // The peak is the table's: bytes of a burst in its cycles.
+        let organisation = &before.organisation;
+        let peak = f64::from(organisation.burst_bytes()) / f64::from(organisation.burst_cycles) * before.clock().as_f64();
+        assert!((peak - before.peak_bytes_per_s() as f64).abs() < 1e-6 * peak);
+        // Every action has an energy, and a list of them all is complete.
+        let table = EnergyTable::resolve(&chip).unwrap();
+        assert!(table.entry(Action::DramRefresh).unwrap().picojoules > table.entry(Action::DramActivate).unwrap().picojoules);
+    }
+    assert!(refusal(&[("dram", BANKED), ("dram.preset", "DDR9"), ("dram.timing.cl", "1")]).contains("there is no preset of this name"));
+}
+
+#[test]
+fn command_clocks_are_exact() {
+    // Data rate times the cycles of a burst over its beats; LPDDR5's and GDDR6's command clocks are an eighth of their data rate.
+    for (preset, hertz, gigabytes) in [
+        ("DDR4-2400", 1_200_000_000, 19.2),
+        ("DDR4-3200", 1_600_000_000, 25.6),
+        ("LPDDR4-3200", 1_600_000_000, 12.8),
+        ("LPDDR5-6400", 800_000_000, 12.8),
+        ("HBM2", 1_000_000_000, 16.0),
+        ("GDDR6", 1_750_000_000, 28.0),
+    ] {
+        let chip = edge(&[("dram", &BANKED.replace("DDR4-2400", preset))]).unwrap();
+        let Dram::Banked(banked) = chip.dram() else { panic!("not banked") };
+        assert_eq!((banked.clock().numerator, banked.clock().denominator), (hertz, 1), "{preset}");
+        assert!((banked.peak_bytes_per_s() as f64 / 1e9 - gigabytes).abs() < 1e-9, "{preset}");
+    }
+    let odd = edge(&[("dram", BANKED), ("dram.organisation.data_rate", "MTps(1)"), ("dram.organisation.burst_cycles", "3")]).unwrap();
+    let Dram::Banked(banked) = odd.dram() else { panic!("not banked") };
+    assert_eq!((banked.clock().numerator, banked.clock().denominator), (375_000, 1));
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl PipelineError {
         match self {
             Self::Program(error) => !matches!(error, ProgramError::TooLong { .. }),
             Self::Layout(LayoutError::Program(error)) => !matches!(error, ProgramError::TooLong { .. }),
-            Self::Sim(_) => true,
+            Self::Sim(error) => !matches!(error, SimError::BankedDram),
             _ => false,
         }
     }
