@@ -252,6 +252,10 @@ fn timing(reader: &mut Reader, item: Option<Item<'_>>) -> Option<DramTiming> {
             refuse(what, format!("exchange them, or write {long}: {}", of(short)));
         }
     }
+    if read.trp_ab < read.trp {
+        let what = format!("{path}.trp_ab is {} and trp {}: all banks do not precharge sooner than one", read.trp_ab, read.trp);
+        refuse(what, format!("write trp_ab: {} or more", read.trp));
+    }
     let least = read.trfc + read.trp_ab + read.tras.max(read.trcd_rd).max(read.trcd_wr) + read.cl.max(read.cwl) + read.twr + MARGIN;
     if read.trefi < least {
         let what = format!("{path}.trefi is {}: between two refreshes nothing else could be done", read.trefi);

@@ -8,6 +8,7 @@ mod accounts;
 mod array;
 mod claims;
 mod dma;
+pub mod dram;
 mod error;
 mod machine;
 mod memory;
