@@ -171,7 +171,7 @@ impl<'b> Naive<'b> {
         self.events.push(Event { cycle, command, bank, row, column, is_implicit: false });
         if matches!(command, ReadPrecharge | WritePrecharge) {
             // As soon as a precharge may follow.
-            let at = (cycle..).find(|at| self.allowed(*at, Precharge, bank)).unwrap();
+            let at = (cycle..cycle + 100_000).find(|at| self.allowed(*at, Precharge, bank)).unwrap();
             self.events.push(Event { cycle: at, command: Precharge, bank, row, column, is_implicit: true });
         }
     }

@@ -30,7 +30,7 @@ const SMALL: [(&str, &str); 21] = [
     ("timing.trtrs", "0"),
 ];
 
-/// A burst of 64 bytes: 4 groups of 4 banks in 2 ranks, 128 bursts a row, mapped RoRaBaCoBgCh.
+/// A burst of 64 bytes: 4 groups of 4 banks in 2 ranks, 128 bursts a row, mapped `RoRaBaCoBgCh`.
 fn address(row: u64, rank: u64, bank: u64, group: u64, column: u64) -> u64 {
     (((((row * 2 + rank) * 4 + bank) * 128) + column) * 4 + group) * 64
 }
