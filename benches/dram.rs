@@ -1,6 +1,7 @@
 //! How fast DRAM with banks is replayed: requests a second, one channel, from entering the queue to the last data.
 //!
-//! `cargo bench --bench dram`.
+//! `cargo bench --bench dram -- --quick`, on one of the two cores of an AMD EPYC (Zen 3, 2.45 GHz) that others kept busy (load 4). Millions of
+//! requests a second: DDR4-2400 6.5 in a stream, 4.4 in two streams, 0.83 at random; HBM2 4.3, 3.7 and 1.0.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 

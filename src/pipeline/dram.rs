@@ -210,6 +210,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn bytes_of_any_kind_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60), text in "[RW] (0x)?[0-9a-fA-F]{0,20}( [0-9]{0,22})?") {
+            let _ = parse(&bytes, CAPACITY);
+            let _ = parse(text.as_bytes(), CAPACITY);
+        }
+    }
+
     #[test]
     fn lines_that_are_wrong_say_what_and_what_to_write() {
         for (text, words) in [

@@ -1,5 +1,6 @@
 //! Does DRAM with banks keep its timing, serve everybody, and give the bandwidth that its data sheet allows? (`spacing`: each constraint,
-//! blocked a cycle before and allowed on time; `limits`: latency and bandwidth against formulas; here: against a naive controller.)
+//! blocked a cycle before and allowed on time; `limits`: latency and bandwidth against formulas; `presets`: in
+//! chip files; here: against a naive controller.)
 //!
 //! The longer run: `PROPTEST_CASES=3000 cargo test --release --test dram`.
 
@@ -7,6 +8,7 @@
 
 mod limits;
 mod naive;
+mod presets;
 mod spacing;
 
 use naive::Naive;
@@ -14,9 +16,12 @@ use proptest::prelude::*;
 use systole::chip::{self, Banked, Dram};
 use systole::sim::dram::{Command, Completion, Controller, Counts, Logged, Replay, Request};
 
+/// One channel of DDR4-2400, as a chip file says it.
+const BANKED: &str = "Banked(preset: \"DDR4-2400\", channels: 1, queue_depth: 32, starvation_cap: 16, page: Open, mapping: RoRaBaCoBgCh)";
+
 /// A preset's DRAM, with fields of `dram` changed.
 fn banked(preset: &str, sets: &[(&str, &str)]) -> Banked {
-    let dram = format!("Banked(preset: \"{preset}\", channels: 1, queue_depth: 32, starvation_cap: 16, page: Open, mapping: RoRaBaCoBgCh)");
+    let dram = BANKED.replace("DDR4-2400", preset);
     let sets = sets.iter().map(|(field, value)| (format!("dram.{field}"), (*value).to_string()));
     let sets: Vec<_> = [("dram".to_string(), dram)].into_iter().chain(sets).collect();
     let chip = chip::load("edge-16x16", &sets).unwrap_or_else(|error| panic!("{error}"));
@@ -164,6 +169,21 @@ fn any_trace() -> impl Strategy<Value = Vec<Line>> {
     })
 }
 
+/// Timing that no device has, and a chip file may say: fields up to `most`.
+fn any_timing(most: u32) -> impl Strategy<Value = Banked> {
+    let fields = prop::collection::vec(1..=most, 19);
+    (any_banked(), fields, 1..=3 * most).prop_map(move |(mut banked, v, more)| {
+        let t = &mut banked.timing;
+        (t.cl, t.cwl, t.trcd_rd, t.trcd_wr, t.trp, t.tras, t.trrd_s, t.tccd_s, t.twtr_s) =
+            (v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8] - 1);
+        (t.trp_ab, t.trc, t.trrd_l, t.tccd_l, t.twtr_l) =
+            (v[4].max(v[9]), v[5].max(v[10]), v[6].max(v[11]), v[7].max(v[12]), v[8].max(v[13]));
+        (t.tfaw, t.twr, t.trtp, t.trfc, t.turnaround) = (v[14], v[15], v[16], v[17], v[18] - 1);
+        t.trefi = t.trfc + t.trp_ab + t.tras.max(t.trcd_rd).max(t.trcd_wr) + t.cl.max(t.cwl) + t.twr + 100 + more;
+        banked
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -183,6 +203,25 @@ proptest! {
         prop_assert_eq!(counts.reads + counts.writes, requests);
         prop_assert_eq!(counts.row_hits + counts.row_misses + counts.row_conflicts, requests);
         prop_assert_eq!((by_command.2.reads, by_command.2.row_hits), (counts.reads, counts.row_hits));
+    }
+
+    #[test]
+    fn odd_timing_is_kept_too(banked in any_timing(100), lines in any_trace()) {
+        let (ends, log, _) = driven(&banked, &lines, 0);
+        let (naive_ends, naive_log, _) = naively(&banked, &lines);
+        prop_assert_eq!(ends, naive_ends);
+        let until = log.iter().map(|logged| logged.cycle).max().unwrap_or(0);
+        prop_assert_eq!(log, naive_log.into_iter().filter(|logged| logged.cycle <= until).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_timing_that_a_chip_file_may_say_serves_everybody(banked in any_timing(10_000), lines in any_trace()) {
+        let mut replay = Replay::new(&banked);
+        for line in &lines {
+            replay.push(line.address, line.is_write, line.earliest);
+        }
+        let counts = replay.finish().counts;
+        prop_assert_eq!(counts.reads + counts.writes, lines.len() as u64);
     }
 
     #[test]

@@ -22,6 +22,15 @@ struct Plan {
     of: u8,
 }
 
+impl Plan {
+    /// Takes this command in the plan's place, if it goes first.
+    fn improve(&mut self, cycle: u64, order: u64, command: Command, of: u8) {
+        if cycle < self.cycle || (cycle == self.cycle && order < self.order) {
+            *self = Self { cycle, order, command, of };
+        }
+    }
+}
+
 /// A channel.
 #[derive(Debug, Clone)]
 pub(super) struct Channel {
@@ -74,13 +83,23 @@ impl Channel {
     pub(super) fn push(&mut self, request: Request, at: Location, cycle: u64) {
         debug_assert!(self.now <= cycle, "bug: a request comes in before a command that was issued; please report it");
         self.now = self.now.max(cycle);
-        self.queue.push(Waiting::new(request, at, cycle), self.timing.row(at.bank as usize));
-        self.plan = None;
+        let waiting = Waiting::new(request, at, cycle);
+        let bank = waiting.bank;
+        self.queue.push(waiting, self.timing.row(at.bank as usize));
+        // It is the youngest: of what was wished, only its own bank's wishes may have changed.
+        self.plan = match self.plan {
+            Some(plan) if plan.order != 0 && self.queue.get(plan.of).bank != bank => {
+                let mut best = plan;
+                self.consider_bank(bank, self.urgent(), &mut best);
+                Some(best)
+            }
+            _ => None,
+        };
     }
 
     /// Issues every command before cycle `to`.
     pub(super) fn advance(&mut self, to: u64, done: &mut impl FnMut(Completion)) {
-        while self.planned().cycle < to {
+        while self.now < to && self.planned().cycle < to {
             if self.queue.is_empty() && self.log.is_none() {
                 self.skip_refreshes(to);
             }
@@ -88,10 +107,8 @@ impl Channel {
                 done_if(self.step(), done);
             }
         }
-        if self.now < to {
-            self.now = to;
-            self.plan = None;
-        }
+        // What is planned comes at `to` or later in any case.
+        self.now = self.now.max(to);
     }
 
     /// Of a long time in which nothing happens but refreshes, each when it is due, lets all but the last two pass at once.
@@ -115,71 +132,73 @@ impl Channel {
         plan
     }
 
+    /// The oldest request, once enough have passed it.
+    fn urgent(&self) -> Option<u8> {
+        if self.passed >= self.cap { self.queue.oldest() } else { None }
+    }
+
     /// The next command: the earliest, and of those the first by rank.
     fn choose(&self) -> Plan {
         let mut best = Plan { cycle: u64::MAX, order: u64::MAX, command: Command::Refresh, of: 0 };
-        let mut consider = |cycle: u64, order: u64, command: Command, of: u8| {
-            if (cycle, order) < (best.cycle, best.order) {
-                best = Plan { cycle, order, command, of };
-            }
-        };
-        let urgent = self.queue.oldest().filter(|_| self.passed >= self.cap).map(|slot| (slot, self.queue.get(slot)));
+        let urgent = self.urgent();
         for bank in bits(self.queue.active()) {
-            let at = usize::from(bank);
-            let wishes = self.queue.wishes(at);
-            let (mut read, mut write, mut other) = (wishes.read, wishes.write, wishes.other);
-            let row = self.timing.row(at);
-            if let Some((slot, first)) = urgent {
-                if first.bank == bank {
-                    let is_hit = row == first.row;
-                    read = (is_hit && !first.is_write).then_some(slot);
-                    write = (is_hit && first.is_write).then_some(slot);
-                    other = (!is_hit).then_some(slot);
-                } else if first.is_write {
-                    read = None;
-                } else {
-                    write = None;
-                }
-            }
-            let due = self.timing.due_of_bank(at);
-            if let Some(slot) = read {
-                let cycle = self.timing.read(at).max(self.now);
-                if cycle < due {
-                    consider(cycle, self.queue.get(slot).age + 1, Command::Read, slot);
-                }
-            }
-            if let Some(slot) = write {
-                let cycle = self.timing.write(at).max(self.now);
-                if cycle < due {
-                    consider(cycle, self.queue.get(slot).age + 1, Command::Write, slot);
-                }
-            }
-            if let Some(slot) = other {
-                let order = ROW_COMMANDS | self.queue.get(slot).age;
-                if row == CLOSED {
-                    let cycle = self.timing.activate(at).max(self.now);
-                    if cycle + self.timing.before_refresh() < due {
-                        consider(cycle, order, Command::Activate, slot);
-                    }
-                } else {
-                    let cycle = self.timing.precharge(at).max(self.now);
-                    if cycle < due {
-                        consider(cycle, order, Command::Precharge, slot);
-                    }
-                }
-            }
+            self.consider_bank(bank, urgent, &mut best);
         }
         for rank in 0..self.timing.ranks() {
             // Looked into only where it may be next.
             if self.timing.due(rank) <= best.cycle {
                 let (command, cycle) = self.timing.refresh(rank);
-                let (cycle, of) = (cycle.max(self.now), u8::try_from(rank).unwrap_or(u8::MAX));
-                if (cycle, 0) < (best.cycle, best.order) {
-                    best = Plan { cycle, order: 0, command, of };
-                }
+                best.improve(cycle.max(self.now), 0, command, u8::try_from(rank).unwrap_or(u8::MAX));
             }
         }
         best
+    }
+
+    /// What a bank's requests would like next.
+    fn consider_bank(&self, bank: u8, urgent: Option<u8>, best: &mut Plan) {
+        let at = usize::from(bank);
+        let row = self.timing.row(at);
+        let mut wishes = *self.queue.wishes(at);
+        if let Some(slot) = urgent {
+            let first = self.queue.get(slot);
+            if first.bank == bank {
+                let is_hit = row == first.row;
+                wishes.read = (is_hit && !first.is_write).then_some(slot);
+                wishes.write = (is_hit && first.is_write).then_some(slot);
+                wishes.other = (!is_hit).then_some(slot);
+            } else if first.is_write {
+                wishes.read = None;
+            } else {
+                wishes.write = None;
+            }
+        }
+        let due = self.timing.due_of_bank(at);
+        if let Some(slot) = wishes.read {
+            let cycle = self.timing.read(at).max(self.now);
+            if cycle < due {
+                best.improve(cycle, self.queue.get(slot).age + 1, Command::Read, slot);
+            }
+        }
+        if let Some(slot) = wishes.write {
+            let cycle = self.timing.write(at).max(self.now);
+            if cycle < due {
+                best.improve(cycle, self.queue.get(slot).age + 1, Command::Write, slot);
+            }
+        }
+        if let Some(slot) = wishes.other {
+            let order = ROW_COMMANDS | self.queue.get(slot).age;
+            if row == CLOSED {
+                let cycle = self.timing.activate(at).max(self.now);
+                if cycle + self.timing.before_refresh() < due {
+                    best.improve(cycle, order, Command::Activate, slot);
+                }
+            } else {
+                let cycle = self.timing.precharge(at).max(self.now);
+                if cycle < due {
+                    best.improve(cycle, order, Command::Precharge, slot);
+                }
+            }
+        }
     }
 
     /// Issues the planned command.

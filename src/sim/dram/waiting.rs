@@ -208,7 +208,8 @@ impl Queue {
 /// The numbers of the bits that are set.
 pub(super) fn bits(mut mask: u64) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
-        let bit = u8::try_from(mask.trailing_zeros()).unwrap_or(NONE);
+        // 0 to 63, or 64 where none is left: the low byte is all of it.
+        let [bit, ..] = mask.trailing_zeros().to_le_bytes();
         mask &= mask.wrapping_sub(1);
         (usize::from(bit) < MOST).then_some(bit)
     })
