@@ -95,9 +95,11 @@ fn programs_on_dram_with_banks_are_refused() {
 #[test]
 fn the_same_trace_on_every_preset_and_both_pages() {
     let home = tempfile::tempdir().unwrap();
-    let lines: String = (0..3000_u64)
-        .map(|number| format!("{} {:x} {}\n", if number % 5 == 0 { "W" } else { "R" }, number * number * 448 % (1 << 25), number * 2))
-        .collect();
+    let line = |number: u64| {
+        let kind = if number.is_multiple_of(5) { "W" } else { "R" };
+        format!("{kind} {:x} {}", number * number * 448 % (1 << 25), number * 2)
+    };
+    let lines = (0..3000).map(line).collect::<Vec<_>>().join("\n");
     let trace = written(home.path(), lines);
     for preset in systole::chip::dram_presets() {
         for page in ["Open", "Closed"] {
