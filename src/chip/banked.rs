@@ -84,6 +84,12 @@ fn written(row: &Row) -> String {
     )
 }
 
+/// Whether `path` leads to a field that a preset stands for, so that the preset has to be expanded before the field can be changed. A preset
+/// that cannot be is told of once, when the whole chip is read.
+pub(super) fn is_of_preset(path: &str) -> bool {
+    path.strip_prefix("dram.").and_then(|rest| rest.split('.').next()).is_some_and(|field| OF_PRESET.contains(&field))
+}
+
 /// Puts a preset's fields in the place of its name, where the chip's DRAM has one.
 pub(super) fn expand(root: &mut Node) -> Result<(), Box<Fault>> {
     let Kind::Fields { fields, .. } = &mut root.kind else { return Ok(()) };

@@ -61,7 +61,7 @@ fn finish(text: Text, sets: &[(String, String)]) -> Result<Chip, ChipError> {
     let mut faults = Faults::default();
     let mut root = resolve(text, &mut Vec::new(), &mut faults)?;
     for (path, value) in sets {
-        let expanded = if reaches_into_preset(path) { banked::expand(&mut root) } else { Ok(()) };
+        let expanded = if banked::is_of_preset(path) { banked::expand(&mut root) } else { Ok(()) };
         if expanded.is_ok()
             && let Err(fault) = edit::set(&mut root, path, value)
         {
@@ -72,12 +72,6 @@ fn finish(text: Text, sets: &[(String, String)]) -> Result<Chip, ChipError> {
         faults.push(*fault);
     }
     check(&root, faults).map_err(ChipError::Faulty)
-}
-
-/// Whether `path` may be a field that a DRAM preset stands for, so that the preset has to be expanded first. A preset that cannot be is
-/// told of once, at the end.
-fn reaches_into_preset(path: &str) -> bool {
-    path.starts_with("dram.") && path != "dram.preset"
 }
 
 /// A chip file's text and where it is from.
@@ -203,7 +197,7 @@ fn apply(chip: &mut Node, set: &Item<'_>, faults: &mut Faults) {
             let fault = Fault::field(format!("set: `{path}` is not set like this"), "set", key.place.clone());
             faults.push(fault.help("a variant has fields of its own for its name and source"));
         } else {
-            let expanded = if reaches_into_preset(&path) { banked::expand(chip) } else { Ok(()) };
+            let expanded = if banked::is_of_preset(&path) { banked::expand(chip) } else { Ok(()) };
             if expanded.is_ok()
                 && let Err(fault) = edit::replace(chip, &path, value.clone(), &key.place)
             {

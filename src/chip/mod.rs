@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! path or name --load--> text --parser--> values with their places --schema, costs--> Draft --check, supported--> Chip
-//!                         |  base of a variant, its `set`, `--set` (edit)  |
+//!                         |  base of a variant, its `set`, `--set` (edit), DRAM presets (banked)  |
 //! ```
 //!
 //! Not here: networks. A chip file is judged by itself.

@@ -28,6 +28,11 @@ fn a_dram_preset_is_expanded_and_can_be_changed() {
         let table = EnergyTable::resolve(&chip).unwrap();
         assert!(table.entry(Action::DramRefresh).unwrap().picojoules > table.entry(Action::DramActivate).unwrap().picojoules);
     }
+    let [one, other] = [["dram.page", "dram.preset"], ["dram.preset", "dram.page"]].map(|order| {
+        let value = |field| if field == "dram.page" { "Closed" } else { "HBM2" };
+        edge(&[("dram", BANKED), (order[0], value(order[0])), (order[1], value(order[1]))]).unwrap()
+    });
+    assert_eq!(one, other, "a preset may be chosen before or after a policy");
     let message = edge(&[("dram", BANKED), ("dram.preset", "DDR9"), ("dram.timing.cl", "1")]).unwrap_err().to_string();
     assert!(message.contains("there is no preset of this name"), "{message}");
 }
