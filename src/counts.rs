@@ -315,6 +315,10 @@ pub struct ActionCounts {
     pub dram_read_bytes: u64,
     /// Bytes on DRAM's bus, written.
     pub dram_write_bytes: u64,
+    /// Rows activated in DRAM with banks.
+    pub dram_activates: u64,
+    /// Refresh commands in DRAM with banks, one a rank each.
+    pub dram_refreshes: u64,
     /// Elements that the vector unit worked on, an operation each.
     pub vector_operations: u64,
 }
@@ -333,6 +337,8 @@ impl AddAssign for ActionCounts {
         self.accumulator_writes += other.accumulator_writes;
         self.dram_read_bytes += other.dram_read_bytes;
         self.dram_write_bytes += other.dram_write_bytes;
+        self.dram_activates += other.dram_activates;
+        self.dram_refreshes += other.dram_refreshes;
         self.vector_operations += other.vector_operations;
     }
 }

@@ -17,6 +17,8 @@ use systole::units::{Bytes, BytesPerCycle, Cycles, Hertz};
 
 const EDGE: &str = include_str!("../hw-configs/edge-16x16.ron");
 
+const BANKED: &str = "Banked(preset: \"DDR4-2400\", channels: 1, queue_depth: 32, starvation_cap: 16, page: Open, mapping: RoRaBaCoBgCh)";
+
 fn ron_files(folder: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the folder is part of the repository");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be read").path()).collect();
@@ -73,7 +75,7 @@ fn the_tpu_has_its_published_peaks() {
     let chip = chip::load("tpu-v1-256x256", &[]).unwrap();
     let tops = 2.0 * chip.peak_macs_per_cycle(&chip.formats()[0]) as f64 * chip.clock().as_f64() / 1e12;
     assert!((tops - 92.0).abs() < 0.3, "table 2 of the paper says 92 TOPS, the file {tops}");
-    let gigabytes = chip.dram().bytes_per_cycle().as_f64() * chip.clock().as_f64() / 1e9;
+    let gigabytes = chip.dram().bytes_per_cycle(chip.clock()).as_f64() * chip.clock().as_f64() / 1e9;
     assert!((gigabytes - 34.0).abs() < 1e-6, "table 2 of the paper says 34 GB/s, the file {gigabytes}");
     assert_eq!((chip.scratchpad_roles().weight, chip.scratchpad_roles().activation), (1, 0));
 }
@@ -124,7 +126,7 @@ fn set_reaches_through_variants_and_lists() {
     ])
     .unwrap();
     assert_eq!((chip.name(), chip.source(), chip.array().rows), ("r2", "two words", 64));
-    assert_eq!(chip.dram().bytes_per_cycle(), BytesPerCycle::from_millionths(8_500_000));
+    assert_eq!(chip.dram().bytes_per_cycle(chip.clock()), BytesPerCycle::from_millionths(8_500_000));
     assert_eq!((chip.clock(), chip.scratchpads()[0].capacity), (Hertz::new(700_000_000), Bytes::new(8192)));
     assert!(matches!(chip.array().dataflows[0], Dataflow::WeightStationary(timing) if timing.row_hop == 0));
     assert_round_trips(&chip);
@@ -210,6 +212,12 @@ fn the_manual_names_every_field() {
             assert!(manual.contains(&format!("`{field}`")), "hw-configs/README.md says nothing of `{field}` ({path})");
         }
     }
+    let banked = edge(&[("dram", BANKED)]).unwrap();
+    for (path, _) in banked.fields() {
+        let field = path.split('.').next_back().unwrap();
+        assert!(manual.contains(&format!("`{field}`")), "hw-configs/README.md says nothing of `{field}` ({path})");
+    }
+    assert!(manual.contains(BANKED) && chip::dram_presets().iter().all(|preset| manual.contains(preset)));
     let example = &manual[manual.find("    Variant(").expect("the manual shows a variant")..];
     let chip = chip::parse(example, "hw-configs/README.md", &[]).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((chip.name(), chip.array().cols, chip.accumulator().port_bytes), ("edge-16x64", 64, 256));

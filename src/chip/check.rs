@@ -8,7 +8,7 @@ use super::costs::written_action;
 use super::fault::Faults;
 use super::price::{Action, AreaSource, EnergySource, Part, PeCost};
 use super::read::{CAPACITY, Reader};
-use super::schema::{self, Draft, DraftArray, DraftDram};
+use super::schema::{self, Draft, DraftArray};
 use super::supported;
 use super::tree::Node;
 use crate::numerics::Dtype;
@@ -52,10 +52,7 @@ fn build(draft: Draft, resolved: String) -> Option<Chip> {
         accumulator: draft.accumulator?,
         vector: draft.vector?,
         dma: draft.dma?,
-        dram: match draft.dram? {
-            DraftDram::Known(dram) => dram,
-            DraftDram::Banked => return None,
-        },
+        dram: draft.dram?,
         energy: draft.energy?,
         area: draft.area?,
         resolved,
@@ -219,9 +216,9 @@ fn operands_have_one_home(reader: &mut Reader, root: &Node, pads: &[Option<Scrat
 
 /// Every action that the chip can do has an energy, and no other has.
 fn energies_are_complete(reader: &mut Reader, root: &Node, draft: &Draft) {
-    let (Some(EnergySource::Listed(entries)), Some(array)) = (&draft.energy, &draft.array) else { return };
+    let (Some(EnergySource::Listed(entries)), Some(array), Some(dram)) = (&draft.energy, &draft.array, &draft.dram) else { return };
     let (Some(formats), Some(gating)) = (draft.formats.iter().cloned().collect::<Option<Vec<_>>>(), array.zero_gating) else { return };
-    let wanted = Action::all(&formats, gating, draft.scratchpads.len());
+    let wanted = Action::all(&formats, gating, draft.scratchpads.len(), dram);
     let listed: Vec<Action> = entries.iter().map(|entry| entry.action).collect();
     complete(reader, root, ("energy", "action", "an action"), &wanted, &listed, written_action);
     for (format, index) in formats.iter().zip(0..) {

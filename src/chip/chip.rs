@@ -3,6 +3,7 @@
 //! The parts' fields are public to read; a [`Chip`] hands them out by shared reference only, so what was checked stays checked.
 
 use super::array::{Array, Dataflow, Stationary};
+use super::dram::Dram;
 use super::price::{AreaSource, EnergySource, PeCost};
 use crate::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Requantizer};
 use crate::units::{Bytes, BytesPerCycle, Cycles, Hertz};
@@ -374,32 +375,4 @@ pub struct Dma {
     pub bytes_per_cycle: BytesPerCycle,
     /// Commands that one engine keeps in flight.
     pub outstanding: u32,
-}
-
-/// The external memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Dram {
-    /// A pipe: `latency + ceil(bytes / bytes_per_cycle)` core cycles, latencies overlapping.
-    Ideal {
-        /// Bytes that the bus moves in a core cycle, both directions together.
-        bytes_per_cycle: BytesPerCycle,
-        /// Core cycles before a transfer's first byte.
-        latency: Cycles,
-    },
-}
-
-impl Dram {
-    /// Bytes that the bus moves in a core cycle at most.
-    pub fn bytes_per_cycle(&self) -> BytesPerCycle {
-        match self {
-            Self::Ideal { bytes_per_cycle, .. } => *bytes_per_cycle,
-        }
-    }
-
-    /// Core cycles before a transfer's first byte.
-    pub fn latency(&self) -> Cycles {
-        match self {
-            Self::Ideal { latency, .. } => *latency,
-        }
-    }
 }

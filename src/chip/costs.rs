@@ -91,13 +91,15 @@ fn area_entry(reader: &mut Reader, item: Item<'_>) -> Option<AreaEntry> {
 }
 
 /// The actions that have nothing in parentheses.
-const PLAIN_ACTIONS: [(&str, Action); 8] = [
+const PLAIN_ACTIONS: [(&str, Action); 10] = [
     ("RegisterBit", Action::RegisterBit),
     ("ZeroPointSubtract", Action::ZeroPointSubtract),
     ("AccumulatorRead", Action::AccumulatorRead),
     ("AccumulatorWrite", Action::AccumulatorWrite),
     ("DramReadByte", Action::DramReadByte),
     ("DramWriteByte", Action::DramWriteByte),
+    ("DramActivate", Action::DramActivate),
+    ("DramRefresh", Action::DramRefresh),
     ("VectorOperation", Action::VectorOperation),
     ("LeakageMicrosecond", Action::LeakageMicrosecond),
 ];

@@ -2,6 +2,7 @@
 //!
 //! The only place of this module that touches the file system. Not here: what a chip may be (`schema`, `check`).
 
+use super::banked;
 use super::check::check;
 use super::chip::Chip;
 use super::edit;
@@ -60,9 +61,15 @@ fn finish(text: Text, sets: &[(String, String)]) -> Result<Chip, ChipError> {
     let mut faults = Faults::default();
     let mut root = resolve(text, &mut Vec::new(), &mut faults)?;
     for (path, value) in sets {
-        if let Err(fault) = edit::set(&mut root, path, value) {
+        let expanded = if banked::is_of_preset(path) { banked::expand(&mut root) } else { Ok(()) };
+        if expanded.is_ok()
+            && let Err(fault) = edit::set(&mut root, path, value)
+        {
             faults.push(*fault);
         }
+    }
+    if let Err(fault) = banked::expand(&mut root) {
+        faults.push(*fault);
     }
     check(&root, faults).map_err(ChipError::Faulty)
 }
@@ -189,8 +196,13 @@ fn apply(chip: &mut Node, set: &Item<'_>, faults: &mut Faults) {
         } else if ["name", "source", "format_version"].contains(&path.as_str()) {
             let fault = Fault::field(format!("set: `{path}` is not set like this"), "set", key.place.clone());
             faults.push(fault.help("a variant has fields of its own for its name and source"));
-        } else if let Err(fault) = edit::replace(chip, &path, value.clone(), &key.place) {
-            faults.push(*fault);
+        } else {
+            let expanded = if banked::is_of_preset(&path) { banked::expand(chip) } else { Ok(()) };
+            if expanded.is_ok()
+                && let Err(fault) = edit::replace(chip, &path, value.clone(), &key.place)
+            {
+                faults.push(*fault);
+            }
         }
         if faults.is_full() {
             return;

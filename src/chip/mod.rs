@@ -2,17 +2,19 @@
 //!
 //! ```text
 //! path or name --load--> text --parser--> values with their places --schema, costs--> Draft --check, supported--> Chip
-//!                         |  base of a variant, its `set`, `--set` (edit)  |
+//!                         |  base of a variant, its `set`, `--set` (edit), DRAM presets (banked)  |
 //! ```
 //!
 //! Not here: networks. A chip file is judged by itself.
 
 mod array;
+mod banked;
 mod check;
 #[expect(clippy::module_inception, reason = "the trusted type of the stage is the chip itself")]
 mod chip;
 mod costs;
 mod dataflow;
+mod dram;
 mod edit;
 mod fault;
 mod load;
@@ -26,7 +28,9 @@ mod supported;
 mod tree;
 
 pub use array::*;
+pub use banked::dram_presets;
 pub use chip::*;
+pub use dram::*;
 pub use fault::{ChipError, Fault, Faults};
 pub use load::{load, parse, shipped};
 pub use mode::*;

@@ -3,6 +3,7 @@
 //! Not here: the shipped tables and what a run costs (`energy`).
 
 use super::chip::Format;
+use super::dram::Dram;
 use crate::numerics::Dtype;
 use serde::Serialize;
 
@@ -93,6 +94,10 @@ pub enum Action {
     DramReadByte,
     /// A byte on DRAM's bus, written.
     DramWriteByte,
+    /// A row of DRAM with banks activated, over all devices of a channel, and precharged again.
+    DramActivate,
+    /// A refresh command of DRAM with banks, to one rank.
+    DramRefresh,
     /// One element of a vector operation.
     VectorOperation,
     /// A PE clocked for a cycle, whatever it does, while the array works in `weight` by `activation`.
@@ -107,15 +112,21 @@ pub enum Action {
 }
 
 impl Action {
-    /// Every action that a chip can do which multiplies `formats`, gates zeros or not, and has this many scratchpads, in the order of tables.
-    pub fn all(formats: &[Format], zero_gating: bool, scratchpads: usize) -> Vec<Self> {
+    /// Every action that a chip can do which multiplies `formats`, gates zeros or not, has this many scratchpads and this DRAM, in the order
+    /// of tables.
+    pub fn all(formats: &[Format], zero_gating: bool, scratchpads: usize, dram: &Dram) -> Vec<Self> {
         let pairs = || formats.iter().map(|format| (format.weight, format.activation));
         let macs = pairs().map(|(weight, activation)| Self::Mac { weight, activation });
         let gated = formats.iter().filter(|format| zero_gating && !format.is_binary());
         let gated = gated.map(|format| Self::GatedMac { weight: format.weight, activation: format.activation });
         let pads = (0..scratchpads).flat_map(|pad| [Self::ScratchpadRead(pad), Self::ScratchpadWrite(pad)]);
         let array = [Self::RegisterBit, Self::ZeroPointSubtract];
-        let memories = [Self::AccumulatorRead, Self::AccumulatorWrite, Self::DramReadByte, Self::DramWriteByte, Self::VectorOperation];
+        let memories = [Self::AccumulatorRead, Self::AccumulatorWrite, Self::DramReadByte, Self::DramWriteByte];
+        let rows: &[Self] = match dram {
+            Dram::Ideal { .. } => &[],
+            Dram::Banked(_) => &[Self::DramActivate, Self::DramRefresh],
+        };
+        let memories = memories.into_iter().chain(rows.iter().copied()).chain([Self::VectorOperation]);
         let clocks = pairs().map(|(weight, activation)| Self::PeClock { weight, activation });
         macs.chain(gated).chain(array).chain(pads).chain(memories).chain(clocks).chain([Self::LeakageMicrosecond]).collect()
     }

@@ -1,15 +1,17 @@
 //! What a chip file says, part by part: the fields of each record, the choices of each field, and the range that a value may have by
 //! itself. [`Draft`] is a chip of which each part has been read, or has left its faults.
 //!
-//! Not here: rules between fields (`check`), what cannot be simulated yet (`supported`), the array's timing (`dataflow`), energy and area lists (`costs`).
+//! Not here: rules between fields (`check`), what cannot be simulated yet (`supported`), the array's timing (`dataflow`), DRAM with banks (`banked`), energy and area lists (`costs`).
 
 use super::array::{Array, Dataflow, Sparsity};
+use super::banked::banked;
 use super::chip::{
-    Accumulator, Codec, Depthwise, Dma, Dram, Format, Interconnect, Scratchpad, ScratchpadRole, SramCell, Storage, StorageWidth,
-    Technology, Unsupported, VectorCycles, VectorUnit,
+    Accumulator, Codec, Depthwise, Dma, Format, Interconnect, Scratchpad, ScratchpadRole, SramCell, Storage, StorageWidth, Technology,
+    Unsupported, VectorCycles, VectorUnit,
 };
 use super::costs;
 use super::dataflow::dataflow;
+use super::dram::Dram;
 use super::price::{AreaSource, EnergySource};
 use super::read::{CAPACITY, FEATURE, FREQUENCY, Item, Reader, number};
 use super::tree::Node;
@@ -43,7 +45,7 @@ pub(super) struct Draft {
     pub(super) accumulator: Option<Accumulator>,
     pub(super) vector: Option<VectorUnit>,
     pub(super) dma: Option<Dma>,
-    pub(super) dram: Option<DraftDram>,
+    pub(super) dram: Option<Dram>,
     pub(super) energy: Option<EnergySource>,
     pub(super) area: Option<AreaSource>,
 }
@@ -69,15 +71,6 @@ impl DraftArray {
             sparsity: self.sparsity?,
         })
     }
-}
-
-/// An external memory as read.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum DraftDram {
-    /// A kind that can be simulated.
-    Known(Dram),
-    /// Banks with timing: its fields are not read yet.
-    Banked,
 }
 
 /// Reads a whole chip.
@@ -310,13 +303,13 @@ fn dma(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Dma> {
     Some(Dma { engines: engines?, bytes_per_cycle: bytes_per_cycle?, outstanding: outstanding? })
 }
 
-fn dram(reader: &mut Reader, item: Option<Item<'_>>) -> Option<DraftDram> {
+fn dram(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Dram> {
     let item = item?;
     if reader.variant(&item, &["Ideal", "Banked"])? == "Banked" {
-        return Some(DraftDram::Banked);
+        return banked(reader, item).map(|banked| Dram::Banked(Box::new(banked)));
     }
     let fields = reader.record(Some(item), Some("Ideal"), &["bytes_per_cycle", "latency"])?;
     let bytes_per_cycle = reader.rate(fields.get("bytes_per_cycle"), MOST_RATE);
     let latency = reader.cycles(fields.get("latency"), 0..=1_000_000);
-    Some(DraftDram::Known(Dram::Ideal { bytes_per_cycle: bytes_per_cycle?, latency: latency? }))
+    Some(Dram::Ideal { bytes_per_cycle: bytes_per_cycle?, latency: latency? })
 }

@@ -5,7 +5,7 @@
 
 use super::chip::{Codec, Depthwise, StorageWidth, Unsupported};
 use super::read::Reader;
-use super::schema::{Draft, DraftDram};
+use super::schema::Draft;
 use super::tree::Node;
 use crate::units::Cycles;
 
@@ -37,8 +37,5 @@ pub(super) fn check(reader: &mut Reader, root: &Node, draft: &Draft) {
         if let Unsupported::Host { .. } = vector.unsupported {
             refuse("vector.unsupported", "operations on the host", "unsupported: Refuse");
         }
-    }
-    if let Some(DraftDram::Banked) = draft.dram {
-        refuse("dram", "a DRAM with banks and their timing", "dram: Ideal(bytes_per_cycle: 16, latency: Cycles(100))");
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: arguments, and one file a subcommand. Belongs to the binary; nothing in the library prints.
 
 mod chip;
+mod dram;
 mod dump;
 mod gemm;
 mod options;
@@ -32,6 +33,8 @@ enum Command {
     Gemm(gemm::GemmArguments),
     /// Time the layers of a layer table in SCALE-Sim's format on a chip
     Topology(topology::TopologyArguments),
+    /// Replay a trace of memory requests on a chip's DRAM: cycles, row hits, bandwidth, energy
+    Dram(dram::DramArguments),
     /// List, show and check chips
     Chip(chip::ChipArguments),
 }
@@ -42,6 +45,7 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Command::Run(run) => run::run(run),
         Command::Gemm(gemm) => gemm::run(gemm),
         Command::Topology(topology) => topology::run(topology),
+        Command::Dram(dram) => dram::run(dram),
         Command::Chip(chip) => chip::run(chip),
     }
 }

@@ -72,7 +72,7 @@ impl EnergyByPart {
             Action::RegisterBit => &mut self.registers,
             Action::ScratchpadRead(_) | Action::ScratchpadWrite(_) => &mut self.scratchpad,
             Action::AccumulatorRead | Action::AccumulatorWrite => &mut self.accumulator,
-            Action::DramReadByte | Action::DramWriteByte => &mut self.dram,
+            Action::DramReadByte | Action::DramWriteByte | Action::DramActivate | Action::DramRefresh => &mut self.dram,
             Action::VectorOperation => &mut self.vector,
             Action::PeClock { .. } => &mut self.clock,
             Action::LeakageMicrosecond => &mut self.leakage,
@@ -135,6 +135,8 @@ fn count(table: &EnergyTable, stage: &StageActivity) -> Counts {
         (Action::AccumulatorWrite, did.accumulator_writes),
         (Action::DramReadByte, did.dram_read_bytes),
         (Action::DramWriteByte, did.dram_write_bytes),
+        (Action::DramActivate, did.dram_activates),
+        (Action::DramRefresh, did.dram_refreshes),
         (Action::VectorOperation, did.vector_operations),
         (Action::PeClock { weight, activation }, stage.window.get() * table.pes()),
         (Action::LeakageMicrosecond, stage.window.get()),
@@ -196,6 +198,8 @@ mod tests {
             accumulator_writes: 6,
             dram_read_bytes: 640,
             dram_write_bytes: 64,
+            dram_activates: 0,
+            dram_refreshes: 0,
             vector_operations: 32,
         };
         StageActivity { actions, window: Cycles::new(window), weight: Dtype::Int8, activation: Dtype::Int8 }

@@ -11,6 +11,7 @@
 mod account;
 mod area;
 mod arithmetic;
+mod dram;
 mod parts;
 mod scaling;
 mod sram;

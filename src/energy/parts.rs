@@ -53,7 +53,7 @@ impl ChipParts<'_> {
 
     /// Every action that this chip can do, in the order of tables.
     pub fn actions(&self) -> Vec<Action> {
-        Action::all(self.formats, self.array.zero_gating, self.scratchpads.len())
+        Action::all(self.formats, self.array.zero_gating, self.scratchpads.len(), self.dram)
     }
 
     /// Every part of this chip that takes area, in the order of tables.

@@ -4,10 +4,10 @@
 
 use super::EnergyError;
 use super::arithmetic::{self, Figure};
+use super::dram;
 use super::parts::ChipParts;
-use super::scaling::{number, records};
 use super::sram::{self, Bank};
-use crate::chip::{Action, Chip, Dram, EnergyEntry, EnergySource, Fidelity, ShippedTable};
+use crate::chip::{Action, Banked, Chip, Dram, EnergyEntry, EnergySource, Fidelity, ShippedTable};
 use crate::numerics::Dtype;
 use crate::units::{Bytes, Hertz};
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ fn shipped(parts: &ChipParts<'_>) -> Vec<EnergyEntry> {
     let pads: Vec<Bank> = parts.scratchpads.iter().map(|pad| one_bank(parts, pad.capacity, pad.banks, pad.port_bytes)).collect();
     let accumulator = parts.accumulator;
     let sums = one_bank(parts, accumulator.capacity, accumulator.banks, accumulator.port_bytes);
-    let dram = dram_byte(*parts.dram);
+    let byte = dram::byte(parts.dram);
 
     let figure_of = |action: Action| match action {
         Action::Mac { weight, activation } => arithmetic::mac(technology, parts.format(weight, activation)),
@@ -94,7 +94,9 @@ fn shipped(parts: &ChipParts<'_>) -> Vec<EnergyEntry> {
         Action::ScratchpadWrite(pad) => memory(parts, &pads[pad], pads[pad].write_pj),
         Action::AccumulatorRead => memory(parts, &sums, sums.read_pj),
         Action::AccumulatorWrite => memory(parts, &sums, sums.write_pj),
-        Action::DramReadByte | Action::DramWriteByte => dram.clone(),
+        Action::DramReadByte | Action::DramWriteByte => byte.clone(),
+        Action::DramActivate => dram::activate(banked(parts.dram)),
+        Action::DramRefresh => dram::refresh(banked(parts.dram)),
         Action::VectorOperation => arithmetic::vector_operation(technology, parts.vector.requantize),
         Action::PeClock { weight, activation } => arithmetic::pe_clock(technology, parts.format(weight, activation)),
         Action::LeakageMicrosecond => leakage(parts, &pads, &sums),
@@ -130,16 +132,12 @@ fn leakage(parts: &ChipParts<'_>, pads: &[Bank], sums: &Bank) -> Figure {
     Figure { value: milliwatts * 1000.0, fidelity, source }
 }
 
-/// Energy of a byte on DRAM's bus. An `Ideal` memory names no device: LPDDR4 is assumed.
-fn dram_byte(dram: Dram) -> Figure {
-    let device = match dram {
-        Dram::Ideal { .. } => "LPDDR4",
-    };
-    let row = records(include_str!("tables/dram.csv"))
-        .find(|row| &row[0] == device)
-        .expect("bug: the shipped table lacks a DRAM device; please report it");
-    let source = format!("assumed to be {device} at {} pJ a bit: {}", &row[2], &row[4]);
-    Figure { value: number(&row[2]) * 8.0, fidelity: Fidelity::Assumed, source }
+/// The DRAM with banks of a chip that activates rows.
+fn banked(dram: &Dram) -> &Banked {
+    match dram {
+        Dram::Banked(banked) => banked,
+        Dram::Ideal { .. } => unreachable!("bug: an ideal DRAM has no rows to activate; please report it"),
+    }
 }
 
 #[cfg(test)]

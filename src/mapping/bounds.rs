@@ -101,7 +101,7 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
             array_cycles += load(dataflow, array.rows, array.cols);
         }
         let array_end = array_cycles + passes.cycles - passes.last_slack + passes.tail;
-        program = array_end.max(chip.dram().latency().get() + sum.cycles(chip)).max(vector_cycles);
+        program = array_end.max(chip.dram().latency(chip.clock()).get() + sum.cycles(chip)).max(vector_cycles);
         array_cycles += passes.cycles;
         // The first stage has no window before its own. Later ones may find weights in the ring, a bias in every block, and one tile loaded.
         let first = stages.is_empty();
@@ -181,7 +181,7 @@ impl Traffic {
     /// Cycles of the bus for all of it, or of the engine that loads weights and biases, if that is slower.
     fn cycles(self, chip: &Chip) -> u64 {
         let loaded = self.weights + self.biases;
-        let bus = chip.dram().bytes_per_cycle().cycles_for(Bytes::new(loaded + self.input + self.output));
+        let bus = chip.dram().bytes_per_cycle(chip.clock()).cycles_for(Bytes::new(loaded + self.input + self.output));
         bus.max(chip.dma().bytes_per_cycle.cycles_for(Bytes::new(loaded))).get()
     }
 }

@@ -1,6 +1,6 @@
 //! What can end a run: the fault of a stage, unchanged.
 
-use super::GemmError;
+use super::{DramError, GemmError};
 use crate::compress::CompressError;
 use crate::energy::EnergyError;
 use crate::mapping::MappingError;
@@ -48,6 +48,9 @@ pub enum PipelineError {
     /// A matrix product, or a layer of a layer table.
     #[error(transparent)]
     Gemm(#[from] GemmError),
+    /// A trace for DRAM.
+    #[error(transparent)]
+    Dram(#[from] DramError),
     /// One batch would take too much memory.
     #[error(
         "a batch of {batch} samples of \"{model}\" has {bytes} bytes of input, and {limit} is the most that is simulated\n  help: choose a --batch of {most} or less"
@@ -85,7 +88,7 @@ impl PipelineError {
         match self {
             Self::Program(error) => !matches!(error, ProgramError::TooLong { .. }),
             Self::Layout(LayoutError::Program(error)) => !matches!(error, ProgramError::TooLong { .. }),
-            Self::Sim(_) => true,
+            Self::Sim(error) => !matches!(error, SimError::BankedDram),
             _ => false,
         }
     }

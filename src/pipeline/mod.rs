@@ -3,6 +3,7 @@
 //! Quantize, map, emit, run every batch on the machine, run the references, compare, account. Not here: printing, files, or how any of it
 //! is done.
 
+mod dram;
 mod error;
 mod gemm;
 mod numbers;
@@ -13,6 +14,7 @@ mod summary;
 mod table;
 mod vcd;
 
+pub use dram::{DramError, dram};
 pub use error::PipelineError;
 pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
 pub use numbers::Numbers;

@@ -117,7 +117,7 @@ fn chip_summary(chip: &Chip, format: &Format) -> ChipSummary {
         clock_hz: chip.clock().get(),
         peak_tops: 2.0 * chip.peak_macs_per_cycle(format) as f64 * chip.clock().as_f64() * 1e-12,
         on_chip_bytes: chip.on_chip_bytes().get(),
-        dram_bytes_per_s: chip.dram().bytes_per_cycle().as_f64() * chip.clock().as_f64(),
+        dram_bytes_per_s: chip.dram().bytes_per_cycle(chip.clock()).as_f64() * chip.clock().as_f64(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! What a run reports: one plain summary (`summary`) that feeds the terminal (`terminal`), JSON, CSV and the pictures, and the folder that
-//! they are written to (`folder`); and the reports of one matrix product (`gemm`) and of a layer table (`topology`).
+//! they are written to (`folder`); and the reports of one matrix product (`gemm`), of a layer table (`topology`) and of a
+//! trace on DRAM (`dram`).
 //!
 //! Human units on the terminal only; files hold base units with the unit in the name. Not here: how anything is computed, and how a
 //! picture is drawn (`plot`).
 
 mod csv;
+mod dram;
 mod folder;
 mod gemm;
 pub mod human;
@@ -14,6 +16,7 @@ mod terminal;
 mod topology;
 
 pub use csv::layers_csv;
+pub use dram::{DramReport, dram_json, dram_terminal};
 pub use folder::{FolderError, Pictures, ResultFolder};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};

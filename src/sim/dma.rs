@@ -8,7 +8,7 @@
 
 use super::memory::size;
 use super::queue::{Did, Ending, Queue, Shared};
-use crate::chip::{Chip, Dram};
+use crate::chip::Chip;
 use crate::counts::{CycleCounts, Operand, ReadWrite, StallReason};
 use crate::program::{Command, Operation, Place, Transfer};
 use crate::units::{Bytes, BytesPerCycle};
@@ -55,8 +55,9 @@ pub(super) struct Bus {
 
 impl Bus {
     pub(super) fn new(chip: &Chip) -> Self {
-        let Dram::Ideal { bytes_per_cycle, latency } = *chip.dram();
-        Self { rate: bytes_per_cycle.min(chip.dma().bytes_per_cycle), latency: latency.get(), holder: None }
+        let dram = chip.dram();
+        let rate = dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle);
+        Self { rate, latency: dram.latency(chip.clock()).get(), holder: None }
     }
 
     /// Gives the free bus to the transfer that has waited longest.

@@ -11,6 +11,11 @@ pub enum SimError {
         /// What differs.
         problem: String,
     },
+    /// The machine cannot move data through this DRAM yet.
+    #[error(
+        "the chip's DRAM is Banked, which programs cannot run on yet\n  help: use `dram: Ideal(..)`, or replay a trace of the memory's traffic with `systole dram`"
+    )]
+    BankedDram,
     /// The program reads another number of inputs.
     #[error("the program reads {wanted} inputs and was given {given}")]
     InputCount {

@@ -7,7 +7,7 @@ use super::error::SimError;
 use super::memory::{Sram, size};
 use super::queue::{Did, Queue, Shared, Tokens};
 use super::vector::Vector;
-use crate::chip::{Chip, Dataflow, Format};
+use crate::chip::{Chip, Dataflow, Dram, Format};
 use crate::counts::{CycleCounts, StallReason};
 use crate::program::{ArrayMode, Place, Program, ProgramParts, UnitId, UnitKind};
 use crate::units::{Cycles, Tick};
@@ -76,7 +76,7 @@ impl<'p> Machine<'p> {
     /// A machine for `program` on `chip`, multiplying `format`.
     ///
     /// # Errors
-    /// If the program was made for another chip, or for other formats.
+    /// If the program was made for another chip, or for other formats; if it needs DRAM, and the chip's is `Banked`.
     pub fn new(chip: &'p Chip, format: &'p Format, program: &'p Program) -> Result<Self, SimError> {
         let parts = program.parts();
         let other = |problem: String| Err(SimError::OtherChip { problem });
@@ -104,6 +104,9 @@ impl<'p> Machine<'p> {
         }
         if parts.queues.iter().any(|queue| queue.unit.kind == UnitKind::Dma && queue.unit.index >= chip.dma().engines) {
             return other(format!("it uses more than the chip's {} DMA engines", chip.dma().engines));
+        }
+        if let (Dram::Banked(_), false) = (chip.dram(), parts.array_only) {
+            return Err(SimError::BankedDram);
         }
         Ok(Self { chip, format, dataflow, program })
     }

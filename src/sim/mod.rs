@@ -3,11 +3,14 @@
 //! It executes commands and knows neither networks nor mappings. A cycle is: the array, then the vector unit, then the DMA engines, each
 //! of which may start a command, uses the memories' ports and may end a command; a token that is posted in a cycle is seen in the next.
 //! The order of the units matters for a bank that two want in one cycle (the array goes first) and for nothing else.
+//!
+//! DRAM with banks has a module of its own, [`dram`], and a clock of its own; programs do not run on it yet.
 
 mod accounts;
 mod array;
 mod claims;
 mod dma;
+pub mod dram;
 mod error;
 mod machine;
 mod memory;

@@ -1,8 +1,9 @@
 //! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `gemm`,
-//! `topology`, `json`, `faults`, `stress`.)
+//! `topology`, `dram`, `json`, `faults`, `stress`.)
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod dram;
 mod faults;
 mod gemm;
 mod json;
