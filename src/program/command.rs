@@ -477,6 +477,9 @@ impl RegionOf<'_> {
     /// The same bytes in the same order with as few and as long rows as there can be: rows that touch or overlap become one, a dimension
     /// that goes on where the one inside it ends becomes one with it.
     pub(crate) fn coalesced(&self) -> Block {
+        if self.outer == ONCE && self.rows > 1 && self.stride > self.row_bytes {
+            return Block { run: self.row_bytes, rows: self.rows, stride: self.stride, outer: ONCE };
+        }
         let [inner, outer] = self.outer;
         let mut run = self.row_bytes;
         let mut kept = [Dimension { count: 1, stride: 0 }; 3];

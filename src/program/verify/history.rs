@@ -9,14 +9,15 @@ use crate::program::Place;
 use crate::program::command::{Access, Block};
 use std::collections::BTreeMap;
 
-/// The history of more bytes than this is refused.
-const MAX_BYTES: usize = 1 << 30;
+/// A history that takes more bytes than this is refused. It is weighed when it has doubled, so that for a while it may take three times as
+/// many.
+const MAX_BYTES: usize = 1 << 28;
 
 /// Visits to more pieces than this are refused: the check would not end in reasonable time.
 const MAX_VISITS: u64 = 1 << 32;
 
-/// Fewer pieces than this are not worth a sweep.
-const MIN_SWEEP: usize = 1024;
+/// Fewer pieces than this are not worth a sweep; tests sweep all the time.
+const MIN_SWEEP: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// Why an access is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,7 @@ impl From<(u64, Fault)> for Refusal {
     }
 }
 
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct History<const T: usize> {
     pub(super) place: Place,
     size: u64,
@@ -55,7 +57,7 @@ pub(super) struct History<const T: usize> {
 
 impl<const T: usize> History<T> {
     /// More than this many pieces (a column counts as one) are refused.
-    pub(super) const MAX_PIECES: usize = MAX_BYTES / size_of::<Piece<T>>() / 2;
+    pub(super) const MAX_PIECES: usize = MAX_BYTES / size_of::<Piece<T>>();
 
     /// A memory that the host wrote these ranges of and that commands write at most these of, sorted and disjoint.
     pub(super) fn new(place: Place, size: u64, host: &[(u64, u64)], written: &[(u64, u64)]) -> Self {
@@ -143,7 +145,7 @@ impl<const T: usize> History<T> {
         let Block { run, rows, stride, .. } = *block;
         let end = first + (rows - 1) * stride + run;
         self.visit(1)?;
-        let Some((&start, piece)) = self.pieces.range_mut(..=first).next_back() else { return Ok(()) };
+        let (&start, piece) = self.pieces.range_mut(..=first).next_back().expect("bug: pieces cover a memory, and addresses were checked");
         if by.access == Access::Read && piece.writer() == Some(Writer::Fixed) && end <= piece.end {
             return Ok(());
         }
@@ -191,7 +193,7 @@ impl<const T: usize> History<T> {
     ) -> Result<u64, Refusal> {
         let Block { run, stride, .. } = *block;
         self.visit(1)?;
-        let Some(piece) = self.pieces.get_mut(&at) else { return Ok(self.size) };
+        let piece = self.pieces.get_mut(&at).expect("bug: a piece begins where the one before it ends");
         let end = piece.end;
         if !piece.is_even() && piece.period() != stride {
             piece.settle(&floor());
@@ -259,7 +261,8 @@ impl<const T: usize> History<T> {
     fn join(&mut self, low: u64, high: u64) -> Result<(), Refusal> {
         let mut at = low;
         let mut visits = 0;
-        while let Some((&next, _)) = self.pieces.range(at..=high.max(at)).next() {
+        while at <= high {
+            let Some((&next, _)) = self.pieces.range(at..=high).next() else { break };
             visits += 1;
             at = next + 1;
             let mut both = self.pieces.range_mut(..=next).rev();
@@ -345,9 +348,56 @@ impl<const T: usize> History<T> {
     }
 
     /// Whether pieces follow each other from the first byte to the last.
+    /// Whether pieces follow each other from the first byte to the last.
     #[cfg(test)]
     pub(super) fn is_whole(&self) -> bool {
         let end = self.pieces.iter().try_fold(0, |end, (start, piece)| (*start == end && piece.end > end).then_some(piece.end));
         end == Some(self.size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::command::ONCE;
+
+    fn by(access: Access, thread: usize, command: u32, known: u32) -> Accessor<8> {
+        Accessor { access, thread, command, known: [known; 8] }
+    }
+
+    #[test]
+    fn a_ring_takes_as_many_pieces_as_it_has_slots_and_columns_however_long_it_goes_on() {
+        let mut history = History::<8>::new(Place::Dram, 1 << 40, &[], &[(0, 1 << 40)]);
+        let mut command = 0;
+        let mut access = |start, block, access, thread| {
+            command += 1;
+            history.touch(start, &block, &by(access, thread, command, command - 1), &|| [0; 8]).unwrap();
+            history.pieces.values().map(Piece::weight).sum::<usize>()
+        };
+        let mut most = 0;
+        for round in 0..1000 {
+            let slot = round % 3 * 4096;
+            most = most.max(access(slot, Block { run: 4096, rows: 1, stride: 0, outer: ONCE }, Access::Write, 0));
+            for column in 0..4 {
+                for pass in 0..4 {
+                    let rows = Block { run: 16, rows: 16, stride: 64, outer: ONCE };
+                    most = most.max(access(slot + pass * 1024 + column * 16, rows, Access::Read, 1));
+                }
+            }
+        }
+        assert!(most <= 3 * 4 * 5 + 1, "{most} pieces");
+    }
+
+    #[test]
+    fn rows_that_never_meet_again_are_refused_before_they_take_all_memory() {
+        let mut history = History::<8>::new(Place::Dram, 1 << 60, &[], &[(0, 1 << 60)]);
+        let mut write = |run, stride, rows| {
+            let block = Block { run, rows, stride, outer: ONCE };
+            history.touch(0, &block, &by(Access::Write, 0, 1, 1), &|| [0; 8])
+        };
+        assert_eq!(write(3, 16, 1 << 50), Ok(()), "as many rows as there may be are one piece");
+        assert_eq!(write(5, 32, 1 << 49), Ok(()), "and twice the stride is");
+        let refusal = write(5, 17, 1 << 49);
+        assert_eq!(refusal, Err(Refusal::TooMany(TooMany::Pieces(History::<8>::MAX_PIECES))));
     }
 }

@@ -7,6 +7,12 @@ use super::{MAX_ARRAY_COMMANDS, MAX_COMMANDS, host, memories};
 use crate::chip::Stationary;
 use crate::numerics::Dtype;
 
+/// The most rows, columns, lanes, and weights of a group of an array.
+const MAX_SIZE: u32 = 1 << 16;
+
+/// The most bytes of a sum.
+const MAX_ELEMENT_BYTES: u64 = 16;
+
 /// What a walk over the unexpanded program finds.
 pub(super) struct Shape {
     pub(super) commands_per_stage: Vec<u64>,
@@ -26,6 +32,7 @@ impl Shape {
             posters: vec![None; semaphores],
             waiters: vec![None; semaphores],
         };
+        sizes(parts)?;
         let mut total = 0_u64;
         for (queue, unit) in parts.queues.iter().map(|queue| queue.unit).enumerate() {
             if parts.queues[..queue].iter().any(|earlier| earlier.unit == unit) {
@@ -76,12 +83,17 @@ impl Shape {
                         return Err(ProgramError::Command { unit, command: *total, problem });
                     }
                     trips.push(repeat.trips);
+                    // A block of blocks without commands takes time as well.
+                    let limit = limit(parts);
+                    if trips.iter().try_fold(1_u64, |product, trips| product.checked_mul(*trips)).is_none_or(|times| times > limit) {
+                        return Err(ProgramError::TooLong { limit });
+                    }
                     self.items(parts, queue, &repeat.body, trips, total)?;
                     trips.pop();
                 }
                 Item::Do(command) => {
                     let times = trips.iter().try_fold(1_u64, |product, trips| product.checked_mul(*trips));
-                    let limit = if parts.array_only { MAX_ARRAY_COMMANDS } else { MAX_COMMANDS };
+                    let limit = limit(parts);
                     let sum = times.and_then(|times| total.checked_add(times)).filter(|sum| *sum <= limit);
                     let (Some(times), Some(sum)) = (times, sum) else { return Err(ProgramError::TooLong { limit }) };
                     if times > 0 {
@@ -246,6 +258,26 @@ impl Shape {
             memory.add(start, end);
         }
     }
+}
+
+/// The most commands.
+fn limit(parts: &ProgramParts) -> u64 {
+    if parts.array_only { MAX_ARRAY_COMMANDS } else { MAX_COMMANDS }
+}
+
+/// Checks that no count of bytes or of steps that follows from the array can overflow, or has no meaning.
+fn sizes(parts: &ProgramParts) -> Result<(), ProgramError> {
+    let mode = &parts.array;
+    let (n, m) = mode.group.map_or((1, 1), |group| (group.n, group.m));
+    let all = [mode.size.rows, mode.size.cols, mode.lanes, n, m];
+    if n > m || all.iter().any(|size| !(1..=MAX_SIZE).contains(size)) || parts.accumulator_element_bytes > MAX_ELEMENT_BYTES {
+        let problem = format!(
+            "an array of {} x {}, {} lanes, {n} of {m} weights and sums of {} bytes is none",
+            mode.size.rows, mode.size.cols, mode.lanes, parts.accumulator_element_bytes
+        );
+        return Err(ProgramError::Command { unit: host(), command: 0, problem });
+    }
+    Ok(())
 }
 
 /// What commands write of a memory.
