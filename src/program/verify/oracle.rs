@@ -226,7 +226,9 @@ fn events() -> impl Strategy<Value = Event> {
 /// Plays events on both; what has a fault is compared, and then as if it had not been.
 fn play(events: &[Event], host: &[(u64, u64)]) -> Result<(), TestCaseError> {
     let mut bytes = Bytes::new(SIZE, THREADS);
-    host.iter().for_each(|(start, end)| bytes.host_writes(*start, end - start));
+    for (start, end) in host {
+        bytes.host_writes(*start, end - start);
+    }
     let mut intervals = History::<8>::new(Place::Dram, SIZE, host, &[(0, SIZE / 2), (SIZE / 2 + 7, SIZE)]);
     let mut known = [[0_u32; 8]; THREADS];
     let mut issued = [0_u32; THREADS];
