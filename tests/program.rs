@@ -198,6 +198,9 @@ fn forged_text_never_panics() {
         ("ring: Some(Ring(bytes: ", "ring: Some(Ring(bytes: 0, offset: 0, steps: [])), ring: Some(Ring(bytes: "),
         ("dram: ", "dram: 9"),
         ("accumulator_element_bytes: 4", "accumulator_element_bytes: 0"),
+        ("accumulator_element_bytes: 4", "accumulator_element_bytes: 18446744073709551615"),
+        ("lanes: 1", "lanes: 0"),
+        ("tokens: 0", "tokens: 4294967295"),
     ] {
         assert!(text.contains(from), "the text has no {from}");
         // Whatever it says, it says it as an error.

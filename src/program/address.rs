@@ -65,12 +65,6 @@ impl Address {
         let last = ring.bytes.checked_sub(ring.granule(|depth| trips.get(depth).is_some_and(|trips| *trips > 1)))?;
         plain.checked_add(ring.offset.checked_add(most_moved(&ring.steps, trips)?)?.min(last))
     }
-
-    /// What every address is a multiple of; 0 where the only address is 0.
-    pub(super) fn granule(&self) -> u64 {
-        let plain = self.steps.iter().fold(self.base, |divisor, step| gcd(divisor, *step));
-        self.ring.as_ref().map_or(plain, |ring| gcd(plain, ring.granule(|_| true)))
-    }
 }
 
 impl Ring {
