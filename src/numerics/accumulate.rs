@@ -47,20 +47,52 @@ impl AccumulateRule {
 ///
 /// If `held` is not `4 * sums.len()` bytes long, or the rule's accumulators have no bits or more than 32.
 pub fn accumulate_i32(held: &mut [u8], sums: &[i32], rule: AccumulateRule) {
-    assert!((1..=32).contains(&rule.bits), "an accumulator of {} bits in 4 bytes", rule.bits);
     assert_eq!(held.len(), 4 * sums.len(), "each accumulator has 4 bytes and takes one sum");
+    accumulate_rows_i32((held, 4 * sums.len()), sums, sums.len(), rule, true);
+}
+
+/// As [`accumulate_i32`], for rows of `width` accumulators, each row `stride` bytes behind the one before. What they hold counts as 0 where
+/// the sums are not to be added `onto` it.
+///
+/// # Panics
+///
+/// If `held` ends before the last row does, if rows overlap, or if the rule's accumulators have no bits or more than 32.
+pub fn accumulate_rows_i32((held, stride): (&mut [u8], usize), sums: &[i32], width: usize, rule: AccumulateRule, onto: bool) {
+    assert!((1..=32).contains(&rule.bits), "an accumulator of {} bits in 4 bytes", rule.bits);
+    if width == 0 || sums.is_empty() {
+        return;
+    }
+    let last = (sums.len() / width).saturating_sub(1) * stride;
+    assert!(stride >= 4 * width && last + 4 * width <= held.len(), "{} bytes are not the rows' accumulators", held.len());
     let unused = 32 - rule.bits;
     let (least, greatest) = (i32::MIN >> unused, i32::MAX >> unused);
-    let held = held.as_chunks_mut().0;
     // As `AccumulateRule::update`, in the 32 bits that vectors have most lanes of. Nothing in the loops may panic or be captured by
     // reference, or they stay scalar: so no `clamp`, no checked shift.
-    let (read, write) = (i32::from_le_bytes, i32::to_le_bytes);
-    match rule.overflow {
-        Overflow::Saturate => Instructions::fastest().run(move || {
-            each(held, sums, read, write, move |held, sum| held.saturating_add(sum).max(least).min(greatest));
+    let (read, write, nothing) = (i32::from_le_bytes, i32::to_le_bytes, |_| 0);
+    let saturate = move |held: i32, sum| held.saturating_add(sum).max(least).min(greatest);
+    let wrap = move |held: i32, sum| held.wrapping_add(sum).wrapping_shl(unused).wrapping_shr(unused);
+    let rows = sums.chunks_exact(width).zip(held.chunks_mut(stride).map(move |held| &mut held[..4 * width]));
+    let instructions = Instructions::fastest();
+    match (rule.overflow, onto) {
+        (Overflow::Saturate, true) => instructions.run(move || {
+            for (sums, held) in rows {
+                each(held, sums, read, write, saturate);
+            }
         }),
-        Overflow::Wrap => Instructions::fastest().run(move || {
-            each(held, sums, read, write, move |held, sum| held.wrapping_add(sum).wrapping_shl(unused).wrapping_shr(unused));
+        (Overflow::Saturate, false) => instructions.run(move || {
+            for (sums, held) in rows {
+                each(held, sums, nothing, write, saturate);
+            }
+        }),
+        (Overflow::Wrap, true) => instructions.run(move || {
+            for (sums, held) in rows {
+                each(held, sums, read, write, wrap);
+            }
+        }),
+        (Overflow::Wrap, false) => instructions.run(move || {
+            for (sums, held) in rows {
+                each(held, sums, nothing, write, wrap);
+            }
         }),
     }
 }
@@ -75,7 +107,6 @@ pub fn accumulate_i64(held: &mut [u8], sums: &[i64], rule: AccumulateRule) {
     assert_eq!(held.len(), 8 * sums.len(), "each accumulator has 8 bytes and takes one sum");
     let unused = 64 - rule.bits;
     let (least, greatest) = (i64::MIN >> unused, i64::MAX >> unused);
-    let held = held.as_chunks_mut().0;
     let (read, write) = (i64::from_le_bytes, i64::to_le_bytes);
     match rule.overflow {
         Overflow::Saturate => Instructions::fastest().run(move || {
@@ -112,13 +143,13 @@ pub fn store_sum(bytes: &mut [u8], sum: i64) {
 #[expect(clippy::inline_always, reason = "what `Instructions::run` compiles is what is inlined")]
 #[inline(always)]
 fn each<Sum: Copy, const BYTES: usize>(
-    held: &mut [[u8; BYTES]],
+    held: &mut [u8],
     sums: &[Sum],
     read: impl Fn([u8; BYTES]) -> Sum,
     write: impl Fn(Sum) -> [u8; BYTES],
     update: impl Fn(Sum, Sum) -> Sum,
 ) {
-    for (held, sum) in held.iter_mut().zip(sums) {
+    for (held, sum) in held.as_chunks_mut().0.iter_mut().zip(sums) {
         *held = write(update(read(*held), *sum));
     }
 }

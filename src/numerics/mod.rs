@@ -9,7 +9,7 @@ pub mod packed;
 mod quantization;
 mod requantize;
 
-pub use accumulate::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, load_sum, store_sum};
+pub use accumulate::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, accumulate_rows_i32, load_sum, store_sum};
 pub use dtype::Dtype;
 pub use quantization::Quantization;
 pub use requantize::{Arithmetic, FixedPointMultiplier, LayerClass, OutputStage, Requantizer, Rounding};

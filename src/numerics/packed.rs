@@ -25,6 +25,26 @@ pub fn unpack_shifted(dtype: Dtype, bytes: &[u8], first: usize, zero_point: i16,
     spread(dtype, bytes, first, zero_point, values);
 }
 
+/// Rows of `width` elements, each row `stride` bytes behind the one before, the elements less `zero_point`: row after row into `values`.
+///
+/// # Panics
+///
+/// If a zero point is given with a format of more than 8 bits, for then a difference may not fit; or if `bytes` ends before the last element.
+pub fn unpack_rows(dtype: Dtype, (bytes, stride): (&[u8], usize), zero_point: i16, width: usize, values: &mut [i16]) {
+    assert!(zero_point == 0 || dtype.bits() <= 8, "{dtype} elements less a zero point may not fit 16 bits");
+    if width == 0 || values.is_empty() {
+        return;
+    }
+    let row_bytes = (width * dtype.bits() as usize).div_ceil(8);
+    let last = (values.len() / width).saturating_sub(1) * stride;
+    assert!(last + row_bytes <= bytes.len(), "{} bytes are too few for the rows", bytes.len());
+    Instructions::fastest().run(move || {
+        for (row, values) in values.chunks_exact_mut(width).enumerate() {
+            spread_aligned(dtype, &bytes[row * stride..][..row_bytes], zero_point, values);
+        }
+    });
+}
+
 /// One row of elements, with zero bits up to the end of its last byte.
 ///
 /// # Panics
@@ -264,6 +284,17 @@ mod tests {
         #[test]
         fn elements_are_those_read_bit_by_bit(dtype in dtype(), bytes in prop::collection::vec(any::<u8>(), 300), first in 0..40_usize, count in 0..100_usize, zero_point in -255..=255_i16) {
             check(dtype, &bytes, first, count, zero_point);
+        }
+
+        #[test]
+        fn rows_are_those_read_one_by_one(dtype in dtype(), bytes in prop::collection::vec(any::<u8>(), 400), stride in 0..90_usize, width in 0..20_usize, rows in 0..5_usize) {
+            let mut values = vec![GUARD; width * rows];
+            unpack_rows(dtype, (&bytes, stride), 0, width, &mut values);
+            let mut expected = vec![GUARD; width * rows];
+            for row in 0..rows {
+                unpack(dtype, &bytes[row * stride..], 0, &mut expected[row * width..][..width]);
+            }
+            prop_assert_eq!(values, expected);
         }
 
         #[test]

@@ -200,7 +200,7 @@ impl Session<'_> {
 
     /// The registers of a PE after the array's last cycle; empty ones for a place outside of the array.
     pub fn probe(&mut self, pe: PeId) -> Registers {
-        self.state.array.probe(&self.state.shared, pe).unwrap_or_default()
+        self.state.array.probe(&mut self.state.shared, pe).unwrap_or_default()
     }
 
     /// Runs to the end.

@@ -3,16 +3,17 @@
 #![allow(clippy::inline_always, reason = "only what is inlined is compiled for the instructions that the caller has found")]
 
 use super::mesh::{BLOCK, Careful, HeldMesh, Number, SumsMesh};
-use super::operands::{Operands, Panel};
+use super::operands::{Operands, Panel, Rows};
 use super::products::{Factors, Products, Stream, largest_product};
 use super::shape::Shape;
 use super::{Array, Pass, Sums, Work};
 use crate::numerics::kernel::{Instructions, Task};
-use crate::numerics::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, load_sum, store_sum};
+use crate::numerics::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, accumulate_rows_i32, load_sum, store_sum};
 use crate::program::{Operation, UnitKind};
 use crate::sim::machine::{Numbers, Setup};
 use crate::sim::memory::{Sram, scratchpad_index, size};
 use crate::sim::queue::Shared;
+use std::ops::Range;
 
 /// How the array's numbers come about.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Drive {
     shape: Shape,
     by_columns: bool,
     instructions: Instructions,
-    /// A line of sums on its way out, and all sums of a pass.
+    /// A line of sums on its way out, a block of them, and all sums of a pass.
     line: Vec<i64>,
     narrow: Vec<i32>,
     totals: Vec<i64>,
@@ -69,7 +70,7 @@ impl Drive {
             by_columns: mode.drains_columns,
             instructions: Instructions::fastest(),
             line: vec![0; shape.rows.max(shape.cols)],
-            narrow: vec![0; shape.cols],
+            narrow: vec![0; BLOCK * shape.cols],
             totals: vec![0; shape.rows * shape.cols],
             totals_of: 0,
         }
@@ -102,8 +103,8 @@ impl Drive {
     pub(super) fn load(&mut self, operands: &mut Operands, memory: &Sram, number: u64, panel: Panel, zero_point: i16) {
         match &mut self.path {
             Path::Wavefront(products) => products.load(number, operands, memory, panel, zero_point),
-            Path::Held(mesh) => load_held(mesh, self.shape, operands, memory, (number, panel, zero_point)),
-            Path::HeldWide(mesh) => load_held(mesh, self.shape, operands, memory, (number, panel, zero_point)),
+            Path::Held(mesh) => load_held(mesh, self.shape.depth, operands, memory, (number, panel, zero_point)),
+            Path::HeldWide(mesh) => load_held(mesh, self.shape.depth, operands, memory, (number, panel, zero_point)),
             Path::Timing | Path::Sums(_) | Path::SumsWide(_) => {}
         }
     }
@@ -216,6 +217,23 @@ impl Out {
         self.update_each(held, sums.iter().map(|sum| i64::from(*sum)));
     }
 
+    /// The same for as many lines as there are sums for, from line `first` on.
+    #[inline(always)]
+    fn add_lines_narrow(&self, accumulator: &mut Sram, first: usize, sums: &[i32]) {
+        let width = size(self.sums.width);
+        let lines = sums.len() / width;
+        let stride = size(self.sums.stride);
+        if self.element != 4 || stride < 4 * width || lines == 0 {
+            for (line, sums) in (first..).zip(sums.chunks_exact(width)) {
+                self.add_narrow(accumulator, line, sums);
+            }
+            return;
+        }
+        let (address, bytes) = self.line(first);
+        let held = accumulator.write(address, (lines as u64 - 1) * self.sums.stride + bytes);
+        accumulate_rows_i32((held, stride), sums, width, self.rule, self.sums.accumulate);
+    }
+
     /// The same for sums of any width.
     fn update_each(&self, held: &mut [u8], sums: impl Iterator<Item = i64>) {
         for (held, sum) in held.chunks_exact_mut(self.element).zip(sums) {
@@ -271,32 +289,24 @@ impl Stream for PassStream<'_> {
 }
 
 impl Array<'_> {
-    /// What moves in the array's cycle, where every register does.
-    pub(super) fn move_data(&mut self, shared: &mut Shared<'_>) {
-        if self.drive.is_stepped() {
-            self.step_cycles(shared, 1);
-            self.now -= 1;
-        }
-    }
-
-    /// Lets cycles of the array's clock pass in which nothing begins or ends.
-    pub(super) fn run_cycles(&mut self, shared: &mut Shared<'_>, cycles: u64) {
-        if self.drive.is_stepped() {
+    /// Moves the registers up to `cycle`, which is not included, on the array's own clock. Nothing may have begun or ended on the way: what
+    /// a pass reads cannot change before it ends, nor its sums be read, so that its numbers need not move before something else does.
+    pub(super) fn catch_up(&mut self, shared: &mut Shared<'_>, cycle: u64) {
+        if self.moved_to < cycle && self.drive.is_stepped() {
             let instructions = self.drive.instructions;
-            instructions.perform(Stretch { array: self, shared, cycles });
-        } else {
-            self.now += cycles;
+            instructions.perform(Stretch { array: self, shared, to: cycle });
         }
+        self.moved_to = cycle;
     }
 
     #[inline(always)]
-    fn step_cycles(&mut self, shared: &mut Shared<'_>, cycles: u64) {
+    fn step_cycles(&mut self, shared: &mut Shared<'_>, to: u64) {
         let out = |pass: &Pass| Out { sums: pass.sums, rule: self.drive.rule, element: size(self.element_bytes) };
         let flow = Flow {
             entering: self.passes.back().map(|pass| (*pass, out(pass))),
             leaving: self.passes.front().map(|pass| (*pass, out(pass))),
-            from: self.now,
-            to: self.now + cycles,
+            from: self.moved_to,
+            to,
         };
         let Drive { path, line, narrow, .. } = &mut self.drive;
         match path {
@@ -306,7 +316,6 @@ impl Array<'_> {
             Path::SumsWide(mesh) => step_sums(mesh, &mut self.operands, shared, self.shape.cols, &flow),
             Path::Timing | Path::Wavefront(_) => {}
         }
-        self.now += cycles;
     }
 }
 
@@ -314,7 +323,7 @@ impl Array<'_> {
 struct Stretch<'a, 'p, 's> {
     array: &'a mut Array<'p>,
     shared: &'a mut Shared<'s>,
-    cycles: u64,
+    to: u64,
 }
 
 impl Task for Stretch<'_, '_, '_> {
@@ -322,7 +331,7 @@ impl Task for Stretch<'_, '_, '_> {
 
     #[inline(always)]
     fn run(self) {
-        self.array.step_cycles(self.shared, self.cycles);
+        self.array.step_cycles(self.shared, self.to);
     }
 }
 
@@ -335,18 +344,22 @@ struct Flow {
 }
 
 impl Flow {
-    /// The step that enters in a cycle.
+    /// The youngest pass, the step of it that enters in cycle `first`, and in how many of the `cycles` cycles from there on steps do.
     #[inline(always)]
-    fn enters(&self, cycle: u64) -> Option<(&Pass, u64)> {
+    fn enters(&self, first: u64, cycles: usize) -> Option<(&Pass, u64, usize)> {
         let (pass, _) = self.entering.as_ref()?;
-        (cycle - pass.start < pass.steps).then_some((pass, cycle - pass.start))
+        let step = first - pass.start;
+        let left = pass.steps.saturating_sub(step);
+        (left > 0).then(|| (pass, step, size(left.min(cycles as u64))))
     }
 
-    /// Which of a pass's results come out in a cycle.
+    /// The oldest pass, and which of its results come out in the `cycles` cycles from `first` on.
     #[inline(always)]
-    fn leaves(&self, cycle: u64) -> Option<(&Pass, Out, u64)> {
+    fn leaves(&self, first: u64, cycles: usize) -> Option<(&Pass, Out, Range<u64>)> {
         let (pass, out) = self.leaving.as_ref()?;
-        (cycle >= pass.exit && cycle - pass.exit < pass.exits).then(|| (pass, *out, cycle - pass.exit))
+        let exits = |cycle: u64| cycle.saturating_sub(pass.exit).min(pass.exits);
+        let exits = exits(first)..exits(first + cycles as u64);
+        (!exits.is_empty()).then_some((pass, *out, exits))
     }
 }
 
@@ -361,28 +374,33 @@ fn step_held<F: Number>(
     for first in (flow.from..flow.to).step_by(BLOCK) {
         let cycles = BLOCK.min(size(flow.to - first));
         mesh.enter(cycles);
-        for (number, cycle) in (first..).take(cycles).enumerate() {
-            if let Some((pass, step)) = flow.enters(cycle)
-                && let Work::Vectors { place, stream, stride, inner } = pass.work
-            {
-                let bytes = shared.sram_ref(place).read(stream + step * stride, operands.mode.vector_bytes(inner as u64));
-                mesh.vector(number, operands.vector(bytes, inner, pass.zero_point));
+        if let Some((pass, step, count)) = flow.enters(first, cycles)
+            && let Work::Vectors { place, stream, stride, inner } = pass.work
+        {
+            let memory = shared.sram_ref(place);
+            if operands.mode.group.is_none() {
+                let rows = Rows { address: stream + step * stride, stride, width: inner, count };
+                mesh.vectors(count, operands.rows_turned(memory, operands.mode.streamed(), rows, pass.zero_point));
+            } else {
+                for (number, step) in (step..).take(count).enumerate() {
+                    let bytes = memory.read(stream + step * stride, operands.mode.vector_bytes(inner as u64));
+                    mesh.vector(number, operands.vector(bytes, inner, pass.zero_point));
+                }
             }
         }
         mesh.step(first, cycles);
-        for cycle in (first..).take(cycles) {
-            let Some((pass, out, exit)) = flow.leaves(cycle) else { continue };
-            let sums = &mesh.sums(pass.start + exit)[..pass.cols];
-            if F::EXACT <= f32::EXACT {
-                for (whole, sum) in narrow.iter_mut().zip(sums) {
-                    *whole = sum.narrow();
-                }
-                out.add_narrow(&mut shared.accumulator, size(exit), &narrow[..pass.cols]);
-            } else {
-                for (whole, sum) in line.iter_mut().zip(sums) {
-                    *whole = sum.whole();
-                }
-                out.add(&mut shared.accumulator, size(exit), &line[..pass.cols]);
+        let Some((pass, out, exits)) = flow.leaves(first, cycles) else { continue };
+        if F::EXACT <= f32::EXACT {
+            let narrow = &mut narrow[..size(exits.end - exits.start) * pass.cols];
+            for (exit, whole) in exits.clone().zip(narrow.chunks_exact_mut(pass.cols)) {
+                mesh.narrow_sums(pass.start + exit, whole);
+            }
+            out.add_lines_narrow(&mut shared.accumulator, size(exits.start), narrow);
+        } else {
+            let line = &mut line[..pass.cols];
+            for exit in exits {
+                mesh.sums(pass.start + exit, line);
+                out.add(&mut shared.accumulator, size(exit), line);
             }
         }
     }
@@ -395,20 +413,30 @@ fn step_sums<F: Number>(mesh: &mut SumsMesh<F>, operands: &mut Operands, shared:
     for first in (flow.from..flow.to).step_by(most) {
         let cycles = most.min(size(flow.to - first));
         mesh.enter(cycles);
-        for (number, cycle) in (first..).take(cycles).enumerate() {
-            if let Some((pass, step)) = flow.enters(cycle)
-                && let Work::Product { activation_place, activation, weight_place, weight } = pass.work
-            {
-                let (activations, weights) = (shared.sram_ref(activation_place), shared.sram_ref(weight_place));
-                let (across, down) = operands.product_step((activations, activation), (weights, weight), pass.zero_point, step);
-                mesh.set(first, number, across, down);
+        if let Some((pass, step, count)) = flow.enters(first, cycles)
+            && let Work::Product { activation_place, activation, weight_place, weight } = pass.work
+        {
+            let (activations, weights) = (shared.sram_ref(activation_place), shared.sram_ref(weight_place));
+            if operands.is_plain() {
+                let rows =
+                    |panel: Panel| Rows { address: panel.address + step * panel.stride, stride: panel.stride, width: panel.width, count };
+                let across = operands.rows_turned(activations, operands.mode.activation, rows(activation), pass.zero_point);
+                mesh.activations_first(count, across);
+                let down = operands.rows(weights, operands.mode.weight, rows(weight), 0);
+                for (number, down) in down.chunks_exact(weight.width).enumerate() {
+                    mesh.weights(number, cycles, down);
+                }
             } else {
-                mesh.set(first, number, &[], &[]);
+                for (number, step) in (step..).take(count).enumerate() {
+                    let (across, down) = operands.product_step((activations, activation), (weights, weight), pass.zero_point, step);
+                    mesh.activations(number, across);
+                    mesh.weights(number, cycles, down);
+                }
             }
         }
         mesh.step(first, cycles);
-        for cycle in (first..).take(cycles) {
-            let Some((pass, out, exit)) = flow.leaves(cycle) else { continue };
+        let Some((pass, out, exits)) = flow.leaves(first, cycles) else { continue };
+        for exit in exits {
             for line in leaving_lines(pass, matrix.lines(pass), exit) {
                 out.write(&mut shared.accumulator, matrix, line, mesh.results(pass.number));
             }
@@ -427,11 +455,18 @@ fn begin_sums<F: Number>(mesh: &mut SumsMesh<F>, out: &Out, shared: &Shared<'_>,
     mesh.pass(pass.number, pass.start, pass.swap);
 }
 
-fn load_held<F: Number>(mesh: &mut HeldMesh<F>, shape: Shape, operands: &mut Operands, memory: &Sram, tile: (u64, Panel, i16)) {
+fn load_held<F: Number>(mesh: &mut HeldMesh<F>, depth: usize, operands: &mut Operands, memory: &Sram, tile: (u64, Panel, i16)) {
     let (number, panel, zero_point) = tile;
-    let Shape { cols, depth, .. } = shape;
-    let room = mesh.open_tile(number);
-    operands.held(memory, panel, zero_point, |row, element, col, value| room[(row * depth + element) * cols + col] = F::from(value));
+    mesh.open_tile(number);
+    if operands.is_plain() {
+        let rows = Rows { address: panel.address, stride: panel.stride, width: panel.width, count: panel.inner };
+        let elements = operands.rows(memory, operands.mode.held(), rows, zero_point);
+        for (row, elements) in elements.chunks_exact(panel.width).enumerate() {
+            mesh.hold(number, row, 0, elements);
+        }
+    } else {
+        operands.held(memory, panel, zero_point, |row, element, col, value| mesh.hold(number, row * depth + element, col, &[value]));
+    }
 }
 
 /// Whether a program's sums may saturate on their way where they stay.

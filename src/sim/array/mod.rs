@@ -131,8 +131,9 @@ pub(super) struct Array<'p> {
     ports: bool,
     zero_gating: bool,
     accumulator_bits: u64,
-    /// The array's own cycle.
+    /// The array's own cycle, and the one up to which registers have moved.
     now: u64,
+    moved_to: u64,
     /// Loads whose rows are on their way from the memory, in order.
     next_loads: VecDeque<Load>,
     load: Option<Load>,
@@ -192,6 +193,7 @@ impl<'p> Array<'p> {
             zero_gating: array.zero_gating,
             accumulator_bits: u64::from(setup.format.accumulator_bits),
             now: 0,
+            moved_to: 0,
             next_loads: VecDeque::with_capacity(ahead),
             load: None,
             next_passes: VecDeque::with_capacity(ahead),
@@ -263,6 +265,7 @@ impl<'p> Array<'p> {
         if self.may_enter(cycle)
             && let Some(mut pass) = self.next_passes.pop_front()
         {
+            self.catch_up(shared, self.now);
             self.passes_started += 1;
             pass.start = self.now;
             // Sums that stay wait in their PEs until those of the pass before have left the chain.
@@ -364,11 +367,11 @@ impl<'p> Array<'p> {
     /// One cycle of the array's clock: data enters, every PE works, sums leave.
     fn advance(&mut self, shared: &mut Shared<'_>, cycle: u64) {
         self.open = false;
-        self.move_data(shared);
         if let Some(load) = self.load
             && self.now + 1 == load.start + load.span
         {
             self.loads_done = load.number;
+            self.catch_up(shared, self.now + 1);
             if let Loaded::Tile { ending, place, panel, zero_point, .. } = load.what {
                 self.drive.load(&mut self.operands, shared.sram(place), load.number, panel, zero_point);
                 if self.zero_gating && self.drive.has_numbers() {
@@ -383,6 +386,7 @@ impl<'p> Array<'p> {
             && self.now + 1 >= pass.end
         {
             let pass = *pass;
+            self.catch_up(shared, self.now + 1);
             self.drive.finish(&mut self.operands, shared, &pass, self.element_bytes);
             pass.ending.end(shared, cycle);
             self.passes_done += 1;
@@ -423,7 +427,7 @@ impl<'p> Array<'p> {
             self.account_quiet(blocked, cycles);
         } else {
             self.cycles.busy += cycles;
-            self.run_cycles(shared, cycles);
+            self.now += cycles;
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::chip::Stationary;
 use crate::numerics::Dtype;
 use crate::numerics::kernel::transpose_i16;
-use crate::numerics::packed::{number, unpack, unpack_shifted};
+use crate::numerics::packed::{number, unpack, unpack_rows, unpack_shifted};
 use crate::program::ArrayMode;
 use crate::sim::memory::{Sram, size};
 use std::ops::Range;
@@ -19,6 +19,15 @@ pub(super) struct Panel {
     pub(super) width: usize,
 }
 
+/// Rows of elements in a memory; at least one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows {
+    pub(super) address: u64,
+    pub(super) stride: u64,
+    pub(super) width: usize,
+    pub(super) count: usize,
+}
+
 /// Unpacks operands, with room for one step.
 #[derive(Debug)]
 pub(super) struct Operands {
@@ -30,6 +39,9 @@ pub(super) struct Operands {
     down: Vec<i16>,
     /// A part of a panel, K x rows.
     part: Vec<i16>,
+    /// What enters in a block of cycles, as it lies and the other way round.
+    rows: Vec<i16>,
+    turned: Vec<i16>,
 }
 
 impl Operands {
@@ -38,7 +50,16 @@ impl Operands {
         let widest = mode.size.rows.max(mode.size.cols) as usize;
         let depth = mode.group.map_or(lanes, |group| lanes.max(group.m as usize));
         let wide = mode.depth() as usize;
-        Self { mode, lanes, step: vec![0; widest * depth], across: vec![0; widest * wide], down: vec![0; widest * wide], part: Vec::new() }
+        Self {
+            mode,
+            lanes,
+            step: vec![0; widest * depth],
+            across: vec![0; widest * wide],
+            down: vec![0; widest * wide],
+            part: Vec::new(),
+            rows: Vec::new(),
+            turned: Vec::new(),
+        }
     }
 
     /// As [`ArrayMode::depth`].
@@ -47,7 +68,7 @@ impl Operands {
     }
 
     /// Whether a step of a panel is a row of K as it lies: one lane, nothing left out.
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.lanes == 1 && self.mode.group.is_none()
     }
 
@@ -140,6 +161,23 @@ impl Operands {
             seen.copy_from_slice(&self.down[slot / n * m..][..m]);
         }
         &self.across[..groups * n * m]
+    }
+
+    /// Rows of a memory that enter cycle after cycle, as they lie: `count` of `width` elements from `address` on, `stride` bytes apart.
+    pub(super) fn rows(&mut self, memory: &Sram, dtype: Dtype, from: Rows, zero_point: i16) -> &[i16] {
+        let Rows { address, stride, width, count } = from;
+        let bytes = (count as u64 - 1) * stride + dtype.packed_bytes(width as u64);
+        self.rows.resize(count * width, 0);
+        unpack_rows(dtype, (memory.read(address, bytes), size(stride)), zero_point, width, &mut self.rows);
+        &self.rows
+    }
+
+    /// The same, for each element its value in every row.
+    pub(super) fn rows_turned(&mut self, memory: &Sram, dtype: Dtype, from: Rows, zero_point: i16) -> &[i16] {
+        self.rows(memory, dtype, from, zero_point);
+        self.turned.resize(from.count * from.width, 0);
+        transpose_i16(&self.rows, from.count, from.width, &mut self.turned);
+        &self.turned
     }
 
     /// Step `step` of a product as it enters: activations, rows x depth, and weights, columns x depth.

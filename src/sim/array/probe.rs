@@ -41,18 +41,19 @@ struct At {
 
 impl Array<'_> {
     /// The registers of a PE after the array's last cycle; None where the array computes no numbers.
-    pub(in crate::sim) fn probe(&mut self, shared: &Shared<'_>, pe: PeId) -> Option<Registers> {
+    pub(in crate::sim) fn probe(&mut self, shared: &mut Shared<'_>, pe: PeId) -> Option<Registers> {
         let (row, col) = (pe.row as usize, pe.col as usize);
         if matches!(self.drive.path, Path::Timing) {
             return None;
         }
+        self.catch_up(shared, self.now);
         let Some(at) = self.at(row, col) else { return Some(Registers::default()) };
         let (held, seen, sum) = match &mut self.drive.path {
             Path::Timing => return None,
-            Path::Held(mesh) => mesh.probe(self.now - 1, row, col),
-            Path::HeldWide(mesh) => mesh.probe(self.now - 1, row, col),
-            Path::Sums(mesh) => mesh.probe(self.now - 1, row, col),
-            Path::SumsWide(mesh) => mesh.probe(self.now - 1, row, col),
+            Path::Held(mesh) => mesh.probe(row, col),
+            Path::HeldWide(mesh) => mesh.probe(row, col),
+            Path::Sums(mesh) => mesh.probe(row, col),
+            Path::SumsWide(mesh) => mesh.probe(row, col),
             Path::Wavefront(_) => self.computed(shared, &at, row, col),
         };
         let sums_stay = self.operands.mode.stationary == Stationary::Output;

@@ -4,6 +4,9 @@
 //! a row of activation registers is a view into the row's reversed input stream, and what comes down the columns keeps its place while the
 //! row of PEs that works on it moves down. What is counted, and what any PE holds in any cycle, is the same.
 //!
+//! What comes down the columns in one row, a wave, meets the same elements of every stream wherever it is, for both are as old: so several
+//! rows of PEs may work on a wave before the next wave comes, and the wave need not go to memory in between.
+//!
 //! Sums are floating point where they are exact: a whole number below 2^24 in `f32`, below 2^53 in `f64`.
 
 #![allow(clippy::inline_always, reason = "only what is inlined is compiled for the instructions that the caller has found")]
@@ -13,6 +16,8 @@ mod streams;
 mod sums;
 
 use super::shape::Shape;
+use std::hint::black_box;
+use std::ops::Range;
 
 pub(super) use held::HeldMesh;
 pub(super) use sums::{Careful, SumsMesh};
@@ -39,9 +44,8 @@ impl Number for f32 {
     }
 
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "asked only where sums are below 2^31")]
     fn narrow(self) -> i32 {
-        self as i32
+        f64::from(self).narrow()
     }
 }
 
@@ -54,151 +58,105 @@ impl Number for f64 {
         self as i64
     }
 
+    /// A cast saturates, lane by lane. On top of 1.5 * 2^52 the number's low bits are a whole number's, and vectors can take them.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "asked only where sums are below 2^31")]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
     fn narrow(self) -> i32 {
-        self as i32
+        const BASE: f64 = 6_755_399_441_055_744.0;
+        (self + BASE).to_bits() as i32
     }
 }
 
 /// The most cycles that are stepped together, a row of PEs after the other: what a row does in them depends on the row above it alone.
-pub(super) const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 64;
 
-/// PEs of a row that are worked on together, and half as many where there are no more.
-const LANES: usize = 32;
-const FEW: usize = 16;
+/// Columns that are worked on together; an array has as many parts of them as it takes, the last one with lanes to spare.
+const LANES: usize = 16;
 
-/// A ring of rows that are `width` numbers wide.
-#[derive(Debug, Clone, Copy)]
-struct Turn {
-    /// The row that comes first, and how many there are.
-    at: usize,
-    count: usize,
-    width: usize,
-}
+/// Rows of PEs, or elements of K in a row, that are worked on together.
+const TOGETHER: usize = 4;
 
-impl Turn {
-    /// Goes on to the next row of the ring.
-    #[inline(always)]
-    fn next(&mut self) {
-        self.at = if self.at + 1 == self.count { 0 } else { self.at + 1 };
-    }
+/// A number for each of a part's columns.
+type Lanes<F> = [F; LANES];
 
-    /// The numbers of the next `rows` rows: up to the end of the ring, then from its start.
-    #[inline(always)]
-    fn runs(self, rows: usize) -> [std::ops::Range<usize>; 2] {
-        let before = rows.min(self.count - self.at);
-        [self.at * self.width..(self.at + before) * self.width, 0..(rows - before) * self.width]
-    }
-}
-
-/// What a row of PEs sees come along: a stream's entries, the newest first; in each of `cycles` cycles one further towards the front.
-#[derive(Debug, Clone, Copy)]
-struct Seen<'a, F> {
-    entries: &'a [F],
-    /// The entry that PE 0 sees in the first cycle.
-    first: usize,
-    /// Entries from what a PE sees to what the next one does.
-    hop: usize,
-    cycles: usize,
-}
-
-impl<'a, F: Number> Seen<'a, F> {
-    /// What PEs `col` on see, side by side, cycle after cycle.
-    #[inline(always)]
-    fn lanes<const L: usize>(&self, col: usize) -> impl Iterator<Item = &'a [F; L]> + use<'a, L, F> {
-        let entries = &self.entries[self.first + 1 - self.cycles + col..self.first + col + L];
-        entries.windows(L).rev().filter_map(|seen| seen.first_chunk())
-    }
-
-    #[inline(always)]
-    fn one(&self, cycle: usize, col: usize) -> F {
-        self.entries[self.first - cycle + col * self.hop]
-    }
-}
-
-/// `moving[row][c] += held[c] * seen[c]` in every cycle, `moving` going one row further round in each: a row of PEs past which sums go.
+/// `waves[x][lane] += held[lane] * seen[x + lane * hop]`: a row of PEs past which sums go, in as many cycles as there are waves.
 #[inline(always)]
-fn past_held<F: Number>(moving: &mut [F], turn: Turn, held: &[F], seen: &Seen<'_, F>) {
-    let mut first = 0;
-    if seen.hop == 1 {
-        while let Some(held) = held[first..].first_chunk::<LANES>() {
-            lanes_past_held(moving, turn, first, held, seen);
-            first += LANES;
-        }
-        while let Some(held) = held[first..].first_chunk::<FEW>() {
-            lanes_past_held(moving, turn, first, held, seen);
-            first += FEW;
-        }
-    }
-    let mut turn = turn;
-    for cycle in 0..if first < held.len() { seen.cycles } else { 0 } {
-        let sums = &mut moving[turn.at * turn.width..][..held.len()];
-        for col in first..held.len() {
-            sums[col] += held[col] * seen.one(cycle, col);
-        }
-        turn.next();
-    }
-}
-
-#[inline(always)]
-fn lanes_past_held<F: Number, const L: usize>(moving: &mut [F], turn: Turn, first: usize, held: &[F; L], seen: &Seen<'_, F>) {
-    let mut seen_by_cycle = seen.lanes::<L>(first);
+fn past_held<F: Number>(waves: &mut [Lanes<F>], held: &Lanes<F>, seen: &[F], hop: usize) {
     let held = *held;
-    for run in turn.runs(seen.cycles) {
-        for (row, seen) in moving[run].chunks_exact_mut(turn.width).zip(&mut seen_by_cycle) {
-            let Some(sums) = row[first..].first_chunk_mut::<L>() else { break };
-            let mut block = *sums;
-            for lane in 0..L {
-                block[lane] += held[lane] * seen[lane];
+    if hop == 1 {
+        for (sums, seen) in waves.iter_mut().zip(seen.windows(LANES)) {
+            multiply_add(sums, &held, seen);
+        }
+    } else {
+        for (x, sums) in waves.iter_mut().enumerate() {
+            for lane in 0..LANES {
+                sums[lane] += held[lane] * seen[x + lane * hop];
             }
-            *sums = block;
         }
     }
 }
 
-/// `kept[c] += moving[row][c] * seen[c]` in every cycle, `moving` going one row further round in each: a row of PEs in which sums stay.
+/// The same of rows that a wave meets one after the other, where the hop is 1.
 #[inline(always)]
-fn into_kept<F: Number>(kept: &mut [F], moving: &[F], turn: Turn, seen: &Seen<'_, F>) {
-    let mut first = 0;
-    if seen.hop == 1 {
-        while let Some(kept) = kept[first..].first_chunk_mut::<LANES>() {
-            lanes_into_kept(kept, moving, turn, first, seen);
-            first += LANES;
-        }
-        while let Some(kept) = kept[first..].first_chunk_mut::<FEW>() {
-            lanes_into_kept(kept, moving, turn, first, seen);
-            first += FEW;
-        }
-    }
-    let mut turn = turn;
-    for cycle in 0..if first < kept.len() { seen.cycles } else { 0 } {
-        let moving = &moving[turn.at * turn.width..][..kept.len()];
-        for col in first..kept.len() {
-            kept[col] += moving[col] * seen.one(cycle, col);
-        }
-        turn.next();
+fn past_held_together<F: Number>(waves: &mut [Lanes<F>], held: &[Lanes<F>; TOGETHER], seen: [&[F]; TOGETHER]) {
+    let [held0, held1, held2, held3] = *held;
+    let [seen0, seen1, seen2, seen3] = seen.map(|seen| seen.windows(LANES));
+    for ((sums, (seen0, seen1)), (seen2, seen3)) in waves.iter_mut().zip(seen0.zip(seen1)).zip(seen2.zip(seen3)) {
+        let mut wave = *sums;
+        multiply_add(&mut wave, &held0, seen0);
+        multiply_add(&mut wave, &held1, seen1);
+        multiply_add(&mut wave, &held2, seen2);
+        multiply_add(&mut wave, &held3, seen3);
+        *sums = wave;
+        // Else the compiler takes one lane of eight waves for its vectors, and spends its time on moving lanes.
+        black_box(());
     }
 }
 
+/// `kept[lane] += waves[x][lane] * seen[x + lane * hop]` for every x: a row of PEs in which sums stay, in as many cycles as there are waves.
 #[inline(always)]
-fn lanes_into_kept<F: Number, const L: usize>(kept: &mut [F; L], moving: &[F], turn: Turn, first: usize, seen: &Seen<'_, F>) {
-    let mut seen_by_cycle = seen.lanes::<L>(first);
-    let mut block = *kept;
-    for run in turn.runs(seen.cycles) {
-        for (row, seen) in moving[run].chunks_exact(turn.width).zip(&mut seen_by_cycle) {
-            let Some(weights) = row[first..].first_chunk::<L>() else { break };
-            for lane in 0..L {
-                block[lane] += weights[lane] * seen[lane];
+fn into_kept<F: Number>(kept: &mut Lanes<F>, waves: &[Lanes<F>], seen: &[F], hop: usize) {
+    let mut sums = *kept;
+    if hop == 1 {
+        for (weights, seen) in waves.iter().zip(seen.windows(LANES)) {
+            multiply_add(&mut sums, weights, seen);
+        }
+    } else {
+        for (x, weights) in waves.iter().enumerate() {
+            for lane in 0..LANES {
+                sums[lane] += weights[lane] * seen[x + lane * hop];
             }
         }
     }
-    *kept = block;
+    *kept = sums;
+}
+
+/// The same of rows that a wave meets one after the other, where the hop is 1.
+#[inline(always)]
+fn into_kept_together<F: Number>(kept: &mut [Lanes<F>; TOGETHER], waves: &[Lanes<F>], seen: [&[F]; TOGETHER]) {
+    let [mut sums0, mut sums1, mut sums2, mut sums3] = *kept;
+    let [seen0, seen1, seen2, seen3] = seen.map(|seen| seen.windows(LANES));
+    for ((weights, (seen0, seen1)), (seen2, seen3)) in waves.iter().zip(seen0.zip(seen1)).zip(seen2.zip(seen3)) {
+        multiply_add(&mut sums0, weights, seen0);
+        multiply_add(&mut sums1, weights, seen1);
+        multiply_add(&mut sums2, weights, seen2);
+        multiply_add(&mut sums3, weights, seen3);
+    }
+    *kept = [sums0, sums1, sums2, sums3];
+}
+
+#[inline(always)]
+fn multiply_add<F: Number>(sums: &mut Lanes<F>, weights: &Lanes<F>, seen: &[F]) {
+    if let Some(seen) = seen.first_chunk::<LANES>() {
+        for lane in 0..LANES {
+            sums[lane] += weights[lane] * seen[lane];
+        }
+    }
 }
 
 /// The columns of row `row` that something on the skew reaches `age` cycles after PE(0, 0).
 #[inline(always)]
-fn reached(shape: &Shape, row: usize, age: u64) -> std::ops::Range<usize> {
+fn reached(shape: &Shape, row: usize, age: u64) -> Range<usize> {
     let Some(age) = age.checked_sub((row * shape.row_hop) as u64) else { return 0..0 };
     let (cols, hop) = (shape.cols, shape.col_hop as u64);
     if hop == 0 {
@@ -210,10 +168,57 @@ fn reached(shape: &Shape, row: usize, age: u64) -> std::ops::Range<usize> {
     }
 }
 
-/// Whether something on the skew, `age` cycles from PE(0, 0) in the first of `cycles` cycles (less than 0 is yet to come), reaches row `row` in
-/// any of them.
+/// A part's columns, spare lanes included.
 #[inline(always)]
-fn reaches(shape: &Shape, row: usize, first: u64, cycles: usize, enters: u64) -> bool {
-    let from = enters + (row * shape.row_hop) as u64;
-    first + cycles as u64 > from && first <= from + (shape.col_hop * (shape.cols - 1)) as u64
+fn columns(part: usize) -> Range<usize> {
+    part * LANES..(part + 1) * LANES
+}
+
+/// The cycles of a block, `cycles` from `first` on, in which something that is at PE(0, 0) in cycle `arrives` and moves on the skew is in a
+/// part of the rows.
+#[inline(always)]
+fn visits(shape: &Shape, rows: Range<usize>, part: usize, (first, cycles): (u64, usize), arrives: u64) -> Range<usize> {
+    let columns = columns(part);
+    let from = arrives + (rows.start * shape.row_hop + columns.start * shape.col_hop) as u64;
+    let to = arrives + ((rows.end - 1) * shape.row_hop + (columns.end - 1) * shape.col_hop) as u64 + 1;
+    let within = |cycle: u64| usize::try_from(cycle.saturating_sub(first)).map_or(cycles, |cycle| cycle.min(cycles));
+    within(from)..within(to)
+}
+
+/// The least range of cycles that holds those of all that is to arrive.
+#[inline(always)]
+fn visited(shape: &Shape, rows: &Range<usize>, part: usize, block: (u64, usize), arrivals: impl Iterator<Item = u64>) -> Range<usize> {
+    let mut all = 0..0;
+    for arrives in arrivals {
+        all = hull(all, visits(shape, rows.clone(), part, block, arrives));
+    }
+    all
+}
+
+/// The least range that holds two, of which either may be empty.
+#[inline(always)]
+fn hull(one: Range<usize>, other: Range<usize>) -> Range<usize> {
+    match (one.is_empty(), other.is_empty()) {
+        (true, _) => other,
+        (_, true) => one,
+        _ => one.start.min(other.start)..one.end.max(other.end),
+    }
+}
+
+/// The lanes of a part in which something is in row `row` in the cycle `age` cycles after it was at PE(0, 0).
+#[inline(always)]
+fn lanes_reached(shape: &Shape, row: usize, part: usize, age: u64) -> Range<usize> {
+    let columns = columns(part);
+    if shape.col_hop == 1 {
+        // The usual array: without a division.
+        let skew = (row * shape.row_hop + columns.start) as u64;
+        let last = (shape.cols.min(columns.end) - columns.start) as u64;
+        return match usize::try_from(age.wrapping_sub(skew)) {
+            Ok(lane) if age >= skew && (lane as u64) < last => lane..lane + 1,
+            _ => 0..0,
+        };
+    }
+    let reached = reached(shape, row, age);
+    let start = reached.start.max(columns.start);
+    start - columns.start..reached.end.min(columns.end).max(start) - columns.start
 }
