@@ -32,6 +32,18 @@ pub enum SimError {
         /// Bytes that there are.
         given: u64,
     },
+    /// The array's registers would not fit the host's memory.
+    #[error(
+        "the {engine} engine would need {bytes} bytes for the registers of this array and the tiles under way in it, and {limit} is the most that it is given\n  help: make the array smaller (rows, cols, lanes, the groups of its sparsity), let tiles load in more cycles, or choose another --engine"
+    )]
+    TooLarge {
+        /// The engine.
+        engine: &'static str,
+        /// Bytes that it would need.
+        bytes: u128,
+        /// The most.
+        limit: u128,
+    },
     /// Nobody can go on.
     #[error("deadlock in cycle {cycle}: {waits}")]
     Deadlock {

@@ -266,7 +266,7 @@ impl<'p> State<'p> {
             }
         }
         let queue = |kind, index| Queue::new(parts, queue_of(parts, kind, index));
-        let array = Array::new(queue(UnitKind::Array, 0), setup);
+        let array = Array::new(queue(UnitKind::Array, 0), setup)?;
         if has_numbers {
             shared.scratchpads.extend(array.line_buffers());
         }

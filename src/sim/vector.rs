@@ -202,8 +202,12 @@ impl<'p> Vector<'p> {
         let Some(work) = self.work else { return };
         let group = Group::of(&work, self.lanes, self.element_bytes);
         self.claims.add(shared, work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes, Use::Access);
-        for row in group.result_rows(shared.sram_ref(work.place)) {
-            self.claims.add_row(work.place, row, Use::Access);
+        if group.step == 1 {
+            self.claims.add(shared, work.place, group.result, group.elements, Use::Access);
+        } else {
+            for row in group.result_rows(shared.sram_ref(work.place)) {
+                self.claims.add_row(work.place, row, Use::Access);
+            }
         }
     }
 
@@ -221,7 +225,12 @@ impl<'p> Vector<'p> {
             shared.scratchpads[scratchpad_index(work.place)].write(group.result + element * group.step, 1)[0] = value.to_le_bytes()[0];
         }
         let sums = rows_touched(shared.accumulator.row_of(group.sums), shared.accumulator.row_of(group.sums + group.elements * width - 1));
-        let results = group.result_rows(shared.sram_ref(work.place)).count() as u64;
+        let memory = shared.sram_ref(work.place);
+        let results = if group.step == 1 {
+            rows_touched(memory.row_of(group.result), memory.row_of(group.result + group.elements - 1))
+        } else {
+            group.result_rows(memory).count() as u64
+        };
         let tag = work.ending.tag;
         shared.accounts.actions(tag).accumulator_reads += sums;
         shared.accounts.actions(tag).vector_operations += group.elements;

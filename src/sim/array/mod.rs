@@ -13,6 +13,7 @@ mod movement;
 mod operands;
 mod probe;
 mod products;
+mod room;
 mod shape;
 mod timing;
 mod window;
@@ -21,6 +22,7 @@ pub(super) use movement::rows_touched;
 pub use probe::{PeId, Registers};
 
 use super::claims::{Claims, Use};
+use super::error::SimError;
 use super::machine::Setup;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::counts::{CycleCounts, StallReason};
@@ -166,7 +168,11 @@ pub(super) struct Array<'p> {
 }
 
 impl<'p> Array<'p> {
-    pub(super) fn new(queue: Queue<'p>, setup: &Setup<'p>) -> Self {
+    /// An empty array.
+    ///
+    /// # Errors
+    /// If its registers are more than the host is asked to hold.
+    pub(super) fn new(queue: Queue<'p>, setup: &Setup<'p>) -> Result<Self, SimError> {
         let array = setup.chip.array();
         let timing = Timing::new(array, setup.dataflow);
         let mode = setup.program.array;
@@ -179,7 +185,8 @@ impl<'p> Array<'p> {
         let ports = !setup.program.array_only;
         let latency: Vec<u64> = setup.chip.scratchpads().iter().map(|pad| if ports { pad.latency.get() } else { 0 }).collect();
         let ahead = super::memory::size(latency.iter().copied().max().unwrap_or(0)) + 2;
-        Self {
+        room::check(setup, &shape, loads)?;
+        Ok(Self {
             queue,
             cycles: CycleCounts::default(),
             shape,
@@ -213,7 +220,7 @@ impl<'p> Array<'p> {
             held_nonzeros: Vec::new(),
             last_pass: None,
             last_ended: None,
-        }
+        })
     }
 
     /// Whether every command has ended.

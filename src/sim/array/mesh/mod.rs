@@ -71,7 +71,7 @@ impl Number for f64 {
 pub(super) const BLOCK: usize = 64;
 
 /// Columns that are worked on together; an array has as many parts of them as it takes, the last one with lanes to spare.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Rows of PEs, or elements of K in a row, that are worked on together.
 const TOGETHER: usize = 4;
