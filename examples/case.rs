@@ -16,6 +16,6 @@ fn main() {
     };
     let runs = runs.first().map_or(1, |runs| runs.parse().expect("a number of runs"));
     let (_, case) = every().find(|(of, case)| *of == drive && case.name == name).expect("the name of a case");
-    let cycles = (0..runs).map(|_| case.run()).last().unwrap_or(0);
+    let cycles = (0..runs).fold(0, |_, _: u32| case.run());
     println!("{cycles} cycles, {} PE-cycles, {} MACs", cycles * case.pes(), case.macs);
 }

@@ -241,17 +241,7 @@ fn the_largest_array_of_groups() {
         ("formats", formats("Int8", "Int8", 64, 64, "Saturate")),
     ];
     let chip = chip("edge-16x16", &sets);
-    let request = |engine| GemmRequest {
-        m: 1,
-        k: 1,
-        n: 1,
-        dataflow: None,
-        format: None,
-        engine,
-        array_only: true,
-        density: 1.0,
-        seed: 1,
-    };
+    let request = |engine| GemmRequest { m: 1, k: 1, n: 1, dataflow: None, format: None, engine, array_only: true, density: 1.0, seed: 1 };
     for engine in BOTH {
         let refused = pipeline::gemm(&chip, &request(engine)).unwrap_err();
         let message = refused.to_string();

@@ -74,9 +74,8 @@ fn layers(case: &Case, chip: &Chip, rng: &mut ChaCha8Rng) -> Vec<Layer> {
     let drawn = problems(case).into_iter().map(|problem| {
         let size = |of: u64| usize::try_from(of).unwrap();
         let (k, m) = (size(problem.reduction()), size(problem.channels()));
-        let mut weights = Array2::from_shape_simple_fn((k, m), || {
-            if rng.random_bool(case.density) { rng.random_range(-128..128_i16) } else { 0 }
-        });
+        let mut weights =
+            Array2::from_shape_simple_fn((k, m), || if rng.random_bool(case.density) { rng.random_range(-128..128_i16) } else { 0 });
         let corner = (rng.random_range(0..=k), rng.random_range(0..=m));
         weights.indexed_iter_mut().for_each(|((row, col), weight)| {
             if row < corner.0 && col < corner.1 {
@@ -249,7 +248,8 @@ fn layer() -> impl Strategy<Value = Drawn> {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let array = ((1..=6_u32, 1..=6_u32), dataflow(&["Weight", "Input", "Output"]), prop_oneof![3 => Just(1_u32), 1 => Just(2), 1 => Just(4)]);
+    let array =
+        ((1..=6_u32, 1..=6_u32), dataflow(&["Weight", "Input", "Output"]), prop_oneof![3 => Just(1_u32), 1 => Just(2), 1 => Just(4)]);
     let sparsity = prop_oneof![4 => Just("Dense"), 1 => Just("NM(n: 1, m: 3)"), 1 => Just("NM(n: 2, m: 4)"), 2 => Just("TileSkip")];
     let rules = (sparsity, any::<bool>(), prop_oneof![Just("Wrap"), Just("Saturate")], prop_oneof![Just(20_u32), Just(24), Just(40)]);
     let image = prop_oneof![1 => Just([1, 1]), 3 => (1..=7_u64, 1..=7_u64).prop_map(|(height, width)| [height, width])];
@@ -267,7 +267,9 @@ fn cases() -> impl Strategy<Value = Case> {
             for part in text.split_inclusive("capacity: B(") {
                 match part.split_once(')') {
                     Some((number, rest)) if number.parse::<u64>().is_ok() => {
-                        out += &format!("{}){rest}", number.parse::<u64>().unwrap() << depth);
+                        out += &(number.parse::<u64>().unwrap() << depth).to_string();
+                        out += ")";
+                        out += rest;
                     }
                     _ => out += part,
                 }

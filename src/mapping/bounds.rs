@@ -81,6 +81,9 @@ pub struct Bounds {
 }
 
 /// Bounds of a mapping and of each of its stages.
+///
+/// # Panics
+/// If the mapping is for another chip.
 pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     let array = chip.array();
     let pe_count = u64::from(array.rows) * u64::from(array.cols);

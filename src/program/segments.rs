@@ -51,13 +51,11 @@ pub(super) fn singles(segment: Segment) -> impl Iterator<Item = Segment> {
 /// says that it is first, the last that it is last.
 pub(super) fn runs(pieces: Vec<Segment>, keep: impl Fn(u64) -> bool) -> Vec<(u64, Segment)> {
     let mut all: Vec<(u64, Segment)> = Vec::new();
-    let mut kept = 0;
-    for single in pieces.into_iter().flat_map(singles).filter(|single| keep(single.start)) {
+    for (kept, single) in (0..).zip(pieces.into_iter().flat_map(singles).filter(|single| keep(single.start))) {
         match all.last_mut() {
             Some((_, run)) if run.size == single.size && run.start + run.trips == single.start => run.trips += 1,
             _ => all.push((kept, Segment { first: kept == 0, last: false, ..single })),
         }
-        kept += 1;
     }
     if let Some((_, last)) = all.last_mut() {
         last.last = true;

@@ -1,6 +1,6 @@
 //! One stage's walk over its blocks and chunks: what the DMA engines and the vector unit do for each.
 
-use super::super::segments::{Segment, runs, segments};
+use super::super::segments::{Segment, segments};
 use super::super::{Address, Operation, Place, Requantize, Transfer};
 use super::plan::{Block, Plan};
 use super::{Emitter, Queue, Shared, Units, command, index};
@@ -12,12 +12,17 @@ use crate::mapping::{InputBuffer, Order, OutputBuffer, WeightBuffer};
 pub(super) struct Part<'b> {
     pub(super) block: &'b Block,
     pub(super) chunk: Segment,
-    /// Whether the chunk's weights come with it, or have been there since an earlier block; and whether it is the last to use them.
-    pub(super) brings_weights: bool,
-    pub(super) ends_weights: bool,
-    /// Whether it is the first to read the block's input, in the first iteration of the loop over chunks; and the last, in the last.
-    pub(super) begins_input: bool,
-    pub(super) ends_input: bool,
+    /// The chunk's weights.
+    pub(super) weights: Span,
+    /// The block's input, in the first (or last) iteration of the loop over chunks.
+    pub(super) input: Span,
+}
+
+/// Whether something begins to be used here, or has been before; and whether this is the last use of it.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub(super) begins: bool,
+    pub(super) ends: bool,
 }
 
 impl Emitter<'_> {
@@ -34,10 +39,8 @@ impl Emitter<'_> {
                         let part = Part {
                             block,
                             chunk: *chunk,
-                            brings_weights: true,
-                            ends_weights: true,
-                            begins_input: chunk.first,
-                            ends_input: chunk.last,
+                            weights: Span { begins: true, ends: true },
+                            input: Span { begins: chunk.first, ends: chunk.last },
                         };
                         self.part(plan, part, &mut body);
                         units.repeat(chunk.trips, body);
@@ -54,10 +57,8 @@ impl Emitter<'_> {
                         let part = Part {
                             block,
                             chunk: *chunk,
-                            brings_weights: block.number == 0,
-                            ends_weights: block.number + 1 == plan.stage.blocks(),
-                            begins_input: chunk.first,
-                            ends_input: chunk.last,
+                            weights: Span { begins: block.number == 0, ends: block.number + 1 == plan.stage.blocks() },
+                            input: Span { begins: chunk.first, ends: chunk.last },
                         };
                         self.part(plan, part, &mut body);
                     }
@@ -124,7 +125,7 @@ impl Emitter<'_> {
     /// A block and a chunk: biases, weights, passes, results.
     fn part(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
         self.biases(plan, part, units);
-        if part.brings_weights && plan.stage.weights == WeightBuffer::Fetched {
+        if part.weights.begins && plan.stage.weights == WeightBuffer::Fetched {
             self.weights(plan, part, units);
         }
         self.passes(plan, part, units);
@@ -175,7 +176,7 @@ impl Emitter<'_> {
         let problem = &plan.stage.problem;
         let by_tile = plan.pieces_of_chunk == rules.k_tiles(problem);
         let first_channel = chunk.start * plan.stage.tiling.chunk;
-        for (before, k) in self.k_tiles(plan, chunk) {
+        for (before, k) in plan.k_tiles(chunk) {
             let rows = plan.layout.weight_rows((first_channel, chunk.size), (k.start, k.size));
             let next = |channel, tile| plan.layout.weight_rows((channel, chunk.size), (tile, k.size)).address - rows.address;
             let dram = Address::at(plan.weight_image + rows.address)
@@ -204,12 +205,6 @@ impl Emitter<'_> {
             body.push(Queue::Load, command(plan, wait, Operation::Mvin(transfer), post));
             units.repeat(k.trips, body);
         }
-    }
-
-    /// The K tiles of a chunk that are computed, in loops, each with how many stand before it.
-    pub(super) fn k_tiles(&self, plan: &Plan<'_>, chunk: Segment) -> Vec<(u64, Segment)> {
-        let problem = &plan.stage.problem;
-        runs(segments(problem.reduction(), plan.stage.rules.k_tile(problem)), |k| !plan.stage.is_skipped(chunk.start, k))
     }
 
     /// The results of a block and a chunk: requantized, and stored where they do not stay.

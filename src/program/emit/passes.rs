@@ -16,7 +16,7 @@ use crate::mapping::{InputBuffer, WeightBuffer};
 
 impl Emitter<'_> {
     pub(super) fn passes(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
-        let k_tiles = self.k_tiles(plan, part.chunk);
+        let k_tiles = plan.k_tiles(part.chunk);
         if k_tiles.is_empty() {
             // Nothing to compute: the biases are the sums.
             let (wait, post) = (begins(plan, part, 0), ends(plan, part, 0));
@@ -48,8 +48,8 @@ impl Emitter<'_> {
                 zero_point: 0,
                 window: None,
             };
-            let wait = (fetched && part.brings_weights).then_some(Shared::WeightFull.sync()).into_iter().collect();
-            let post = (fetched && part.ends_weights).then_some(Shared::WeightFree.sync()).into_iter().collect();
+            let wait = (fetched && part.weights.begins).then_some(Shared::WeightFull.sync()).into_iter().collect();
+            let post = (fetched && part.weights.ends).then_some(Shared::WeightFree.sync()).into_iter().collect();
             of_k.push(Queue::Array, command(plan, wait, Operation::Preload(preload), post));
             for passes in segments(block.size, rules.pass) {
                 let wait = if k.first && passes.first { begins(plan, part, 2) } else { Vec::new() };
@@ -195,10 +195,10 @@ fn window(plan: &Plan<'_>, vector: Address, inner: Address) -> (Address, u64, Wi
 fn begins(plan: &Plan<'_>, part: Part<'_>, loops: u32) -> Vec<Sync> {
     let mut wait = Vec::new();
     let fetched = matches!(plan.stage.input, InputBuffer::Fetched { .. });
-    if part.begins_input && fetched {
+    if part.input.begins && fetched {
         wait.push(Shared::InputFull.within(loops + 1));
     }
-    if part.begins_input && !fetched && part.block.number == 0 {
+    if part.input.begins && !fetched && part.block.number == 0 {
         wait.push(Shared::KeptFull.within(loops + 1));
     }
     wait.push(Shared::BiasFull.within(loops));
@@ -208,7 +208,7 @@ fn begins(plan: &Plan<'_>, part: Part<'_>, loops: u32) -> Vec<Sync> {
 /// What the last command of a block and a chunk posts.
 fn ends(plan: &Plan<'_>, part: Part<'_>, loops: u32) -> Vec<Sync> {
     let mut post = vec![Shared::SumsFull.within(loops)];
-    if part.ends_input && plan.frees_rows {
+    if part.input.ends && plan.frees_rows {
         post.push(plan.input_free(loops + 1));
     }
     post
@@ -216,10 +216,10 @@ fn ends(plan: &Plan<'_>, part: Part<'_>, loops: u32) -> Vec<Sync> {
 
 /// The wait for the one piece of weights of a chunk.
 fn weights_wait(plan: &Plan<'_>, part: Part<'_>, loops: u32) -> Option<Sync> {
-    (part.brings_weights && plan.stage.weights == WeightBuffer::Fetched).then_some(Shared::WeightFull.within(loops))
+    (part.weights.begins && plan.stage.weights == WeightBuffer::Fetched).then_some(Shared::WeightFull.within(loops))
 }
 
 /// The post of the one piece of weights of a chunk.
 fn weights_post(plan: &Plan<'_>, part: Part<'_>, loops: u32) -> Option<Sync> {
-    (part.ends_weights && plan.stage.weights == WeightBuffer::Fetched).then_some(Shared::WeightFree.within(loops))
+    (part.weights.ends && plan.stage.weights == WeightBuffer::Fetched).then_some(Shared::WeightFree.within(loops))
 }

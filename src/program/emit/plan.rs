@@ -1,7 +1,7 @@
 //! The constants of one stage, ready for the innermost loops.
 
 use super::super::gemm::Layout;
-use super::super::segments::{Segment, segments, singles};
+use super::super::segments::{Segment, runs, segments, singles};
 use super::super::{Address, Ring, Semaphore, Sync, Tag};
 use super::images::{bias_bytes, resident};
 use super::{Emitter, Shared, StageNumbers, index};
@@ -172,6 +172,12 @@ impl Plan<'_> {
         }
     }
 
+    /// The K tiles of a chunk that are computed, in loops, each with how many stand before it.
+    pub(super) fn k_tiles(&self, chunk: Segment) -> Vec<(u64, Segment)> {
+        let problem = &self.stage.problem;
+        runs(segments(problem.reduction(), self.stage.rules.k_tile(problem)), |k| !self.stage.is_skipped(chunk.start, k))
+    }
+
     /// The place of a block's first vector in the input's memory; vectors of a block lie side by side where they are no part of an image.
     pub(super) fn matrix_input(&self, block: &Block) -> u64 {
         let (address, ring) = self.input();
@@ -239,8 +245,7 @@ impl Plan<'_> {
                     Order::Channels => 0,
                 };
                 let number = self.first_piece + of_block + first + piece;
-                let ring =
-                    Ring::new(emitter.buffers().weight_ring_slots, slot, number).step(0, of_chunk * slot).step(1, step * slot);
+                let ring = Ring::new(emitter.buffers().weight_ring_slots, slot, number).step(0, of_chunk * slot).step(1, step * slot);
                 Address { ring: Some(ring), ..Address::at(emitter.buffers().weight_ring_address) }
             }
         }

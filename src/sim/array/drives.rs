@@ -8,7 +8,7 @@ use super::products::{Factors, Products, Stream, largest_product};
 use super::shape::Shape;
 use super::{Array, Pass, Sums, Work};
 use crate::numerics::kernel::{Instructions, Task};
-use crate::numerics::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, accumulate_rows_i32, load_sum, store_sum};
+use crate::numerics::{AccumulateRule, Overflow, accumulate_i64, accumulate_rows_i32, load_sum, store_sum};
 use crate::program::{Operation, UnitKind};
 use crate::sim::machine::{Numbers, Setup};
 use crate::sim::memory::{Sram, scratchpad_index, size};
@@ -208,30 +208,19 @@ impl Out {
         self.update_each(held, sums.iter().copied());
     }
 
-    /// The same for sums of 32 bits.
-    fn add_narrow(&self, accumulator: &mut Sram, line: usize, sums: &[i32]) {
-        let held = self.room(accumulator, line);
-        if self.element == 4 {
-            return accumulate_i32(held, sums, self.rule);
-        }
-        self.update_each(held, sums.iter().map(|sum| i64::from(*sum)));
-    }
-
-    /// The same for as many lines as there are sums for, from line `first` on.
-    #[inline(always)]
+    /// The same for sums of 32 bits, of as many lines as there are sums for, from line `first` on.
     fn add_lines_narrow(&self, accumulator: &mut Sram, first: usize, sums: &[i32]) {
-        let width = size(self.sums.width);
-        let lines = sums.len() / width;
-        let stride = size(self.sums.stride);
-        if self.element != 4 || stride < 4 * width || lines == 0 {
-            for (line, sums) in (first..).zip(sums.chunks_exact(width)) {
-                self.add_narrow(accumulator, line, sums);
-            }
-            return;
+        let (width, stride) = (size(self.sums.width), size(self.sums.stride));
+        if self.element == 4 && stride >= 4 * width {
+            let (address, bytes) = self.line(first);
+            let behind = (sums.len() / width).saturating_sub(1) as u64 * self.sums.stride;
+            let held = accumulator.write(address, behind + bytes);
+            return accumulate_rows_i32((held, stride), sums, width, self.rule, self.sums.accumulate);
         }
-        let (address, bytes) = self.line(first);
-        let held = accumulator.write(address, (lines as u64 - 1) * self.sums.stride + bytes);
-        accumulate_rows_i32((held, stride), sums, width, self.rule, self.sums.accumulate);
+        for (line, sums) in (first..).zip(sums.chunks_exact(width)) {
+            let held = self.room(accumulator, line);
+            self.update_each(held, sums.iter().map(|sum| i64::from(*sum)));
+        }
     }
 
     /// The same for sums of any width.
@@ -279,8 +268,8 @@ impl Stream for PassStream<'_> {
         self.streamed.read(self.stream + number * self.stride, self.bytes)
     }
 
-    fn take(&mut self, number: u64, sums: &[i32]) {
-        self.out.add_narrow(self.accumulator, size(number), sums);
+    fn take(&mut self, first: u64, sums: &[i32]) {
+        self.out.add_lines_narrow(self.accumulator, size(first), sums);
     }
 
     fn take_wide(&mut self, number: u64, sums: &[i64]) {

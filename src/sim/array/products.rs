@@ -81,9 +81,9 @@ pub(super) struct Products {
 pub(super) trait Stream {
     /// The bytes of a vector's elements.
     fn vector(&self, number: u64) -> &[u8];
-    /// Takes a vector's sums, a column each.
-    fn take(&mut self, number: u64, sums: &[i32]);
-    /// The same, where 32 bits are too few.
+    /// Takes the sums of vectors from `first` on, a column each.
+    fn take(&mut self, first: u64, sums: &[i32]);
+    /// Takes a vector's sums, where 32 bits are too few.
     fn take_wide(&mut self, number: u64, sums: &[i64]);
 }
 
@@ -182,9 +182,7 @@ impl Products {
                 Kernel::Bits => multiply_binary(&packed.bits, words, count, narrow),
                 _ => multiply(&packed.numbers, room, count, narrow),
             }
-            for (vector, sums) in (first..).zip(narrow.chunks_exact(cols)) {
-                stream.take(vector, sums);
-            }
+            stream.take(first, narrow);
         }
     }
 

@@ -31,9 +31,7 @@ fn bytes(setup: &Setup<'_>, shape: &Shape, tiles: u128) -> u128 {
         (Numbers::Stepped, Stationary::Weight | Stationary::Input) => {
             number * ((tiles + 1) * rows * depth * cols + stream(shape.window()) * (rows * depth + cols))
         }
-        (Numbers::Stepped, Stationary::Output) => {
-            number * (stream(shape.window()) * (rows + cols) * depth + (2 * tiles + 2) * rows * cols)
-        }
+        (Numbers::Stepped, Stationary::Output) => number * (stream(shape.window()) * (rows + cols) * depth + (2 * tiles + 2) * rows * cols),
         // Dense, packed, and as the PEs hold it where they choose from groups.
         (Numbers::Wavefront, Stationary::Weight | Stationary::Input) => {
             let placed = if mode.group.is_some() { rows * depth } else { 0 };

@@ -140,8 +140,8 @@ impl<F: Number> Waves<F> {
             }
             return lanes;
         }
-        for lane in 0..LANES {
-            lanes[lane] = self.0.places[(end - 1).saturating_sub(lane * hop)][lane];
+        for (lane, number) in lanes.iter_mut().enumerate() {
+            *number = self.0.places[(end - 1).saturating_sub(lane * hop)][lane];
         }
         lanes
     }
@@ -158,8 +158,8 @@ impl<F: Number> Waves<F> {
             }
             return;
         }
-        for lane in 0..LANES {
-            self.0.places[(end - 1).saturating_sub(lane * hop)][lane] = numbers[lane];
+        for (lane, number) in numbers.iter().enumerate() {
+            self.0.places[(end - 1).saturating_sub(lane * hop)][lane] = *number;
         }
     }
 
