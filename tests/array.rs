@@ -13,7 +13,7 @@ use systole::chip::{self, Chip, Dataflow, Extent, Overlap};
 use systole::counts::{Operand, StallReason};
 use systole::program::{
     Address, ArrayMode, Command, Compute, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Program, ProgramParts,
-    Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
+    Semaphore, SemaphoreDecl, StageDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
 };
 use systole::sim::{Engine, Machine, Run};
 
@@ -200,7 +200,7 @@ impl Case {
             ],
             semaphores: vec![SemaphoreDecl { name: "done".to_string(), tokens: 0, reason: StallReason::ResultNotReady }],
             output_stages: vec![],
-            stages: vec!["gemm".to_string()],
+            stages: vec![StageDecl { name: "gemm".to_string(), mode: 0 }],
             images: vec![
                 Image { place: WEIGHTS, address: 0, bytes: bytes(&weights) },
                 Image { place: INPUTS, address: 0, bytes: bytes(&vectors) },
@@ -210,7 +210,7 @@ impl Case {
             output: HostRegion { place: Place::Dram, address: 0, bytes: dram },
             memories: MemorySizes { dram, scratchpads: vec![32 << 10, 32 << 10], accumulator: 64 << 10 },
             accumulator_element_bytes: 4,
-            array: ArrayMode::new(chip, &chip.formats()[0], &chip.array().dataflows[0]),
+            modes: vec![ArrayMode::new(chip, &chip.formats()[0], &chip.array().dataflows[0])],
             array_only: false,
         };
         (Program::new(parts).unwrap(), sums)

@@ -76,8 +76,8 @@ pub struct ProgramParts {
     pub semaphores: Vec<SemaphoreDecl>,
     /// The output stages that `requantize` commands name by index.
     pub output_stages: Vec<OutputStage>,
-    /// Names of the stages that tags name by index.
-    pub stages: Vec<String>,
+    /// The stages that tags name by index.
+    pub stages: Vec<StageDecl>,
     /// What lies in the memories at the start.
     pub images: Vec<Image>,
     /// Where the host puts what a run is given, in the order in which it is given.
@@ -88,14 +88,32 @@ pub struct ProgramParts {
     pub memories: MemorySizes,
     /// Bytes of one accumulator element.
     pub accumulator_element_bytes: u64,
-    /// What the array does.
-    pub array: ArrayMode,
+    /// What the array does: one of these in each stage.
+    pub modes: Vec<ArrayMode>,
     /// Whether the program is for the array alone: its operands in place, in memories as large as they need, the accumulator at zero; no other
     /// unit, no semaphores.
     pub array_only: bool,
 }
 
+/// A stage: what tags name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageDecl {
+    /// Its name, for reports.
+    pub name: String,
+    /// What the array does in it, an index into the program's list.
+    pub mode: u32,
+}
+
 impl ProgramParts {
+    /// What the array does in a stage.
+    ///
+    /// # Panics
+    /// If there is no such stage, or no such mode, which the verifier refuses.
+    pub fn mode_of(&self, stage: u32) -> &ArrayMode {
+        &self.modes[self.stages[stage as usize].mode as usize]
+    }
+
     /// Shows every command of the units of a kind, once however often it repeats.
     pub(crate) fn each_command(&self, kind: UnitKind, see: &mut impl FnMut(&Command)) {
         fn walk(items: &[Item], see: &mut impl FnMut(&Command)) {

@@ -9,7 +9,7 @@ use super::queue::{Did, Queue, Shared, Tokens};
 use super::vector::Vector;
 use crate::chip::{Chip, Dataflow, Dram, Format};
 use crate::counts::{CycleCounts, StallReason};
-use crate::program::{ArrayMode, Place, Program, ProgramParts, UnitId, UnitKind};
+use crate::program::{ArrayMode, Command, Place, Program, ProgramParts, UnitId, UnitKind};
 use crate::units::{Cycles, Tick};
 use serde::{Deserialize, Serialize};
 
@@ -60,15 +60,29 @@ pub(super) struct Setup<'p> {
     pub(super) format: &'p Format,
     pub(super) dataflow: &'p Dataflow,
     pub(super) program: &'p ProgramParts,
+    /// What the array does, an index into the program's list.
+    pub(super) mode: u32,
     pub(super) numbers: Numbers,
+}
+
+impl Setup<'_> {
+    /// What the array does.
+    pub(super) fn array_mode(&self) -> &ArrayMode {
+        &self.program.modes[self.mode as usize]
+    }
+
+    /// Whether the array does it in the stage that a command belongs to.
+    pub(super) fn is_of_mode(&self, command: &Command) -> bool {
+        self.program.stages[command.tag.stage as usize].mode == self.mode
+    }
 }
 
 /// A chip with a program loaded. Each [`Machine::run`] starts from an empty machine.
 #[derive(Debug)]
 pub struct Machine<'p> {
     chip: &'p Chip,
-    format: &'p Format,
-    dataflow: &'p Dataflow,
+    /// The format and the dataflow of each of the program's modes.
+    modes: Vec<(&'p Format, &'p Dataflow)>,
     program: &'p Program,
 }
 
@@ -81,16 +95,20 @@ impl<'p> Machine<'p> {
         let parts = program.parts();
         let other = |problem: String| Err(SimError::OtherChip { problem });
         let array = chip.array();
-        if (parts.array.size.rows, parts.array.size.cols) != (array.rows, array.cols) {
-            let size = parts.array.size;
-            return other(format!("its array is {} x {}, the chip's {} x {}", size.rows, size.cols, array.rows, array.cols));
-        }
-        let mode = |dataflow: &&Dataflow| ArrayMode::new(chip, format, dataflow).stationary == parts.array.stationary;
-        let Some(dataflow) = array.dataflows.iter().find(mode) else {
-            return other(format!("its array keeps {:?} in place, which the chip's does not", parts.array.stationary));
-        };
-        if ArrayMode::new(chip, format, dataflow) != parts.array {
-            return other("its array multiplies other formats, or drains otherwise".to_string());
+        let mut modes = Vec::with_capacity(parts.modes.len());
+        for mode in &parts.modes {
+            if (mode.size.rows, mode.size.cols) != (array.rows, array.cols) {
+                let size = mode.size;
+                return other(format!("its array is {} x {}, the chip's {} x {}", size.rows, size.cols, array.rows, array.cols));
+            }
+            let Some(dataflow) = chip.dataflow(mode.stationary) else {
+                return other(format!("its array keeps {:?} in place, which the chip's does not", mode.stationary));
+            };
+            let makes = |format: &&Format| ArrayMode::new(chip, format, dataflow) == *mode;
+            let Some(format) = std::iter::once(format).chain(chip.formats()).find(makes) else {
+                return other("its array multiplies other formats, or drains otherwise".to_string());
+            };
+            modes.push((format, dataflow));
         }
         let pads: Vec<u64> = chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect();
         if !parts.array_only && (pads != parts.memories.scratchpads || chip.accumulator().capacity.get() != parts.memories.accumulator) {
@@ -99,7 +117,7 @@ impl<'p> Machine<'p> {
         if pads.len() != parts.memories.scratchpads.len() {
             return other(format!("it has {} scratchpads, the chip {}", parts.memories.scratchpads.len(), pads.len()));
         }
-        if u64::from(format.accumulator_bits) > 8 * parts.accumulator_element_bytes {
+        if let Some((format, _)) = modes.iter().find(|(format, _)| u64::from(format.accumulator_bits) > 8 * parts.accumulator_element_bytes) {
             return other(format!("its sums have {} bytes, the chip's {} bits", parts.accumulator_element_bytes, format.accumulator_bits));
         }
         if parts.queues.iter().any(|queue| queue.unit.kind == UnitKind::Dma && queue.unit.index >= chip.dma().engines) {
@@ -108,7 +126,7 @@ impl<'p> Machine<'p> {
         if let (Dram::Banked(_), false) = (chip.dram(), parts.array_only) {
             return Err(SimError::BankedDram);
         }
-        Ok(Self { chip, format, dataflow, program })
+        Ok(Self { chip, modes, program })
     }
 
     /// Runs the program on one batch, given as the bytes of each of its input regions, from an empty machine.
@@ -136,10 +154,12 @@ impl<'p> Machine<'p> {
     }
 
     fn session(&self, inputs: &[&[u8]], numbers: Numbers) -> Result<Session<'p>, SimError> {
-        let setup = Setup { chip: self.chip, format: self.format, dataflow: self.dataflow, program: self.program.parts(), numbers };
+        let program = self.program.parts();
+        let setups = (0..).zip(&self.modes).map(|(mode, (format, dataflow))| Setup { chip: self.chip, format, dataflow, program, mode, numbers });
+        let setups: Vec<Setup<'p>> = setups.collect();
         // Without ports nothing happens between two events, whatever moves in between.
-        let by_events = numbers != Numbers::Stepped || setup.program.array_only;
-        Ok(Session { state: State::new(&setup, self.program, inputs)?, cycle: 0, by_events })
+        let by_events = numbers != Numbers::Stepped || program.array_only;
+        Ok(Session { state: State::new(self.chip, &setups, self.program, inputs, numbers)?, cycle: 0, by_events })
     }
 
     /// As [`Machine::run`], stepped, and `watch` is told each unit's account of each cycle, units in the order of [`Run::units`].
@@ -223,15 +243,17 @@ impl std::fmt::Debug for Session<'_> {
 struct State<'p> {
     shared: Shared<'p>,
     array: Array<'p>,
+    /// The array as it is in the program's other modes, while it rests.
+    others: Vec<Array<'p>>,
     vector: Vector<'p>,
     engines: Vec<DmaEngine<'p>>,
     bus: Bus,
 }
 
 impl<'p> State<'p> {
-    fn new(setup: &Setup<'p>, program: &'p Program, inputs: &[&[u8]]) -> Result<Self, SimError> {
-        let Setup { chip, program: parts, .. } = *setup;
-        let has_numbers = setup.numbers != Numbers::None;
+    fn new(chip: &'p Chip, setups: &[Setup<'p>], program: &'p Program, inputs: &[&[u8]], numbers: Numbers) -> Result<Self, SimError> {
+        let parts = program.parts();
+        let has_numbers = numbers != Numbers::None;
         let bytes_of = |capacity: u64| if has_numbers { capacity } else { 0 };
         let accumulator = chip.accumulator();
         let pads = chip.scratchpads().iter().zip(&parts.memories.scratchpads);
@@ -266,13 +288,22 @@ impl<'p> State<'p> {
             }
         }
         let queue = |kind, index| Queue::new(parts, queue_of(parts, kind, index));
-        let array = Array::new(queue(UnitKind::Array, 0), setup)?;
-        if has_numbers {
-            shared.scratchpads.extend(array.line_buffers());
+        let mut arrays = Vec::with_capacity(setups.len());
+        for setup in setups {
+            // The array's first mode has its queue, and hands it on.
+            let queue = if arrays.is_empty() { queue(UnitKind::Array, 0) } else { Queue::new(parts, None) };
+            let place = u32::try_from(shared.scratchpads.len()).expect("bug: a program has few modes");
+            let array = Array::new(queue, setup, Place::Scratchpad(0, place))?;
+            if has_numbers {
+                shared.scratchpads.extend(array.line_buffers());
+            }
+            arrays.push(array);
         }
+        let array = arrays.remove(0);
         Ok(Self {
             shared,
             array,
+            others: arrays,
             vector: Vector::new(queue(UnitKind::Vector, 0), chip, parts.accumulator_element_bytes),
             engines: (0..chip.dma().engines).map(|index| DmaEngine::new(index as usize, queue(UnitKind::Dma, index), chip)).collect(),
             bus: Bus::new(chip),
@@ -282,7 +313,8 @@ impl<'p> State<'p> {
     /// The first cycle, from `next` on, in which any unit does something new; `next` itself where none ever would, so that the tick finds
     /// the deadlock.
     fn next_event(&self, next: u64) -> u64 {
-        let units = [self.array.next_event(&self.shared, next), self.vector.next_event(&self.shared, next)];
+        let switch = self.array.next_mode(&self.shared).map(|_| next);
+        let units = [switch, self.array.next_event(&self.shared, next), self.vector.next_event(&self.shared, next)];
         let engines = self.engines.iter().map(|engine| engine.next_event(&self.shared, &self.bus, next));
         units.into_iter().chain(engines).flatten().min().unwrap_or(next)
     }
@@ -306,6 +338,12 @@ impl<'p> State<'p> {
 
     /// One cycle; tells whether a token was posted in it.
     fn tick(&mut self, cycle: u64) -> Result<bool, SimError> {
+        if let Some(mode) = self.array.next_mode(&self.shared)
+            && let Some(other) = self.others.iter_mut().find(|other| other.mode() == mode)
+        {
+            self.array.hand_over(other);
+            std::mem::swap(&mut self.array, other);
+        }
         let array = self.array.tick(&mut self.shared, cycle);
         let vector = self.vector.tick(&mut self.shared, cycle);
         let mut moved = array == Did::Moved || vector == Did::Moved;
@@ -350,7 +388,7 @@ impl<'p> State<'p> {
         Run {
             total_cycles: Cycles::new(total),
             output: bytes,
-            passes: self.array.passes_done(),
+            passes: self.array.passes_done() + self.others.iter().map(Array::passes_done).sum::<u64>(),
             stages: self.shared.accounts.finish(),
             units,
         }

@@ -18,8 +18,8 @@ mod passes;
 mod plan;
 
 use super::{
-    Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, Repeat, Semaphore, SemaphoreDecl,
-    Sync, UnitId, UnitKind, UnitQueue,
+    ArrayMode, Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, Repeat, Semaphore, SemaphoreDecl,
+    StageDecl, Sync, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::Chip;
 use crate::counts::StallReason;
@@ -248,11 +248,20 @@ impl<'c> Emitter<'c> {
         if self.store == Queue::Store {
             queues.push(UnitQueue { unit: core_unit(UnitKind::Dma, 1), items: store });
         }
+        let mut modes: Vec<ArrayMode> = Vec::new();
+        let stages = self.mapping.stages().iter().map(|stage| {
+            let known = modes.iter().position(|mode| *mode == stage.rules.mode).unwrap_or_else(|| {
+                modes.push(stage.rules.mode);
+                modes.len() - 1
+            });
+            StageDecl { name: stage.name.clone(), mode: index(known) }
+        });
+        let stages = stages.collect();
         Program::new(ProgramParts {
             queues,
             semaphores: semaphores(self.mapping),
             output_stages: self.output_stages,
-            stages: self.mapping.stages().iter().map(|stage| stage.name.clone()).collect(),
+            stages,
             images: self.images,
             inputs: self.inputs,
             output,
@@ -262,7 +271,7 @@ impl<'c> Emitter<'c> {
                 accumulator: chip.accumulator().capacity.get(),
             },
             accumulator_element_bytes: self.mapping.buffers().accumulator_element_bytes,
-            array: self.mapping.stages()[0].rules.mode,
+            modes,
             array_only: false,
         })
     }

@@ -10,7 +10,7 @@
 use super::super::segments::{Segment, runs, segments, singles};
 use super::super::{
     Address, Command, Compute, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, Product, Program, ProgramParts, Repeat,
-    Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
+    Semaphore, SemaphoreDecl, StageDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
 };
 use super::fit::Fit;
 use super::{Gemm, LayoutError, index, narrow};
@@ -121,7 +121,7 @@ impl Gemm {
             queues,
             semaphores: semaphores(&fit),
             output_stages: Vec::new(),
-            stages: vec!["gemm".to_string()],
+            stages: vec![StageDecl { name: "gemm".to_string(), mode: 0 }],
             images,
             inputs: vec![region(activation, activations), region(weight, weights)],
             output: region(output, sums),
@@ -131,7 +131,7 @@ impl Gemm {
                 accumulator: chip.accumulator().capacity.get(),
             },
             accumulator_element_bytes: self.layout.element(),
-            array: self.mode,
+            modes: vec![self.mode],
             array_only: false,
         })?;
         Ok(program)

@@ -18,7 +18,7 @@ mod machine;
 use super::segments::{Segment, runs, segments, singles};
 use super::{
     Address, ArrayMode, Command, Compute, HostRegion, Item, MemorySizes, Operation, Place, Preload, Product, Program, ProgramError,
-    ProgramParts, Repeat, Tag, UnitId, UnitKind, UnitQueue,
+    ProgramParts, Repeat, StageDecl, Tag, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::{Chip, Dataflow, Format, MaxPassVectors, ReductionPadding, Sparsity, Stationary};
 pub(super) use layout::Layout;
@@ -163,13 +163,13 @@ impl Gemm {
             queues: vec![UnitQueue { unit: UnitId { core: 0, kind: UnitKind::Array, index: 0 }, items: self.items(weight_base) }],
             semaphores: Vec::new(),
             output_stages: Vec::new(),
-            stages: vec!["gemm".to_string()],
+            stages: vec![StageDecl { name: "gemm".to_string(), mode: 0 }],
             images: Vec::new(),
             inputs: vec![region(self.activation_place, 0, activations), region(self.weight_place, weight_base, weights)],
             output: HostRegion { place: Place::Accumulator(0), address: 0, bytes: sums },
             memories: MemorySizes { dram: 0, scratchpads, accumulator: sums },
             accumulator_element_bytes: layout.element(),
-            array: self.mode,
+            modes: vec![self.mode],
             array_only: true,
         })
     }

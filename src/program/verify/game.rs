@@ -170,6 +170,7 @@ impl<'p, const T: usize> Game<'p, T> {
             let known = &mut self.known[unit][first + 1];
             *known = (*known).max(self.last_preload[unit]);
         }
+        let mode = self.parts.mode_of(command.tag.stage);
         if let Some(window) = command.window() {
             let counters = self.cursors[unit].counters();
             let address = window.address.resolve(counters);
@@ -179,14 +180,14 @@ impl<'p, const T: usize> Game<'p, T> {
                     address: &Address::at(address + pixels.start * window.pitch),
                     stride: window.pitch,
                     rows: pixels.end - pixels.start,
-                    row_bytes: self.parts.array.activation.packed_bytes(window.channels()),
+                    row_bytes: mode.activation.packed_bytes(window.channels()),
                     access: Access::Read,
                     outer: ONCE,
                 };
                 self.touch(unit, thread, &region)?;
             }
         }
-        for region in command.regions(&self.parts.array, self.parts.accumulator_element_bytes).into_iter().flatten() {
+        for region in command.regions(mode, self.parts.accumulator_element_bytes).into_iter().flatten() {
             self.touch(unit, thread, &region)?;
         }
         for sync in &command.post {

@@ -10,7 +10,7 @@ use crate::counts::{Operand, StallReason};
 use crate::program::command::{Access, Dimension, RegionOf};
 use crate::program::{
     Address, ArrayMode, Command, Cursor, Fill, Gemm, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, ProgramError,
-    ProgramParts, Repeat, Ring, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
+    ProgramParts, Repeat, Ring, Semaphore, SemaphoreDecl, StageDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,
 };
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -155,7 +155,7 @@ impl Game<'_> {
                 let known = &mut self.known[unit][2 * unit + 1];
                 *known = (*known).max(self.last_preload[unit]);
             }
-            for region in command.regions(&self.parts.array, self.parts.accumulator_element_bytes).into_iter().flatten() {
+            for region in command.regions(self.parts.mode_of(command.tag.stage), self.parts.accumulator_element_bytes).into_iter().flatten() {
                 let start = region.address.resolve(self.cursors[unit].counters());
                 let known = self.known[unit].clone();
                 let result = self.memory(region.place).touch(start, &region, thread, now, &known);
@@ -367,13 +367,13 @@ fn programs() -> impl Strategy<Value = ProgramParts> {
                 .map(|(number, tokens)| SemaphoreDecl { name: format!("s{number}"), tokens, reason: StallReason::BufferFull })
                 .collect(),
             output_stages: Vec::new(),
-            stages: vec!["one".to_string()],
+            stages: vec![StageDecl { name: "one".to_string(), mode: 0 }],
             images: vec![Image { place: Place::Scratchpad(0, 0), address: 0, bytes: vec![0; image.min(usize::try_from(pad).unwrap())] }],
             inputs: vec![HostRegion { place: Place::Dram, address, bytes: bytes.min(dram - address) }],
             output: HostRegion { place: Place::Dram, address: 0, bytes: output },
             memories: MemorySizes { dram, scratchpads: vec![pad], accumulator: 64 },
             accumulator_element_bytes: 4,
-            array: mode(),
+            modes: vec![mode()],
             array_only: false,
         })
 }

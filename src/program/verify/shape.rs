@@ -2,7 +2,7 @@
 
 use super::super::command::Access;
 use super::super::cursor::MAX_DEPTH;
-use super::super::{Command, HostRegion, Item, MAX_POSTS, Operation, Place, ProgramError, ProgramParts, UnitId, UnitKind};
+use super::super::{ArrayMode, Command, HostRegion, Item, MAX_POSTS, Operation, Place, ProgramError, ProgramParts, UnitId, UnitKind};
 use super::{MAX_ARRAY_COMMANDS, MAX_COMMANDS, host, memories};
 use crate::chip::Stationary;
 use crate::numerics::Dtype;
@@ -131,7 +131,7 @@ impl Shape {
             if parts.array_only {
                 return Err(Problem::Text("reads images, which a program for the array alone does not".to_string()));
             }
-            if let Some(problem) = window.fault(trips, |channels| parts.array.activation.packed_bytes(channels)) {
+            if let Some(problem) = window.fault(trips, |channels| parts.mode_of(command.tag.stage).activation.packed_bytes(channels)) {
                 return Err(Problem::Text(problem));
             }
             let size = self.size_of(window.place);
@@ -141,7 +141,7 @@ impl Shape {
                 return Err(Problem::Bounds { place, first, end: end.unwrap_or(u64::MAX), size });
             }
         }
-        for region in command.regions(&parts.array, parts.accumulator_element_bytes).into_iter().flatten() {
+        for region in command.regions(parts.mode_of(command.tag.stage), parts.accumulator_element_bytes).into_iter().flatten() {
             let size = self.size_of(region.place);
             let last = region.address.greatest(trips);
             let end = last.and_then(|last| last.checked_add(region.extent()?));
@@ -168,7 +168,7 @@ impl Shape {
 
     fn operation(&self, parts: &ProgramParts, queue: usize, command: &Command, trips: &[u64]) -> Result<(), Problem> {
         let unit = parts.queues[queue].unit;
-        let mode = &parts.array;
+        let mode = parts.mode_of(command.tag.stage);
         let (kind, name) = match &command.operation {
             Operation::Mvin(_) => (UnitKind::Dma, "mvin"),
             Operation::Mvout(_) => (UnitKind::Dma, "mvout"),
@@ -290,15 +290,27 @@ fn limit(parts: &ProgramParts) -> u64 {
 
 /// Checks that no count of bytes or of steps that follows from the array can overflow, or has no meaning.
 fn sizes(parts: &ProgramParts) -> Result<(), ProgramError> {
-    let mode = &parts.array;
+    let fault = |problem: String| Err(ProgramError::Command { unit: host(), command: 0, problem });
+    if let Some(stage) = parts.stages.iter().find(|stage| stage.mode as usize >= parts.modes.len()) {
+        return fault(format!("stage \"{}\" names mode {} of {}", stage.name, stage.mode, parts.modes.len()));
+    }
+    for mode in &parts.modes {
+        if mode.size != parts.modes[0].size {
+            return fault("an array has one size, whatever it does".to_string());
+        }
+        size_of_mode(mode, parts.accumulator_element_bytes).or_else(fault)?;
+    }
+    Ok(())
+}
+
+fn size_of_mode(mode: &ArrayMode, element_bytes: u64) -> Result<(), String> {
     let (n, m) = mode.group.map_or((1, 1), |group| (group.n, group.m));
     let all = [mode.size.rows, mode.size.cols, mode.lanes, n, m];
-    if n > m || all.iter().any(|size| !(1..=MAX_SIZE).contains(size)) || parts.accumulator_element_bytes > MAX_ELEMENT_BYTES {
-        let problem = format!(
-            "an array of {} x {}, {} lanes, {n} of {m} weights and sums of {} bytes is none",
-            mode.size.rows, mode.size.cols, mode.lanes, parts.accumulator_element_bytes
-        );
-        return Err(ProgramError::Command { unit: host(), command: 0, problem });
+    if n > m || all.iter().any(|size| !(1..=MAX_SIZE).contains(size)) || element_bytes > MAX_ELEMENT_BYTES {
+        return Err(format!(
+            "an array of {} x {}, {} lanes, {n} of {m} weights and sums of {element_bytes} bytes is none",
+            mode.size.rows, mode.size.cols, mode.lanes
+        ));
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ pub(super) enum Path {
 
 impl Drive {
     pub(super) fn new(setup: &Setup<'_>, shape: Shape, loads: usize) -> Self {
-        let mode = &setup.program.array;
+        let mode = setup.array_mode();
         let rule = setup.chip.arithmetic(setup.format, setup.dataflow).accumulate;
         let product = largest_product(mode);
         let sums_stay = mode.stationary == crate::chip::Stationary::Output;
@@ -462,7 +462,9 @@ fn load_held<F: Number>(mesh: &mut HeldMesh<F>, depth: usize, operands: &mut Ope
 fn careful(setup: &Setup<'_>, rule: AccumulateRule, product: u64) -> Careful {
     let (mut inner, mut biased) = (0, false);
     setup.program.each_command(UnitKind::Array, &mut |command| {
-        if let Operation::Product(product) = &command.operation {
+        if let Operation::Product(product) = &command.operation
+            && setup.is_of_mode(command)
+        {
             (inner, biased) = (inner.max(u64::from(product.inner)), biased || product.accumulate);
         }
     });

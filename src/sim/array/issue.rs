@@ -3,14 +3,14 @@
 use super::operands::Panel;
 use super::{Array, Gather, Load, Loaded, Pass, Sums, Work};
 use crate::counts::StallReason;
-use crate::program::{Compute, Operation, Place, Preload, Product};
+use crate::program::{Command, Compute, Operation, Place, Preload, Product};
 use crate::sim::queue::{Ending, Shared};
 
 impl Array<'_> {
     /// Starts commands whose waits are met, at most one of a kind; tells what the next one waits for.
     pub(super) fn issue(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
         let (mut loads, mut passes) = (0, 0);
-        while let Some(command) = self.queue.head() {
+        while let Some(command) = self.queue.head().filter(|command| self.is_mine(shared, command)) {
             let first_of_its_kind = match &command.operation {
                 Operation::Preload(_) => loads == 0,
                 Operation::Compute(_) | Operation::Product(_) => passes == 0,
@@ -61,7 +61,13 @@ impl Array<'_> {
 
     /// Whether a command would start in the next cycle.
     pub(super) fn can_issue(&self, shared: &Shared<'_>) -> bool {
-        self.queue.head().is_some_and(|command| self.has_room(&command.operation) && self.queue.missing(shared).is_none())
+        let issues = |command: &Command| self.is_mine(shared, command) && self.has_room(&command.operation);
+        self.queue.head().is_some_and(|command| issues(command) && self.queue.missing(shared).is_none())
+    }
+
+    /// Whether a command is of the array's mode: one of another waits until nothing is under way.
+    fn is_mine(&self, shared: &Shared<'_>, command: &Command) -> bool {
+        shared.program.stages[command.tag.stage as usize].mode == self.mode
     }
 
     fn has_room(&self, operation: &Operation) -> bool {

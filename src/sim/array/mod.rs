@@ -26,7 +26,7 @@ use super::error::SimError;
 use super::machine::Setup;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::counts::{CycleCounts, StallReason};
-use crate::program::{Operation, Place, ProgramParts, UnitKind};
+use crate::program::{Operation, Place, UnitKind};
 use drives::Drive;
 use operands::{Operands, Panel};
 use shape::Shape;
@@ -159,6 +159,8 @@ pub(super) struct Array<'p> {
     open: bool,
     claims: Claims,
     windows: Windows,
+    /// What it does, an index into the program's list.
+    mode: u32,
     /// For each element of K of the tile that passes go by now, the columns in which it is not zero; kept where PEs gate zeros.
     held_nonzeros: Vec<u64>,
     /// The last pass that entered, for a probe after its end.
@@ -172,15 +174,15 @@ impl<'p> Array<'p> {
     ///
     /// # Errors
     /// If its registers are more than the host is asked to hold.
-    pub(super) fn new(queue: Queue<'p>, setup: &Setup<'p>) -> Result<Self, SimError> {
+    pub(super) fn new(queue: Queue<'p>, setup: &Setup<'p>, line_buffers: Place) -> Result<Self, SimError> {
         let array = setup.chip.array();
         let timing = Timing::new(array, setup.dataflow);
-        let mode = setup.program.array;
+        let mode = *setup.array_mode();
         let operands = Operands::new(mode);
         let shape = Shape::new(array, setup.dataflow, operands.depth());
         // What a load brings, or a pass sums, is in use until the last element that needs it has left.
         let in_flight = shape.window() + super::memory::size(timing.drain(timing.size(mode.size.rows, mode.size.cols)));
-        let apart = timing.least_between_loads().max(timing.length(timing.padded(shortest_pass(setup.program))));
+        let apart = timing.least_between_loads().max(timing.length(timing.padded(shortest_pass(setup))));
         let loads = if timing.serial() { 3 } else { in_flight / super::memory::size(apart) + 4 };
         let ports = !setup.program.array_only;
         let latency: Vec<u64> = setup.chip.scratchpads().iter().map(|pad| if ports { pad.latency.get() } else { 0 }).collect();
@@ -216,7 +218,8 @@ impl<'p> Array<'p> {
             last_load: 0,
             open: false,
             claims: Claims::new(),
-            windows: Windows::new(setup, in_flight as u64),
+            windows: Windows::new(setup, in_flight as u64, line_buffers),
+            mode: setup.mode,
             held_nonzeros: Vec::new(),
             last_pass: None,
             last_ended: None,
@@ -332,6 +335,24 @@ impl<'p> Array<'p> {
         }
     }
 
+    /// What it does, an index into the program's list.
+    pub(super) const fn mode(&self) -> u32 {
+        self.mode
+    }
+
+    /// What the array is to do next, if that is something else than now and nothing is under way any more.
+    pub(super) fn next_mode(&self, shared: &Shared<'_>) -> Option<u32> {
+        let mode = shared.program.stages[self.queue.head()?.tag.stage as usize].mode;
+        let rests = || self.quiet() && self.next_loads.is_empty() && self.next_passes.is_empty();
+        Some(mode).filter(|mode| *mode != self.mode && rests())
+    }
+
+    /// Hands its queue and its account to the array in another mode.
+    pub(super) fn hand_over(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.queue, &mut other.queue);
+        std::mem::swap(&mut self.cycles, &mut other.cycles);
+    }
+
     /// The line buffers that stand beside the scratchpads.
     pub(super) fn line_buffers(&self) -> Option<super::memory::Sram> {
         self.windows.buffers()
@@ -445,11 +466,12 @@ impl<'p> Array<'p> {
 }
 
 /// The fewest vectors, or steps of K, of any pass of a program.
-fn shortest_pass(program: &ProgramParts) -> u64 {
+fn shortest_pass(setup: &Setup<'_>) -> u64 {
     let mut fewest = u64::from(u32::MAX);
-    program.each_command(UnitKind::Array, &mut |command| match &command.operation {
+    setup.program.each_command(UnitKind::Array, &mut |command| match &command.operation {
+        _ if !setup.is_of_mode(command) => {}
         Operation::Compute(compute) => fewest = fewest.min(u64::from(compute.vectors)),
-        Operation::Product(product) => fewest = fewest.min(program.array.steps(u64::from(product.inner))),
+        Operation::Product(product) => fewest = fewest.min(setup.array_mode().steps(u64::from(product.inner))),
         _ => {}
     });
     fewest

@@ -20,7 +20,7 @@ pub(super) fn check(setup: &Setup<'_>, shape: &Shape, tiles: usize) -> Result<()
 }
 
 fn bytes(setup: &Setup<'_>, shape: &Shape, tiles: u128) -> u128 {
-    let mode = &setup.program.array;
+    let mode = setup.array_mode();
     let wide = |size: usize| size as u128;
     let (rows, cols, depth) = (wide(shape.rows), wide(shape.cols.next_multiple_of(LANES)), wide(shape.depth));
     // A stream is long enough that its registers seldom move to its other end.

@@ -54,8 +54,8 @@ pub(super) enum Form {
 
 impl Windows {
     /// What a program needs, if as many array cycles as `in_flight` may pass between a pass's last vector and its end.
-    pub(super) fn new(setup: &Setup<'_>, in_flight: u64) -> Self {
-        let mode = &setup.program.array;
+    pub(super) fn new(setup: &Setup<'_>, in_flight: u64, buffers: Place) -> Self {
+        let mode = setup.array_mode();
         let mut slides = Vec::new();
         let (mut largest, mut step) = (0, 0);
         setup.program.each_command(UnitKind::Array, &mut |command| {
@@ -68,7 +68,7 @@ impl Windows {
                 }
                 _ => return,
             };
-            if let Some(window) = window {
+            if let Some(window) = window.as_ref().filter(|_| setup.is_of_mode(command)) {
                 (largest, step) = (largest.max(steps * bytes), step.max(bytes));
                 if !slides.contains(&window.slide) {
                     slides.push(window.slide);
@@ -78,8 +78,6 @@ impl Windows {
         // The passes under way are the oldest, the youngest, and what entered while the oldest drained; the one that ended last may still be
         // looked at, and a pass that would go past the end leaves room there.
         let capacity = if slides.is_empty() { 0 } else { 5 * largest + in_flight * step };
-        let buffers =
-            Place::Scratchpad(0, u32::try_from(setup.program.memories.scratchpads.len()).expect("bug: a chip has two scratchpads"));
         Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new() }
     }
 
