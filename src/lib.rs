@@ -22,6 +22,7 @@
 //!     samples: Some(20),
 //!     engine: Engine::Stepped,
 //!     seed: 1,
+//!     mapping: None,
 //!     command: "an example".to_string(),
 //! };
 //! let prepared = pipeline::prepare(&model, &chip, &options)?;

@@ -12,8 +12,8 @@ use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use systole::chip::{self, Chip, Sparsity};
-use systole::mapping::{self, Lowered, MappingError, Order, Problem, Rules, WeightStart};
+use systole::chip::{self, Chip, Sparsity, Stationary};
+use systole::mapping::{self, Choice, Lowered, MappingError, Order, Problem, WeightStart};
 use systole::numerics::{AccumulateRule, Dtype, LayerClass, OutputStage, Quantization};
 use systole::program::{Program, StageNumbers, emit_stages, emit_timing};
 use systole::sim::{Engine, Machine};
@@ -29,6 +29,8 @@ struct Case {
     image: [u64; 2],
     layers: Vec<Drawn>,
     resident: bool,
+    /// Whether stages are mapped as one of the candidates of a search.
+    chosen: bool,
     density: f64,
     seed: u64,
 }
@@ -103,10 +105,10 @@ fn layers(case: &Case, chip: &Chip, rng: &mut ChaCha8Rng) -> Vec<Layer> {
 }
 
 /// One layer by plain loops over N x H x W x C: every update of the accumulator by its rule.
-fn golden(layer: &Layer, chip: &Chip, input: &[i32]) -> Vec<i32> {
+fn golden(layer: &Layer, chip: &Chip, stationary: Stationary, input: &[i32]) -> Vec<i32> {
     let Layer { problem, weights, bias, zero_point, output } = layer;
     let format = &chip.formats()[0];
-    let rule: AccumulateRule = chip.arithmetic(format, &chip.array().dataflows[0]).accumulate;
+    let rule: AccumulateRule = chip.arithmetic(format, chip.dataflow(stationary).unwrap()).accumulate;
     let (height, width, channels) = (problem.input[0], problem.input[1], problem.c);
     let mut outputs = Vec::new();
     for n in 0..problem.n {
@@ -160,20 +162,9 @@ fn kept(sparsity: Sparsity, weights: &[i16]) -> Vec<Option<usize>> {
     places
 }
 
-/// For each K tile and channel, whether its weights are zero, where the chip skips such tiles.
+/// For each element of K and channel, whether its weight is zero, where the chip skips tiles of such.
 fn zeros(layer: &Layer, chip: &Chip) -> Vec<bool> {
-    if chip.array().sparsity != Sparsity::TileSkip {
-        return Vec::new();
-    }
-    let rules = Rules::new(chip, &chip.formats()[0], &chip.array().dataflows[0]);
-    let tile = usize::try_from(rules.k_tile(&layer.problem)).unwrap();
-    let mut all = Vec::new();
-    for first in (0..layer.weights.nrows()).step_by(tile) {
-        for column in layer.weights.columns() {
-            all.push(column.iter().skip(first).take(tile).all(|weight| *weight == 0));
-        }
-    }
-    all
+    if chip.array().sparsity == Sparsity::TileSkip { layer.weights.iter().map(|weight| *weight == 0).collect() } else { Vec::new() }
 }
 
 fn check(case: &Case) -> Result<(), TestCaseError> {
@@ -196,8 +187,18 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         })
         .collect();
     let start = if case.resident { WeightStart::Resident } else { WeightStart::Cold };
-    let mapping = match mapping::map(&stages, &chip, case.batch, start) {
+    // Any of what a search would look at, the largest pieces, or whatever dataflow.
+    let choices = stages.iter().map(|stage| {
+        let dataflows = &chip.array().dataflows;
+        let any = Choice { stationary: dataflows[rng.random_range(0..dataflows.len())].kind(), tiling: None };
+        let candidates = mapping::candidates(stage, &chip, case.batch, start);
+        if case.chosen && !candidates.is_empty() { candidates[rng.random_range(0..candidates.len())].0 } else { any }
+    });
+    let choices: Vec<Choice> = choices.collect();
+    let mapping = match mapping::map_as(&stages, &chip, case.batch, start, &choices) {
         Ok(mapping) => mapping,
+        // What fits alone need not fit beside the others.
+        Err(MappingError::Pinned { .. }) if case.chosen => return Ok(()),
         Err(MappingError::TooSmall { needed, capacity, .. }) => {
             prop_assert!(needed > capacity);
             return Ok(());
@@ -216,7 +217,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     let format = &chip.formats()[0];
     let machine = Machine::new(&chip, format, &program).unwrap();
     let run = machine.run(&[&bytes], Engine::Wavefront).map_err(|error| TestCaseError::fail(error.to_string()))?;
-    let expected = layers.iter().fold(input, |input, layer| golden(layer, &chip, &input));
+    let expected = layers.iter().zip(&choices).fold(input, |input, (layer, choice)| golden(layer, &chip, choice.stationary, &input));
     let outputs: Vec<i32> = run.output.iter().map(|byte| i32::from(i8::from_le_bytes([*byte]))).collect();
     prop_assert_eq!(outputs, expected);
     prop_assert_eq!(&machine.run(&[&bytes], Engine::Stepped).unwrap(), &run, "both drives agree in outputs, cycles, counts and stalls");
@@ -248,19 +249,27 @@ fn layer() -> impl Strategy<Value = Drawn> {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let array =
-        ((1..=6_u32, 1..=6_u32), dataflow(&["Weight", "Input", "Output"]), prop_oneof![3 => Just(1_u32), 1 => Just(2), 1 => Just(4)]);
+    let dataflows = prop_oneof![
+        2 => dataflow(&["Weight", "Input", "Output"]).prop_map(|one| vec![one]),
+        1 => (dataflow(&["Weight"]), dataflow(&["Output"])).prop_map(|(one, other)| vec![one, other]),
+        1 => (dataflow(&["Output"]), dataflow(&["Input"]), dataflow(&["Weight"])).prop_map(|(one, other, last)| vec![one, other, last]),
+    ];
+    let array = ((1..=6_u32, 1..=6_u32), dataflows, prop_oneof![3 => Just(1_u32), 1 => Just(2), 1 => Just(4)]);
     let sparsity = prop_oneof![4 => Just("Dense"), 1 => Just("NM(n: 1, m: 3)"), 1 => Just("NM(n: 2, m: 4)"), 2 => Just("TileSkip")];
     let rules = (sparsity, any::<bool>(), prop_oneof![Just("Wrap"), Just("Saturate")], prop_oneof![Just(20_u32), Just(24), Just(40)]);
     let image = prop_oneof![1 => Just([1, 1]), 3 => (1..=7_u64, 1..=7_u64).prop_map(|(height, width)| [height, width])];
     let problem = (1..=3_u64, 1..=9_u64, image, prop::collection::vec(layer(), 1..=3));
     let vector = (1..=9_u32, 0..=3_u32, 1..=2_u32);
-    let rest = (any::<bool>(), prop_oneof![2 => Just(1.0), 1 => Just(0.3), 1 => Just(0.03)], any::<u64>(), vector, 0..=6_u64);
+    let rest =
+        ((any::<bool>(), any::<bool>()), prop_oneof![2 => Just(1.0), 1 => Just(0.3), 1 => Just(0.03)], any::<u64>(), vector, 0..=6_u64);
     (array, memories(), rules, problem, rest).prop_map(|(array, mut sets, rules, problem, rest)| {
-        let (((rows, cols), dataflow, lanes), (sparsity, gating, overflow, bits)) = (array, rules);
-        let (resident, density, seed, (vector_lanes, start, each), depth) = rest;
-        let sparsity =
-            if sparsity.starts_with("NM") && (dataflow.starts_with("Input") || rows * lanes % 2 == 1) { "Dense" } else { sparsity };
+        let (((rows, cols), dataflows, lanes), (sparsity, gating, overflow, bits)) = (array, rules);
+        let ((resident, chosen), density, seed, (vector_lanes, start, each), depth) = rest;
+        let sparsity = if sparsity.starts_with("NM") && (dataflows.iter().any(|one| one.starts_with("Input")) || rows * lanes % 2 == 1) {
+            "Dense"
+        } else {
+            sparsity
+        };
         let scale = |text: &str| {
             // The small memories of single products hold few rows of an image: larger ones too.
             let mut out = String::new();
@@ -284,7 +293,7 @@ fn cases() -> impl Strategy<Value = Case> {
         sets.extend([
             ("array.rows", rows.to_string()),
             ("array.cols", cols.to_string()),
-            ("array.dataflows", format!("[{dataflow}]")),
+            ("array.dataflows", format!("[{}]", dataflows.join(", "))),
             ("array.sparsity", sparsity.to_string()),
             ("array.zero_gating", gating.to_string()),
             (
@@ -296,7 +305,7 @@ fn cases() -> impl Strategy<Value = Case> {
             ("vector.cycles.requantize", each.to_string()),
         ]);
         let (batch, channels, image, layers) = problem;
-        Case { sets, batch, channels, image, layers, resident, density, seed }
+        Case { sets, batch, channels, image, layers, resident, chosen, density, seed }
     })
 }
 

@@ -4,6 +4,7 @@ mod chip;
 mod dram;
 mod dump;
 mod gemm;
+mod map;
 mod options;
 mod run;
 mod topology;
@@ -31,6 +32,8 @@ enum Command {
     Run(run::RunArguments),
     /// Run one matrix product of random integers on a chip, and check it against the integer product
     Gemm(gemm::GemmArguments),
+    /// Look for the best mapping of a network or a layer table, and show it level by level
+    Map(map::MapArguments),
     /// Time the layers of a layer table in SCALE-Sim's format on a chip
     Topology(topology::TopologyArguments),
     /// Replay a trace of memory requests on a chip's DRAM: cycles, row hits, bandwidth, energy
@@ -44,6 +47,7 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     match &arguments.command {
         Command::Run(run) => run::run(run),
         Command::Gemm(gemm) => gemm::run(gemm),
+        Command::Map(map) => map::run(map),
         Command::Topology(topology) => topology::run(topology),
         Command::Dram(dram) => dram::run(dram),
         Command::Chip(chip) => chip::run(chip),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use systole::chip::Chip;
 use systole::compress::Scheme;
 use systole::data::{FileHash, sha256_hex};
-use systole::mapping::WeightStart;
+use systole::mapping::{MappingFile, WeightStart};
 use systole::pipeline::{self, Prepared, RunOptions};
 use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
 use systole::{model, plot, topology};
@@ -54,6 +54,9 @@ pub(crate) struct RunArguments {
     /// Only time the run: no numbers, no metrics, the same cycles (products that PEs gate are not known, and count as multiplied)
     #[arg(long, conflicts_with_all = ["dump", "engine"])]
     timing_only: bool,
+    /// A mapping that `systole map --save` wrote: how layers are cut and in which dataflow they run; layers that it does not name are left to the tool
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
     /// A row for every layer in the tables; else the 10 costliest of more than 25
     #[arg(long)]
     all_layers: bool,
@@ -73,7 +76,7 @@ enum Weights {
 /// Does it.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
-    let options = options(arguments);
+    let options = options(arguments)?;
     let table = Path::new(&arguments.model);
     if table.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
         return time_table(arguments, &chip, table, &options);
@@ -114,8 +117,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn options(arguments: &RunArguments) -> RunOptions {
-    RunOptions {
+fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
+    Ok(RunOptions {
         batch: arguments.batch,
         weights: match arguments.weights {
             Weights::Cold => WeightStart::Cold,
@@ -125,8 +128,9 @@ fn options(arguments: &RunArguments) -> RunOptions {
         samples: arguments.samples,
         engine: arguments.engine.engine(),
         seed: arguments.seed,
+        mapping: arguments.mapping.as_deref().map(MappingFile::load).transpose()?,
         command: command_line(),
-    }
+    })
 }
 
 /// Times a layer table.
@@ -141,7 +145,8 @@ fn time_table(arguments: &RunArguments, chip: &Chip, path: &Path, options: &RunO
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let file = FileHash { file: name.clone(), sha256: sha256_hex(&std::fs::read(path)?) };
     let timed = pipeline::time_table(chip, &table, &file, &name, options).map_err(user_fault)?;
-    let key = format!("{} {} {} {:?} {}", chip.resolved(), file.sha256, options.batch, options.weights, options.scheme);
+    let RunOptions { batch, weights, scheme, mapping, .. } = options;
+    let key = format!("{} {} {batch} {weights:?} {scheme} {mapping:?}", chip.resolved(), file.sha256);
     let folder = arguments.out.clone().unwrap_or_else(|| folder_named(&name, options, chip, &key));
     show(arguments, chip, &ResultFolder::prepare(&folder)?, &timed.summary, &[])?;
     for column in &table.ignored {
@@ -197,9 +202,10 @@ fn quoted(word: &str) -> String {
 
 /// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.
 fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
-    let RunOptions { batch, weights, scheme, samples, engine, seed, command: _ } = options;
+    let RunOptions { batch, weights, scheme, samples, engine, seed, mapping, command: _ } = options;
     let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
-    let run = format!("{} {files} {batch} {weights:?} {scheme} {samples:?} {engine:?} {seed}", prepared.chip.resolved());
+    let pinned = mapping.as_ref().map_or_else(String::new, |mapping| format!(" {mapping:?}"));
+    let run = format!("{} {files} {batch} {weights:?} {scheme} {samples:?} {engine:?} {seed}{pinned}", prepared.chip.resolved());
     folder_named(prepared.quantized.name(), options, prepared.chip, &run)
 }
 

@@ -54,6 +54,34 @@ pub enum MappingError {
         /// Of this many.
         m: u32,
     },
+    /// A stage was to be mapped onto a dataflow that the chip lacks.
+    #[error(
+        "layer \"{layer}\" was to run {asked}, and the array of chip \"{chip}\" has no such dataflow\n  help: choose one that `systole chip show {chip}` lists in array.dataflows"
+    )]
+    NoDataflow {
+        /// The layer.
+        layer: String,
+        /// The dataflow's short name.
+        asked: &'static str,
+        /// The chip.
+        chip: String,
+    },
+    /// A stage cannot be cut as it was asked to be.
+    #[error("layer \"{layer}\" cannot be mapped as asked: {problem}\n  help: leave it out of the mapping, or let `systole map` find one")]
+    Pinned {
+        /// The layer.
+        layer: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A mapping file is wrong.
+    #[error("the mapping {file}: {problem}\n  help: `systole map --save FILE.ron` writes one that is right")]
+    File {
+        /// The file.
+        file: String,
+        /// What is wrong, and where.
+        problem: String,
+    },
     /// The network has no array operation.
     #[error(
         "network \"{network}\" has no layer that the array computes\n  help: a network needs at least one dense layer (Gemm, or MatMul with constant weights)"

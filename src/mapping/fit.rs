@@ -10,6 +10,7 @@ use super::{
     WeightStart, round_up,
 };
 use crate::chip::{Chip, Scratchpad, Stationary};
+use serde::{Deserialize, Serialize};
 
 /// The most samples in a batch.
 pub(super) const MAX_BATCH: u64 = 1 << 20;
@@ -18,7 +19,6 @@ const MAX_ACCUMULATOR_BLOCKS: u64 = 8;
 
 /// What of a chip the fit goes by.
 struct Capacity<'c> {
-    rules: Rules,
     weight_pad: &'c Scratchpad,
     weight_field: String,
     activation_pad: &'c Scratchpad,
@@ -30,10 +30,9 @@ struct Capacity<'c> {
 }
 
 impl<'c> Capacity<'c> {
-    fn of(chip: &'c Chip, rules: Rules) -> Self {
+    fn of(chip: &'c Chip) -> Self {
         let roles = chip.scratchpad_roles();
         Self {
-            rules,
             weight_pad: &chip.scratchpads()[roles.weight],
             activation_pad: &chip.scratchpads()[roles.activation],
             weight_field: format!("scratchpads.{}.capacity", roles.weight),
@@ -57,6 +56,7 @@ impl<'c> Capacity<'c> {
 /// A stage as it is being fitted.
 struct Draft<'l> {
     lowered: &'l Lowered,
+    rules: Rules,
     tiling: Tiling,
     /// Rows of the input that are on the chip at a time, where it is fetched.
     rows: u64,
@@ -72,42 +72,77 @@ impl Draft<'_> {
     }
 }
 
-/// Maps stages onto a chip: the largest blocks of vectors that fit, activations that stay on the chip where both neighbours fit, and
-/// double buffers where there is room for them.
+/// What was chosen for a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// What stays in the array.
+    pub stationary: Stationary,
+    /// How the stage is cut; where there is nothing, the largest pieces that fit.
+    pub tiling: Option<Tiling>,
+}
+
+/// Maps stages onto a chip in its first dataflow: the largest blocks of vectors that fit, activations that stay on the chip where both
+/// neighbours fit, and double buffers where there is room for them.
 ///
 /// # Errors
 /// A batch out of range, or a memory too small for the smallest tile.
+pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> Result<Mapping, MappingError> {
+    let choice = Choice { stationary: chip.array().dataflows[0].kind(), tiling: None };
+    map_as(stages, chip, batch, start, &vec![choice; stages.len()])
+}
+
+/// The same as it was chosen, a choice a stage.
+///
+/// # Errors
+/// As [`map`]; a dataflow that the chip lacks, or a cut that does not fit it.
 ///
 /// # Panics
-/// If the chip does not multiply the formats of the stages, which `lower` refuses.
-pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> Result<Mapping, MappingError> {
+/// If there is not a choice for each stage, or the chip does not multiply the formats of the stages, which `lower` refuses.
+pub fn map_as(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, choices: &[Choice]) -> Result<Mapping, MappingError> {
     if batch == 0 || batch > MAX_BATCH {
         return Err(MappingError::Batch { batch, limit: MAX_BATCH });
     }
-    let first = &stages[0].problem;
-    let format = chip.format(first.weight, first.activation).expect("bug: lower refuses formats that the chip has not");
-    let rules = Rules::new(chip, format, &chip.array().dataflows[0]);
-    let capacity = Capacity::of(chip, rules);
+    let mut rules = Vec::with_capacity(stages.len());
+    for (stage, choice) in stages.iter().zip(choices) {
+        let Some(dataflow) = chip.dataflow(choice.stationary) else {
+            return Err(MappingError::NoDataflow {
+                layer: stage.name.clone(),
+                asked: choice.stationary.name(),
+                chip: chip.name().to_string(),
+            });
+        };
+        let (weight, activation) = (stage.problem.weight, stage.problem.activation);
+        let format = chip.format(weight, activation).expect("bug: lower refuses formats that the chip has not");
+        rules.push(Rules::new(chip, format, dataflow));
+    }
+    // Sums of all stages are as wide as the widest.
+    let element = rules.iter().map(|rules| rules.element).max().unwrap_or(1);
+    rules.iter_mut().for_each(|rules| rules.element = element);
+    let capacity = Capacity::of(chip);
+    let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
     // One ring serves all stages: its slots hold the largest piece of any.
-    let chunks: Vec<u64> = stages.iter().map(|stage| chunk(&stage.problem, &capacity)).collect();
-    let slots = stages.iter().zip(&chunks).map(|(stage, chunk)| rules.weight_slot(&stage.problem, &cut(1, *chunk)));
+    let chunks = asked.iter().map(|((stage, rules), choice)| {
+        choice.tiling.map_or_else(|| chunk(&stage.problem, rules, &capacity), |tiling| tiling.chunk.clamp(1, stage.problem.channels()))
+    });
+    let chunks: Vec<u64> = chunks.collect();
+    let slots = asked.iter().zip(&chunks).map(|(((stage, rules), _), chunk)| rules.weight_slot(&stage.problem, &cut(1, *chunk)));
     let slot = slots.max().unwrap_or(1);
     let mut drafts = Vec::with_capacity(stages.len());
-    for (lowered, chunk) in stages.iter().zip(chunks) {
-        drafts.push(draft(lowered, &capacity, chunk, slot)?);
+    for (((lowered, rules), choice), chunk) in asked.into_iter().zip(chunks) {
+        drafts.push(draft(lowered, rules, &capacity, (chunk, choice.tiling), slot)?);
     }
     keep_edges(&mut drafts, &capacity, slot);
-    fetch_weights_once(&mut drafts, &capacity, slot);
+    fetch_weights_once(&mut drafts, choices, &capacity, slot)?;
 
-    let places = place_activations(&drafts, &capacity);
+    let places = place_activations(&drafts);
     let mut next = if capacity.shared { round_up(places.end, u64::from(capacity.weight_pad.port_bytes)) } else { 0 };
     let mut weights = vec![WeightBuffer::Fetched; stages.len()];
-    let pieces: Vec<u64> = drafts.iter().map(|draft| rules.pieces(draft.problem(), &draft.tiling)).collect();
+    let pieces: Vec<u64> = drafts.iter().map(|draft| draft.rules.pieces(draft.problem(), &draft.tiling)).collect();
     if start == WeightStart::Resident {
         for (index, count) in pieces.iter().enumerate() {
             // What is fetched all the same needs a ring that hides the latency of as many transfers as may be under way.
             let others = pieces[index + 1..].iter().sum::<u64>() + fetched_pieces(&weights[..index], &pieces);
-            let least = drafts.iter().map(|draft| least_slots(draft, &rules)).max().unwrap_or(1);
+            let least = drafts.iter().map(least_slots).max().unwrap_or(1);
             let ring = others.min((u64::from(chip.dma().outstanding) + 2).max(least));
             if next + (count + ring) * slot <= capacity.weight_capacity() {
                 weights[index] = WeightBuffer::Resident { address: next };
@@ -115,14 +150,14 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
             }
         }
     }
-    let sums = drafts.iter().map(|draft| rules.sums(draft.problem(), &draft.tiling, draft.tiling.block)).max().unwrap_or(1);
+    let sums = drafts.iter().map(|draft| draft.rules.sums(draft.problem(), &draft.tiling, draft.tiling.block)).max().unwrap_or(1);
     let buffers = Buffers {
         weight_ring_address: next,
         weight_ring_slots: ((capacity.weight_capacity() - next) / slot).min(fetched_pieces(&weights, &pieces)),
         weight_slot_bytes: slot,
         accumulator_slots: (capacity.accumulator_bytes / sums).min(MAX_ACCUMULATOR_BLOCKS),
         accumulator_slot_bytes: sums,
-        accumulator_element_bytes: rules.element,
+        accumulator_element_bytes: element,
     };
     let mapped = drafts.iter().enumerate().map(|(index, draft)| Stage {
         layers: draft.lowered.layer.into_iter().collect(),
@@ -131,32 +166,32 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
         split: Vec::new(),
         problem: *draft.problem(),
         follows: draft.lowered.follows,
-        rules,
+        rules: draft.rules,
         tiling: draft.tiling,
-        nest: LoopNest::of(draft.problem(), &draft.tiling, &rules),
-        pitches: rules.pitches(draft.problem(), &draft.tiling),
+        nest: LoopNest::of(draft.problem(), &draft.tiling, &draft.rules),
+        pitches: draft.rules.pitches(draft.problem(), &draft.tiling),
         input: places.inputs[index],
         output: places.outputs[index],
         weights: weights[index],
-        skipped: skipped(draft, &rules),
+        skipped: skipped(draft),
     });
     Ok(Mapping { batch, stages: mapped.collect(), buffers })
 }
 
 /// For each chunk of channels, each tile of K: whether its weights are all zero; empty where the array skips none.
-fn skipped(draft: &Draft<'_>, rules: &Rules) -> Vec<bool> {
-    let zeros = &draft.lowered.zeros;
+fn skipped(draft: &Draft<'_>) -> Vec<bool> {
+    let (zeros, problem, rules) = (&draft.lowered.zeros, draft.problem(), &draft.rules);
     if zeros.is_empty() {
         return Vec::new();
     }
-    let (channels, chunk) = (draft.problem().channels(), draft.tiling.chunk);
+    let (channels, chunk, tile) = (problem.channels(), draft.tiling.chunk, rules.k_tile(problem));
     let size = |count: u64| usize::try_from(count).expect("bug: weights that are known fit in memory");
-    let of_chunk = |first: u64, k_tile: u64| {
-        let columns = k_tile * channels + first..k_tile * channels + (first + chunk).min(channels);
-        zeros[size(columns.start)..size(columns.end)].iter().all(|zero| *zero)
+    let is_zero = |first: u64, k_tile: u64| {
+        let of_k = |k: u64| &zeros[size(k * channels + first)..size(k * channels + (first + chunk).min(channels))];
+        (k_tile * tile..((k_tile + 1) * tile).min(problem.reduction())).all(|k| of_k(k).iter().all(|zero| *zero))
     };
     let chunks = (0..channels.div_ceil(chunk)).map(|number| number * chunk);
-    chunks.flat_map(|first| (0..rules.k_tiles(draft.problem())).map(move |k_tile| of_chunk(first, k_tile))).collect()
+    chunks.flat_map(|first| (0..rules.k_tiles(problem)).map(move |k_tile| is_zero(first, k_tile))).collect()
 }
 
 fn fetched_pieces(weights: &[WeightBuffer], pieces: &[u64]) -> u64 {
@@ -164,10 +199,10 @@ fn fetched_pieces(weights: &[WeightBuffer], pieces: &[u64]) -> u64 {
 }
 
 /// The slots that the ring of weights must have for a stage: all pieces of a chunk, where they stay while the blocks go by.
-fn least_slots(draft: &Draft<'_>, rules: &Rules) -> u64 {
+fn least_slots(draft: &Draft<'_>) -> u64 {
     match draft.tiling.order {
         Order::Blocks => 1,
-        Order::Channels => rules.pieces_of_chunk(draft.problem()),
+        Order::Channels => draft.rules.pieces_of_chunk(draft.problem()),
     }
 }
 
@@ -176,9 +211,15 @@ fn cut(block: u64, chunk: u64) -> Tiling {
     Tiling { order: Order::Blocks, block, chunk }
 }
 
-/// The largest pieces that fit, with double buffers if anything fits with them.
-fn draft<'l>(lowered: &'l Lowered, capacity: &Capacity<'_>, chunk: u64, slot: u64) -> Result<Draft<'l>, MappingError> {
-    let (problem, rules) = (&lowered.problem, &capacity.rules);
+/// The pieces that were asked for, or the largest that fit, with double buffers if anything fits with them.
+fn draft<'l>(
+    lowered: &'l Lowered,
+    rules: Rules,
+    capacity: &Capacity<'_>,
+    (chunk, asked): (u64, Option<Tiling>),
+    slot: u64,
+) -> Result<Draft<'l>, MappingError> {
+    let problem = &lowered.problem;
     let unit = rules.vector_unit().min(problem.vectors());
     let smallest = cut(unit, chunk);
     let sums = rules.sums(problem, &smallest, unit);
@@ -193,25 +234,33 @@ fn draft<'l>(lowered: &'l Lowered, capacity: &Capacity<'_>, chunk: u64, slot: u6
         });
     }
     if capacity.weight_capacity() < slot {
-        return Err(too_small_for_weights(lowered, capacity, &smallest, slot, 0));
+        return Err(too_small_for_weights(lowered, &rules, capacity, slot, None));
+    }
+    if let Some(tiling) = asked {
+        can_be_cut(lowered, &rules, &tiling)?;
     }
     // Double buffers first; where not one vector fits with them, single ones.
     for buffers in [2, 1] {
-        let fits = |block: u64| fits(problem, capacity, &cut(block, chunk), buffers, slot);
-        let Some(block) = largest(problem.vectors(), unit, fits) else { continue };
-        // A smaller block may lie across more rows of an image.
-        let block = Some(whole_passes(block, problem.vectors(), rules)).filter(|block| fits(*block)).unwrap_or(block);
-        return Ok(Draft {
-            lowered,
-            tiling: cut(block, chunk),
-            rows: rows_for_blocks(problem, block, buffers),
-            slots: buffers,
-            kept: false,
+        let fits = |block: u64| fits(problem, &rules, capacity, &cut(block, chunk), buffers, slot);
+        let block = match asked {
+            Some(tiling) => Some(tiling.block).filter(|block| fits(*block)),
+            // A smaller block may lie across more rows of an image.
+            None => largest(problem.vectors(), unit, fits)
+                .map(|block| Some(whole_passes(block, problem.vectors(), &rules)).filter(|block| fits(*block)).unwrap_or(block)),
+        };
+        let Some(block) = block else { continue };
+        let rows = rows_for_blocks(problem, block, buffers);
+        return Ok(Draft { lowered, rules, tiling: cut(block, chunk), rows, slots: buffers, kept: false });
+    }
+    if let Some(tiling) = asked {
+        return Err(MappingError::Pinned {
+            layer: lowered.name.clone(),
+            problem: format!("a block of {} vectors and a chunk of {} channels do not fit the chip's memories", tiling.block, tiling.chunk),
         });
     }
     let needed = rules.input_bytes(problem, rows_for_blocks(problem, unit, 1)) + unit * rules.pitches(problem, &smallest).stored;
     if capacity.shared {
-        return Err(too_small_for_weights(lowered, capacity, &smallest, slot, needed));
+        return Err(too_small_for_weights(lowered, &rules, capacity, slot, Some((needed, unit))));
     }
     Err(MappingError::TooSmall {
         memory: "the activation scratchpad".to_string(),
@@ -221,6 +270,24 @@ fn draft<'l>(lowered: &'l Lowered, capacity: &Capacity<'_>, chunk: u64, slot: u6
         why: activations_in_words(problem, unit),
         capacity: capacity.activation_pad.capacity.get(),
     })
+}
+
+/// Whether a stage can be cut so, whatever the memories.
+fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), MappingError> {
+    let (problem, unit) = (&lowered.problem, rules.vector_unit());
+    let fault = |problem: String| Err(MappingError::Pinned { layer: lowered.name.clone(), problem });
+    if tiling.block == 0 || tiling.block > problem.vectors() || tiling.block < problem.vectors() && !tiling.block.is_multiple_of(unit) {
+        return fault(format!("a block of {} vectors is none: it is a multiple of {unit}, or all {}", tiling.block, problem.vectors()));
+    }
+    let channels = problem.channels();
+    let chunks = match rules.mode.stationary {
+        Stationary::Input => 1..=channels,
+        Stationary::Weight | Stationary::Output => rules.chunk_unit().min(channels)..=rules.chunk_unit().min(channels),
+    };
+    if !chunks.contains(&tiling.chunk) {
+        return fault(format!("a chunk of {} channels is none: it is {} to {}", tiling.chunk, chunks.start(), chunks.end()));
+    }
+    Ok(())
 }
 
 fn activations_in_words(problem: &Problem, unit: u64) -> String {
@@ -233,8 +300,7 @@ fn activations_in_words(problem: &Problem, unit: u64) -> String {
 
 /// The channels of a chunk: the array's columns, or the most that stream past a tile in whole passes, that take no more than a half of the
 /// weights' room for two pieces, and have their sums in the accumulator.
-fn chunk(problem: &Problem, capacity: &Capacity<'_>) -> u64 {
-    let rules = &capacity.rules;
+fn chunk(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>) -> u64 {
     if rules.mode.stationary != Stationary::Input {
         return rules.chunk_unit().min(problem.channels());
     }
@@ -269,8 +335,7 @@ fn whole_passes(block: u64, vectors: u64, rules: &Rules) -> u64 {
 }
 
 /// Whether a stage cut so fits with `buffers` of everything, a slot of weights being `slot` bytes, its input fetched and its output stored.
-fn fits(problem: &Problem, capacity: &Capacity<'_>, tiling: &Tiling, buffers: u64, slot: u64) -> bool {
-    let rules = &capacity.rules;
+fn fits(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>, tiling: &Tiling, buffers: u64, slot: u64) -> bool {
     // One set of sums is enough where it is all there is.
     let only = tiling.block >= problem.vectors() && tiling.chunk >= problem.channels();
     let sums = rules.sums(problem, tiling, tiling.block) * if only { 1 } else { buffers };
@@ -284,20 +349,26 @@ fn stripe(pad: &Scratchpad) -> u64 {
     u64::from(pad.port_bytes) * u64::from(pad.banks)
 }
 
-fn too_small_for_weights(lowered: &Lowered, capacity: &Capacity<'_>, tiling: &Tiling, slot: u64, activations: u64) -> MappingError {
-    let (problem, size) = (&lowered.problem, capacity.rules.mode.size);
-    let tile = match capacity.rules.mode.stationary {
+fn too_small_for_weights(
+    lowered: &Lowered,
+    rules: &Rules,
+    capacity: &Capacity<'_>,
+    slot: u64,
+    activations: Option<(u64, u64)>,
+) -> MappingError {
+    let (problem, size) = (&lowered.problem, rules.mode.size);
+    let tile = match rules.mode.stationary {
         Stationary::Weight => format!("a weight tile of {} x {}", size.rows, size.cols),
         Stationary::Input => format!("a vector of {} weights", problem.reduction()),
         Stationary::Output => format!("a panel of {} x {} weights", problem.reduction(), size.cols),
     };
-    let why = if activations == 0 { tile } else { format!("{tile}, {}", activations_in_words(problem, tiling.block)) };
+    let why = activations.map(|(_, vectors)| format!("{tile}, {}", activations_in_words(problem, vectors)));
     MappingError::TooSmall {
         memory: if capacity.shared { "the scratchpad" } else { "the weight scratchpad" }.to_string(),
         field: capacity.weight_field.clone(),
         layer: lowered.name.clone(),
-        needed: round_up(slot + activations, stripe(capacity.weight_pad)),
-        why,
+        needed: round_up(slot + activations.map_or(0, |(bytes, _)| bytes), stripe(capacity.weight_pad)),
+        why: why.unwrap_or(tile),
         capacity: capacity.weight_capacity(),
     }
 }
@@ -311,7 +382,7 @@ fn keep_edges(drafts: &mut [Draft<'_>], capacity: &Capacity<'_>, slot: u64) {
             continue;
         }
         drafts[index].kept = true;
-        let fits = |stage: usize| stage_bytes(stage, drafts, capacity).iter().sum::<u64>() <= room;
+        let fits = |stage: usize| stage_bytes(stage, drafts).iter().sum::<u64>() <= room;
         if !(fits(index) && fits(index + 1)) {
             drafts[index].kept = false;
         }
@@ -323,30 +394,37 @@ fn is_same_tensor(this: &Problem, next: &Problem) -> bool {
     (next.n, next.input, next.c, next.activation) == (this.n, [this.p, this.q], this.m, this.activation)
 }
 
-/// Fetches weights once, rather than once for each block, where the input can stay on the chip as a whole beside a chunk's weights.
-fn fetch_weights_once(drafts: &mut [Draft<'_>], capacity: &Capacity<'_>, slot: u64) {
-    for index in 0..drafts.len() {
+/// Fetches weights once, rather than once for each block, where the input can stay on the chip as a whole beside a chunk's weights; where
+/// nothing was asked for, or just that.
+fn fetch_weights_once(drafts: &mut [Draft<'_>], choices: &[Choice], capacity: &Capacity<'_>, slot: u64) -> Result<(), MappingError> {
+    for (index, choice) in choices.iter().enumerate() {
         let draft = &drafts[index];
         let problem = *draft.problem();
-        if draft.tiling.block >= problem.vectors() {
+        let asked = choice.tiling.map(|tiling| tiling.order);
+        if draft.tiling.block >= problem.vectors() || asked == Some(Order::Blocks) {
             continue;
         }
         let (tiling, rows) = (draft.tiling, draft.rows);
         drafts[index].tiling.order = Order::Channels;
         drafts[index].rows = problem.input_rows();
         // One more slot than a chunk needs, so that the next one's weights come while it is used.
-        let needed = drafts.iter().map(|draft| least_slots(draft, &capacity.rules) + 1).max().unwrap_or(1);
-        let fits = |stage: usize| stage_bytes(stage, drafts, capacity).iter().sum::<u64>() <= capacity.activation_room(needed * slot);
+        let needed = drafts.iter().map(|draft| least_slots(draft) + 1).max().unwrap_or(1);
+        let fits = |stage: usize| stage_bytes(stage, drafts).iter().sum::<u64>() <= capacity.activation_room(needed * slot);
         if needed * slot > capacity.weight_capacity() || !(0..drafts.len()).all(fits) {
+            if asked == Some(Order::Channels) {
+                let what = "the whole input beside the weights of a chunk of channels does not fit the chip's memories";
+                return Err(MappingError::Pinned { layer: drafts[index].lowered.name.clone(), problem: what.to_string() });
+            }
             (drafts[index].tiling, drafts[index].rows) = (tiling, rows);
         }
     }
+    Ok(())
 }
 
 /// Bytes of a stage's input and output buffers.
-fn stage_bytes(stage: usize, drafts: &[Draft<'_>], capacity: &Capacity<'_>) -> [u64; 2] {
-    let (draft, rules) = (&drafts[stage], &capacity.rules);
-    let problem = draft.problem();
+fn stage_bytes(stage: usize, drafts: &[Draft<'_>]) -> [u64; 2] {
+    let draft = &drafts[stage];
+    let (rules, problem) = (&draft.rules, draft.problem());
     let rows = if is_input_kept(stage, drafts) { problem.input_rows() } else { draft.rows };
     let stored = draft.slots * draft.tiling.block * rules.pitches(problem, &draft.tiling).stored;
     [rules.input_bytes(problem, rows), if draft.kept { rules.output_bytes(problem) } else { stored }]
@@ -365,8 +443,8 @@ struct Places {
 }
 
 /// Puts the input of even stages at the low end and of odd ones at the high end of the area that the largest stage needs.
-fn place_activations(drafts: &[Draft<'_>], capacity: &Capacity<'_>) -> Places {
-    let bytes: Vec<[u64; 2]> = (0..drafts.len()).map(|stage| stage_bytes(stage, drafts, capacity)).collect();
+fn place_activations(drafts: &[Draft<'_>]) -> Places {
+    let bytes: Vec<[u64; 2]> = (0..drafts.len()).map(|stage| stage_bytes(stage, drafts)).collect();
     let end = bytes.iter().map(|[input, output]| input + output).max().unwrap_or(0);
     let mut places = Places { inputs: Vec::new(), outputs: Vec::new(), end };
     for (stage, ([input_bytes, output_bytes], draft)) in bytes.into_iter().zip(drafts).enumerate() {

@@ -17,7 +17,7 @@ pub struct Lowered {
     pub problem: Problem,
     /// Whether its input is the output of the operation before it.
     pub follows: bool,
-    /// For each tile of K, each channel: whether its weights are all zero, where the array skips such tiles; else empty.
+    /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such; else empty.
     pub zeros: Vec<bool>,
 }
 
@@ -106,18 +106,10 @@ fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, bat
         is_pruned(values.view(), group, &layer.name)?;
     }
     let zeros = match chip.array().sparsity {
-        Sparsity::TileSkip => zero_columns(values.view(), rules.k_tile(&problem)),
+        Sparsity::TileSkip => values.iter().map(|value| *value == 0).collect(),
         Sparsity::Dense | Sparsity::NM { .. } => Vec::new(),
     };
     Ok(Lowered { layer: Some(layer.id), name: layer.name.clone(), problem, follows, zeros })
-}
-
-/// For each K tile, the channels whose weights are all zero in it: K tiles x channels.
-#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
-fn zero_columns(weights: ArrayView2<'_, i16>, k_tile: u64) -> Vec<bool> {
-    let k_tile = usize::try_from(k_tile).expect("bug: a tile is no larger than weights that are in memory");
-    let tiles = weights.axis_chunks_iter(Axis(0), k_tile);
-    tiles.flat_map(|tile| tile.columns().into_iter().map(|column| column.iter().all(|value| *value == 0)).collect::<Vec<_>>()).collect()
 }
 
 /// Whether of each group of weights along K no more are other than zero than the array keeps.

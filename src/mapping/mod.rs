@@ -5,20 +5,24 @@
 
 mod bounds;
 mod error;
+mod file;
 mod fit;
 mod lower;
 mod nest;
 mod problem;
+mod search;
 mod slide;
 mod stage;
 mod tiling;
 
 pub use bounds::{Bounds, Demand, StageBound, lower_bounds};
 pub use error::MappingError;
-pub use fit::map;
+pub use file::{MappingFile, Pin};
+pub use fit::{Choice, map, map_as};
 pub use lower::{Lowered, lower, lower_problem};
 pub use nest::{Loop, LoopNest, Spread};
 pub use problem::{Dim, Problem};
+pub use search::{Found, candidates, search};
 pub use slide::{Piece, Slide};
 pub use stage::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, WeightPiece};
 pub use tiling::{Order, Pitches, Rules, Tiling};

@@ -6,6 +6,7 @@
 mod dram;
 mod error;
 mod gemm;
+mod map;
 mod numbers;
 mod prepare;
 mod product;
@@ -17,14 +18,16 @@ mod vcd;
 pub use dram::{DramError, dram};
 pub use error::PipelineError;
 pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
+pub use map::{Objective, Searched, search_mapping};
 pub use numbers::Numbers;
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, model_stages, prepare};
 pub use run::{Outcome, Warning, run, time};
-pub use table::{TimedTable, time_table};
+pub use table::{TimedTable, table_stages, time_table};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
+use crate::chip::Chip;
 use crate::compress::Scheme;
-use crate::mapping::WeightStart;
+use crate::mapping::{Choice, Lowered, Mapping, MappingError, MappingFile, WeightStart, map_as};
 use crate::sim::Engine;
 
 /// What a summary says of its engine where no numbers were simulated.
@@ -45,6 +48,18 @@ pub struct RunOptions {
     pub engine: Engine,
     /// The seed of every generator.
     pub seed: u64,
+    /// What was chosen for layers; where there is nothing, the largest pieces that fit, in the chip's first dataflow.
+    pub mapping: Option<MappingFile>,
     /// The command line, for the summary.
     pub command: String,
+}
+
+impl RunOptions {
+    /// Maps stages as the options say.
+    fn map(&self, stages: &[Lowered], chip: &Chip) -> Result<Mapping, MappingError> {
+        let first = Choice { stationary: chip.array().dataflows[0].kind(), tiling: None };
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        let choices = self.mapping.as_ref().map_or_else(|| Ok(vec![first; stages.len()]), |file| file.choices(&names, first))?;
+        map_as(stages, chip, self.batch, self.weights, &choices)
+    }
 }

@@ -3,7 +3,7 @@
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::compress::{calibrate, quantize};
-use crate::mapping::{Mapping, lower, map};
+use crate::mapping::{Lowered, Mapping, lower};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
 use crate::program::{Program, emit};
@@ -58,12 +58,26 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
         return Err(not_as_many(asked)?);
     }
     let compressed = fuse_activations(model.network())?;
-    let calibration = model.split(Split::Calibrate, None)?;
-    let ranges = calibrate(&compressed, calibration.inputs.view())?;
-    let quantized = quantize(&compressed, &ranges, options.scheme)?;
+    let quantized = quantized(model, &compressed, options)?;
     let stages = lower(&quantized, chip, options.batch)?;
-    let mapping = map(&stages, chip, options.batch, options.weights)?;
+    let mapping = options.map(&stages, chip)?;
     let program = emit(&quantized, &mapping, chip)?;
     let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
     Ok(Prepared { model, chip, format, compressed, quantized, mapping, program, samples })
+}
+
+/// The network in integers, its ranges found on the calibration split.
+fn quantized(model: &Model, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
+    let calibration = model.split(Split::Calibrate, None)?;
+    let ranges = calibrate(compressed, calibration.inputs.view())?;
+    Ok(quantize(compressed, &ranges, options.scheme)?)
+}
+
+/// The array operations of a model's network, quantized, before they are mapped.
+///
+/// # Errors
+/// The first stage that cannot do its part, with its own message.
+pub fn model_stages(model: &Model, chip: &Chip, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
+    let compressed = fuse_activations(model.network())?;
+    Ok(lower(&quantized(model, &compressed, options)?, chip, options.batch)?)
 }

@@ -8,7 +8,7 @@ use super::summary::{Facts, Ran, summarize};
 use super::{PipelineError, RunOptions, TIMING_ONLY};
 use crate::chip::Chip;
 use crate::data::FileHash;
-use crate::mapping::{Mapping, Problem, lower_problem, map};
+use crate::mapping::{Lowered, Mapping, Problem, lower_problem};
 use crate::program::emit_timing;
 use crate::report::Summary;
 use crate::sim::Machine;
@@ -31,11 +31,7 @@ pub struct TimedTable {
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn time_table(chip: &Chip, table: &Table, file: &FileHash, name: &str, options: &RunOptions) -> Result<TimedTable, PipelineError> {
-    let mut stages = Vec::with_capacity(table.layers.len());
-    for layer in &table.layers {
-        stages.push(lower_problem(&layer.name, problem(layer, options), chip)?);
-    }
-    let mapping = map(&stages, chip, options.batch, options.weights)?;
+    let mapping = options.map(&table_stages(chip, table, options)?, chip)?;
     let program = emit_timing(&mapping, chip)?;
     let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
     let run = Machine::new(chip, format, &program)?.time()?;
@@ -62,6 +58,15 @@ pub fn time_table(chip: &Chip, table: &Table, file: &FileHash, name: &str, optio
     };
     let summary = summarize(ran, options, &Totals::of_equal(run, 1))?;
     Ok(TimedTable { summary, mapping })
+}
+
+/// The array operations of a table's layers, before they are mapped.
+///
+/// # Errors
+/// Formats that the chip does not multiply.
+pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
+    let stage = |layer: &Layer| Ok(lower_problem(&layer.name, problem(layer, options), chip)?);
+    table.layers.iter().map(stage).collect()
 }
 
 /// What a layer computes for a batch.

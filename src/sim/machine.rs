@@ -117,7 +117,8 @@ impl<'p> Machine<'p> {
         if pads.len() != parts.memories.scratchpads.len() {
             return other(format!("it has {} scratchpads, the chip {}", parts.memories.scratchpads.len(), pads.len()));
         }
-        if let Some((format, _)) = modes.iter().find(|(format, _)| u64::from(format.accumulator_bits) > 8 * parts.accumulator_element_bytes) {
+        if let Some((format, _)) = modes.iter().find(|(format, _)| u64::from(format.accumulator_bits) > 8 * parts.accumulator_element_bytes)
+        {
             return other(format!("its sums have {} bytes, the chip's {} bits", parts.accumulator_element_bytes, format.accumulator_bits));
         }
         if parts.queues.iter().any(|queue| queue.unit.kind == UnitKind::Dma && queue.unit.index >= chip.dma().engines) {
@@ -155,7 +156,8 @@ impl<'p> Machine<'p> {
 
     fn session(&self, inputs: &[&[u8]], numbers: Numbers) -> Result<Session<'p>, SimError> {
         let program = self.program.parts();
-        let setups = (0..).zip(&self.modes).map(|(mode, (format, dataflow))| Setup { chip: self.chip, format, dataflow, program, mode, numbers });
+        let setups =
+            (0..).zip(&self.modes).map(|(mode, (format, dataflow))| Setup { chip: self.chip, format, dataflow, program, mode, numbers });
         let setups: Vec<Setup<'p>> = setups.collect();
         // Without ports nothing happens between two events, whatever moves in between.
         let by_events = numbers != Numbers::Stepped || program.array_only;

@@ -155,7 +155,8 @@ impl Game<'_> {
                 let known = &mut self.known[unit][2 * unit + 1];
                 *known = (*known).max(self.last_preload[unit]);
             }
-            for region in command.regions(self.parts.mode_of(command.tag.stage), self.parts.accumulator_element_bytes).into_iter().flatten() {
+            for region in command.regions(self.parts.mode_of(command.tag.stage), self.parts.accumulator_element_bytes).into_iter().flatten()
+            {
                 let start = region.address.resolve(self.cursors[unit].counters());
                 let known = self.known[unit].clone();
                 let result = self.memory(region.place).touch(start, &region, thread, now, &known);

@@ -1,0 +1,75 @@
+//! `systole map`: looks for a mapping, and shows it.
+
+use super::options::{ChipOptions, user_fault};
+use super::say;
+use clap::Args;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use systole::compress::Scheme;
+use systole::mapping::{Lowered, MappingFile, WeightStart};
+use systole::pipeline::{self, Objective, RunOptions};
+use systole::sim::Engine;
+use systole::{model, topology};
+
+/// What to map, onto what, and for what.
+#[derive(Debug, Args)]
+pub(crate) struct MapArguments {
+    #[command(flatten)]
+    chip: ChipOptions,
+    /// A model card (.ron), an ONNX file, the name of a model, or a layer table (.csv)
+    #[arg(long, value_name = "MODEL", default_value = "simplenet-mnist")]
+    model: String,
+    /// Only show this layer
+    #[arg(long, value_name = "NAME")]
+    layer: Option<String>,
+    /// What is to be little: latency, energy or edp (their product)
+    #[arg(long, value_name = "O", default_value = "latency")]
+    objective: Objective,
+    /// Candidates that are simulated for each layer at most
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    budget: u64,
+    /// Samples that the chip processes at a time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: u64,
+    /// Bits of weights and activations
+    #[arg(long, value_name = "SCHEME", default_value = "w8a8")]
+    quant: Scheme,
+    /// Also write the mapping to a file, which `run --mapping` takes
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+/// Does it.
+pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
+    let chip = arguments.chip.load()?;
+    let options = RunOptions {
+        batch: arguments.batch,
+        weights: WeightStart::Cold,
+        scheme: arguments.quant,
+        samples: Some(1),
+        engine: Engine::Wavefront,
+        seed: 1,
+        mapping: None,
+        command: String::new(),
+    };
+    let table = Path::new(&arguments.model);
+    let stages: Vec<Lowered> = if table.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+        pipeline::table_stages(&chip, &topology::load(table)?, &options).map_err(user_fault)?
+    } else {
+        pipeline::model_stages(&model::load(&arguments.model)?, &chip, &options).map_err(user_fault)?
+    };
+    if let Some(layer) = arguments.layer.as_deref()
+        && !stages.iter().any(|stage| stage.name == layer)
+    {
+        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        return Err(format!("there is no layer \"{layer}\" that the array computes\n  help: choose one of {}", names.join(", ")).into());
+    }
+    let searched = pipeline::search_mapping(&stages, &chip, &options, arguments.objective, arguments.budget).map_err(user_fault)?;
+    say(&searched.describe(arguments.layer.as_deref()))?;
+    if let Some(path) = &arguments.save {
+        std::fs::write(path, MappingFile::of(&searched.mapping).to_text()).map_err(|error| {
+            format!("the mapping cannot be written to {}: {error}\n  help: choose another file with --save", path.display())
+        })?;
+    }
+    Ok(())
+}

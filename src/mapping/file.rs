@@ -1,0 +1,133 @@
+//! Mappings as files: what was chosen for each layer, by its name, in RON.
+
+use super::{Choice, Mapping, MappingError, Order, Tiling};
+use crate::chip::Stationary;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// A larger file is no mapping.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// The choices for a network's layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MappingFile {
+    /// The layers that are not left to the tool.
+    pub layers: Vec<Pin>,
+}
+
+/// What is chosen for one layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The layer's name.
+    pub layer: String,
+    /// What stays in the array.
+    pub stationary: Stationary,
+    /// The outer of the two outer loops.
+    pub order: Order,
+    /// Vectors of a block.
+    pub block: u64,
+    /// Channels of a chunk.
+    pub chunk: u64,
+}
+
+impl MappingFile {
+    /// What a mapping chose.
+    pub fn of(mapping: &Mapping) -> Self {
+        let pin = |stage: &super::Stage| {
+            let Tiling { order, block, chunk } = stage.tiling;
+            Pin { layer: stage.name.clone(), stationary: stage.rules.mode.stationary, order, block, chunk }
+        };
+        Self { layers: mapping.stages().iter().map(pin).collect() }
+    }
+
+    /// The file's text.
+    ///
+    /// # Panics
+    /// Never: names and numbers can be written.
+    pub fn to_text(&self) -> String {
+        let text = ron::ser::to_string_pretty(self, ron::ser::PrettyConfig::default().struct_names(true));
+        text.expect("bug: names and numbers can be written as RON") + "\n"
+    }
+
+    /// Reads a file's text; `file` names it in messages.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn parse(text: &str, file: &str) -> Result<Self, MappingError> {
+        ron::from_str(text).map_err(|error| MappingError::File {
+            file: file.to_string(),
+            problem: format!("line {}, column {}: {}", error.span.start.line, error.span.start.col, error.code),
+        })
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or what is wrong in it.
+    pub fn load(path: &Path) -> Result<Self, MappingError> {
+        let name = path.display().to_string();
+        let fault = |problem: String| MappingError::File { file: name.clone(), problem };
+        if !std::fs::metadata(path).map_err(|error| fault(error.to_string()))?.is_file() {
+            return Err(fault("it is not a regular file".to_string()));
+        }
+        let mut text = String::new();
+        let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| fault(error.to_string()))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(fault(format!("it has more than {MAX_BYTES} bytes, the limit of a mapping")));
+        }
+        Self::parse(&text, &name)
+    }
+
+    /// The choice for each of these layers; `unless` where the file has none.
+    ///
+    /// # Errors
+    /// If the file names a layer that there is not, or one twice.
+    pub fn choices(&self, layers: &[&str], unless: Choice) -> Result<Vec<Choice>, MappingError> {
+        let mut choices = vec![unless; layers.len()];
+        for (number, pin) in self.layers.iter().enumerate() {
+            let fault = |problem: &str| Err(MappingError::Pinned { layer: pin.layer.clone(), problem: problem.to_string() });
+            if self.layers[..number].iter().any(|earlier| earlier.layer == pin.layer) {
+                return fault("the mapping names it twice");
+            }
+            let mut found = false;
+            for (choice, _) in choices.iter_mut().zip(layers).filter(|(_, layer)| **layer == pin.layer) {
+                let tiling = Some(Tiling { order: pin.order, block: pin.block, chunk: pin.chunk });
+                (*choice, found) = (Choice { stationary: pin.stationary, tiling }, true);
+            }
+            if !found {
+                return fault("the network has no such layer that the array computes");
+            }
+        }
+        Ok(choices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_reads_back_and_a_wrong_one_says_where() {
+        let pin =
+            |layer: &str| Pin { layer: layer.to_string(), stationary: Stationary::Output, order: Order::Channels, block: 16, chunk: 8 };
+        let file = MappingFile { layers: vec![pin("a"), pin("c")] };
+        assert_eq!(MappingFile::parse(&file.to_text(), "m.ron").unwrap(), file);
+        let first = Choice { stationary: Stationary::Weight, tiling: None };
+        let choices = file.choices(&["a", "b", "c"], first).unwrap();
+        assert_eq!((choices[0].stationary, choices[1]), (Stationary::Output, first));
+        for (text, words) in [("MappingFile(layers: [(layer: 3)])", "line 1"), ("", "m.ron"), ("MappingFile(layers: [], more: 1)", "more")]
+        {
+            let message = MappingFile::parse(text, "m.ron").unwrap_err().to_string();
+            assert!(message.contains(words), "{message}");
+        }
+        let message = file.choices(&["a"], first).unwrap_err().to_string();
+        assert!(message.contains("\"c\"") && message.contains("no such layer"), "{message}");
+        let twice = MappingFile { layers: vec![pin("a"), pin("a")] };
+        assert!(twice.choices(&["a"], first).unwrap_err().to_string().contains("twice"));
+    }
+}

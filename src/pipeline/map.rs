@@ -1,0 +1,260 @@
+//! Looks for the best mapping of a network or a layer table onto a chip: each stage by itself, then all together.
+
+use super::{PipelineError, RunOptions};
+use crate::chip::{Chip, Format};
+use crate::energy::{EnergyTable, StageActivity, account};
+use crate::mapping::{
+    Bounds, Choice, Found, InputBuffer, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map, map_as, search,
+};
+use crate::program::emit_timing;
+use crate::sim::{Machine, Run};
+use rayon::prelude::*;
+use std::fmt;
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+/// What is to be little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objective {
+    /// Cycles.
+    Latency,
+    /// Picojoules.
+    Energy,
+    /// Energy times delay.
+    Edp,
+}
+
+impl FromStr for Objective {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latency" => Ok(Self::Latency),
+            "energy" => Ok(Self::Energy),
+            "edp" => Ok(Self::Edp),
+            _ => Err(format!("`{text}` is no objective: write latency, energy or edp")),
+        }
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Latency => "latency",
+            Self::Energy => "energy",
+            Self::Edp => "edp",
+        })
+    }
+}
+
+/// A mapping that was searched for.
+#[derive(Debug)]
+pub struct Searched {
+    /// All stages together.
+    pub mapping: Mapping,
+    /// What each stage's search found, alone on the chip.
+    pub found: Vec<Found>,
+    /// The bounds of the mapping and of its stages.
+    pub bounds: Bounds,
+    /// The run of all stages, timed.
+    pub run: Run,
+}
+
+/// Searches the mapping of each stage alone on the chip, `budget` candidates simulated for each at most, and puts the best together. Where they do
+/// not fit together, or do no better than the largest pieces, those are taken.
+///
+/// # Errors
+/// If a stage does not fit the chip.
+pub fn search_mapping(
+    stages: &[Lowered],
+    chip: &Chip,
+    options: &RunOptions,
+    objective: Objective,
+    budget: u64,
+) -> Result<Searched, PipelineError> {
+    let format = format(chip, options)?;
+    let cost = Cost { chip, format, objective, table: EnergyTable::resolve(chip)? };
+    // Equal problems are searched once.
+    let mut different: Vec<&Lowered> = Vec::new();
+    for stage in stages {
+        if !different.iter().any(|known| known.problem == stage.problem && known.zeros == stage.zeros) {
+            different.push(stage);
+        }
+    }
+    let results: Vec<Found> = different
+        .par_iter()
+        .map(|stage| {
+            let bound = |mapping: &Mapping| cost.bound(mapping);
+            search::<PipelineError>(stage, chip, (options.batch, options.weights), budget, bound, |mapping| {
+                Ok(cost.of(&cost.time(mapping)?))
+            })
+        })
+        .collect::<Result<_, PipelineError>>()?;
+    let of = |stage: &Lowered| {
+        let at = different.iter().position(|known| known.problem == stage.problem && known.zeros == stage.zeros);
+        results[at.expect("bug: every stage was searched")].clone()
+    };
+    let found: Vec<Found> = stages.iter().map(of).collect();
+    let choices: Vec<Choice> = found.iter().map(|found| found.choice).collect();
+    let plain = map(stages, chip, options.batch, options.weights)?;
+    let plain_run = cost.time(&plain)?;
+    let (mapping, run) = match map_as(stages, chip, options.batch, options.weights, &choices) {
+        Ok(mapping) => {
+            let run = cost.time(&mapping)?;
+            if cost.of(&run) <= cost.of(&plain_run) { (mapping, run) } else { (plain, plain_run) }
+        }
+        Err(_) => (plain, plain_run),
+    };
+    Ok(Searched { bounds: lower_bounds(&mapping, chip), mapping, found, run })
+}
+
+fn format<'c>(chip: &'c Chip, options: &RunOptions) -> Result<&'c Format, PipelineError> {
+    Ok(chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not"))
+}
+
+/// What a mapping costs.
+struct Cost<'c> {
+    chip: &'c Chip,
+    format: &'c Format,
+    objective: Objective,
+    table: EnergyTable,
+}
+
+impl Cost<'_> {
+    fn time(&self, mapping: &Mapping) -> Result<Run, PipelineError> {
+        let program = emit_timing(mapping, self.chip)?;
+        Ok(Machine::new(self.chip, self.format, &program)?.time()?)
+    }
+
+    fn of(&self, run: &Run) -> f64 {
+        let cycles = run.total_cycles.as_f64();
+        if self.objective == Objective::Latency {
+            return cycles;
+        }
+        let activity: Vec<StageActivity> = run
+            .stages
+            .iter()
+            .map(|stage| StageActivity {
+                actions: stage.actions,
+                window: stage.window,
+                weight: self.format.weight,
+                activation: self.format.activation,
+            })
+            .collect();
+        let energy = account(&self.table, &activity).total.get();
+        if self.objective == Objective::Energy { energy } else { energy * cycles }
+    }
+
+    /// No run of the mapping costs less. Energy has no closed form here but that it is not negative, so that nothing is pruned by it.
+    fn bound(&self, mapping: &Mapping) -> f64 {
+        match self.objective {
+            Objective::Latency => lower_bounds(mapping, self.chip).program.as_f64(),
+            Objective::Energy | Objective::Edp => 0.0,
+        }
+    }
+}
+
+impl Searched {
+    /// The mapping as text: for each layer its loop nest, level by level, with what is kept where, its bound, its cycles, and what binds.
+    pub fn describe(&self, only: Option<&str>) -> String {
+        let mut text = String::new();
+        for (number, stage) in self.mapping.stages().iter().enumerate() {
+            if only.is_none_or(|only| only == stage.name) {
+                self.describe_stage(&mut text, number, stage);
+            }
+        }
+        if only.is_none() {
+            let (cycles, bound) = (self.run.total_cycles.get(), self.bounds.program.get());
+            let _ = writeln!(text, "all layers   {cycles} cycles   bound {bound} ({:.0}%)", 100.0 * bound as f64 / cycles.max(1) as f64);
+        }
+        text
+    }
+
+    fn describe_stage(&self, text: &mut String, number: usize, stage: &Stage) {
+        let (problem, rules) = (&stage.problem, &stage.rules);
+        let _ = writeln!(
+            text,
+            "{}   {}   N {} M {} C {} P {} Q {} R {} S {}   {} x {}",
+            stage.name,
+            rules.mode.stationary,
+            problem.n,
+            problem.m,
+            problem.c,
+            problem.p,
+            problem.q,
+            problem.r,
+            problem.s,
+            problem.weight,
+            problem.activation
+        );
+        let traffic = self.run.stages[number].traffic.dram;
+        let _ = writeln!(
+            text,
+            "  DRAM         weights and biases {} B, input {} B, output {} B",
+            traffic.weight.read, traffic.input.read, traffic.output.write
+        );
+        let input = match stage.input {
+            InputBuffer::Kept { .. } => "input whole, left by the layer before".to_string(),
+            InputBuffer::Fetched { rows, .. } if rows >= problem.input_rows() => "input whole".to_string(),
+            InputBuffer::Fetched { rows, .. } => format!("{rows} of {} rows of input", problem.input_rows()),
+        };
+        let weights = match stage.weights {
+            WeightBuffer::Resident { .. } => "weights resident".to_string(),
+            WeightBuffer::Fetched => {
+                let pieces = rules.pieces(problem, &stage.tiling);
+                format!("{} of {pieces} pieces of weights", self.mapping.buffers().weight_ring_slots.min(pieces))
+            }
+        };
+        let output = match stage.output {
+            OutputBuffer::Kept { .. } => "output whole, kept for the next layer".to_string(),
+            OutputBuffer::Stored { slots, .. } => format!("{slots} blocks of output"),
+        };
+        let _ = writeln!(text, "  scratchpad   {input}; {weights}; {output}");
+        let mut depth = 2;
+        let mut level = None;
+        for l in stage.nest.loops() {
+            let (name, inner) = match l.spread {
+                Spread::Buffer => ("scratchpad", "for"),
+                Spread::Pass => ("accumulator", "for (pass)"),
+                Spread::Rows => ("array", "for (rows)"),
+                Spread::Cols => ("array", "for (columns)"),
+                Spread::Stream => ("array", "for (stream)"),
+            };
+            if level != Some(name) && level.is_some() {
+                let what = match name {
+                    "accumulator" => format!("sums of {} vectors and {} channels", stage.tiling.block, stage.tiling.chunk),
+                    _ => format!("{} stay in the PEs", held(stage)),
+                };
+                let _ = writeln!(text, "  {name:<12} {what}");
+            }
+            level = Some(name);
+            let _ = writeln!(text, "  {:depth$}{inner} {:?} in 0..{} by {}", "", l.dim, l.trips, l.tile);
+            depth += 2;
+        }
+        let (window, bound) = (self.run.stages[number].window, &self.bounds.stages[number]);
+        let found = &self.found[number];
+        let proof = if found.is_best() {
+            "the best of them".to_string()
+        } else {
+            format!("none costs less than {:.0}% of it", 100.0 * found.bound / found.cost)
+        };
+        let _ = writeln!(
+            text,
+            "  cycles       {}   bound {} ({:.0}%)   bound by {}   {} of {} candidates simulated: {proof}\n",
+            window.get(),
+            bound.cycles.get(),
+            100.0 * bound.cycles.as_f64() / window.as_f64().max(1.0),
+            bound.demand.binding(window),
+            found.simulated,
+            found.candidates
+        );
+    }
+}
+
+fn held(stage: &Stage) -> &'static str {
+    match stage.rules.mode.stationary {
+        crate::chip::Stationary::Weight => "weights",
+        crate::chip::Stationary::Input => "activations",
+        crate::chip::Stationary::Output => "sums",
+    }
+}
