@@ -62,9 +62,11 @@ impl Windows {
             let (window, steps, bytes) = match &command.operation {
                 Operation::Preload(load) => (&load.window, mode.steps(u64::from(load.inner)), mode.tile_row_bytes(u64::from(load.cols))),
                 Operation::Compute(pass) => (&pass.window, u64::from(pass.vectors), mode.vector_bytes(u64::from(pass.inner))),
+                // With N:M sparsity a step of the array may take several of the panel.
                 Operation::Product(pass) => {
-                    let steps = mode.activation_steps(u64::from(pass.inner)).0;
-                    (&pass.window, steps, mode.activation_step_bytes(u64::from(pass.rows)))
+                    let (inner, rows) = (u64::from(pass.inner), u64::from(pass.rows));
+                    let bytes = mode.activation_steps(inner).0 * mode.activation_step_bytes(rows);
+                    (&pass.window, mode.steps(inner), bytes.div_ceil(mode.steps(inner)))
                 }
                 _ => return,
             };
