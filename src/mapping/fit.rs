@@ -117,7 +117,9 @@ pub fn map_as(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, c
     }
     // Sums of all stages are as wide as the widest.
     let element = rules.iter().map(|rules| rules.element).max().unwrap_or(1);
-    rules.iter_mut().for_each(|rules| rules.element = element);
+    for rules in &mut rules {
+        rules.element = element;
+    }
     let capacity = Capacity::of(chip);
     let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
     // One ring serves all stages: its slots hold the largest piece of any.

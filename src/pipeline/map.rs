@@ -65,6 +65,9 @@ pub struct Searched {
 ///
 /// # Errors
 /// If a stage does not fit the chip.
+///
+/// # Panics
+/// If the stages were lowered for another chip.
 pub fn search_mapping(
     stages: &[Lowered],
     chip: &Chip,
@@ -72,7 +75,7 @@ pub fn search_mapping(
     objective: Objective,
     budget: u64,
 ) -> Result<Searched, PipelineError> {
-    let format = format(chip, options)?;
+    let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
     let cost = Cost { chip, format, objective, table: EnergyTable::resolve(chip)? };
     // Equal problems are searched once.
     let mut different: Vec<&Lowered> = Vec::new();
@@ -106,10 +109,6 @@ pub fn search_mapping(
         Err(_) => (plain, plain_run),
     };
     Ok(Searched { bounds: lower_bounds(&mapping, chip), mapping, found, run })
-}
-
-fn format<'c>(chip: &'c Chip, options: &RunOptions) -> Result<&'c Format, PipelineError> {
-    Ok(chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not"))
 }
 
 /// What a mapping costs.

@@ -7,6 +7,7 @@ mod dram;
 mod faults;
 mod gemm;
 mod json;
+mod map;
 mod run;
 mod stress;
 mod topology;

@@ -1,0 +1,96 @@
+//! `systole map`, mappings as files, and layer tables and networks that are only timed.
+
+use crate::faults::{all_refused, refused};
+use crate::{count, output, systole, text};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+const TABLE: &str = "Layer, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n\
+                     stem, 18, 18, 3, 3, 3, 24, 1,\nbody, 16, 16, 3, 3, 24, 40, 2,\nbody2, 16, 16, 3, 3, 24, 40, 2,\n";
+
+fn table(home: &Path) -> String {
+    let path = home.join("net.csv");
+    fs::write(&path, TABLE).unwrap();
+    text(&path).to_owned()
+}
+
+fn run(home: &Path, arguments: &[&str]) -> Value {
+    let out = home.join("out");
+    serde_json::from_str(&output(systole(&["run", "--json", "--out", text(&out)]).args(arguments))).unwrap()
+}
+
+#[test]
+fn a_mapping_is_shown_saved_and_pinned() {
+    let home = tempfile::tempdir().unwrap();
+    let (table, saved) = (table(home.path()), home.path().join("mapping.ron"));
+    for chip in ["edge-16x16", "ideal-16x16", "gemmini-16x16-os"] {
+        let shown = output(&mut systole(&["map", "--chip", chip, "--model", &table, "--save", text(&saved)]));
+        for words in
+            ["stem   ", "body2   ", "  DRAM  ", "  scratchpad  ", "  accumulator  ", "  array  ", "for (stream)", "candidates simulated"]
+        {
+            assert!(shown.contains(words), "{chip}: {words} is not in\n{shown}");
+        }
+        let cycles: u64 = shown.lines().last().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap();
+        let pinned = run(home.path(), &["--chip", chip, "--model", &table, "--mapping", text(&saved)]);
+        assert_eq!(count(&pinned, "/total_cycles"), cycles, "{chip}: a pinned mapping takes what the search said");
+        let plain = run(home.path(), &["--chip", chip, "--model", &table]);
+        assert!(cycles <= count(&plain, "/total_cycles"), "{chip}: a search does no worse than no search");
+        assert_eq!(output(&mut systole(&["map", "--chip", chip, "--model", &table])), shown, "the same every time");
+        // One layer is shown alone, under whatever objective.
+        let one =
+            output(&mut systole(&["map", "--chip", chip, "--model", &table, "--layer", "body", "--objective", "edp", "--budget", "2"]));
+        assert!(one.starts_with("body   ") && !one.contains("stem"), "{one}");
+    }
+}
+
+#[test]
+fn mappings_that_do_not_fit_say_why() {
+    let home = tempfile::tempdir().unwrap();
+    let (table, path) = (table(home.path()), home.path().join("m.ron"));
+    let with = |pin: &str| {
+        fs::write(&path, format!("MappingFile(layers: [Pin({pin})])")).unwrap();
+        refused(&["run", "--model", &table, "--out", text(&home.path().join("out")), "--mapping", text(&path)])
+    };
+    let has = |message: &str, words: &[&str]| assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    let cut = "order: Blocks, block: 256, chunk: 16";
+    has(&with(&format!("layer: \"stem\", stationary: output, {cut}")), &["\"stem\"", "os", "no such dataflow", "help: "]);
+    has(&with(&format!("layer: \"steam\", stationary: weight, {cut}")), &["\"steam\"", "no such layer"]);
+    has(&with("layer: \"stem\", stationary: weight, order: Blocks, block: 0, chunk: 16"), &["a block of 0 vectors", "all 256"]);
+    has(&with("layer: \"stem\", stationary: weight, order: Blocks, block: 16, chunk: 5"), &["a chunk of 5 channels", "16 to 16"]);
+    has(&with("layer: 5"), &["m.ron", "line 1", "systole map --save"]);
+    let small = "scratchpads=[(role: Shared, capacity: B(2048), banks: 4, port_bytes: 16, latency: Cycles(4))]";
+    let large = format!("MappingFile(layers: [Pin(layer: \"stem\", stationary: weight, {cut})])");
+    fs::write(&path, large).unwrap();
+    let message = refused(&["run", "--model", &table, "--out", text(&home.path().join("out")), "--mapping", text(&path), "--set", small]);
+    has(&message, &["\"stem\"", "do not fit", "help: "]);
+    all_refused(&[
+        (&["run", "--mapping", "no.ron"], &["no.ron", "help: "]),
+        (&["map", "--layer", "z9"], &["\"z9\"", "z1, z2, z3"]),
+        (&["map", "--model", "no.csv"], &["no.csv"]),
+        (&["run", "--model", &table, "--data", "x"], &["--data", "layer table", "help: "]),
+        (&["run", "--model", &table, "--samples", "3"], &["--samples", "--batch"]),
+        (&["run", "--model", &table, "--dump", "logits"], &["--dump"]),
+    ]);
+}
+
+#[test]
+fn a_run_that_is_only_timed_takes_the_same_cycles() {
+    let home = tempfile::tempdir().unwrap();
+    for more in [&["--batch", "3"][..], &["--weights", "resident"], &["--chip", "gemmini-16x16-os"]] {
+        let whole = run(home.path(), &[&["--samples", "6"][..], more].concat());
+        let timed = run(home.path(), &[&["--samples", "6", "--timing-only"][..], more].concat());
+        for figure in ["/total_cycles", "/macs_executed", "/dram_read_bytes", "/dram_write_bytes", "/cycles_lower_bound"] {
+            assert_eq!(count(&timed, figure), count(&whole, figure), "{figure} with {more:?}");
+        }
+        assert_eq!((&timed["energy_pj"], &timed["layers"][0]["stall_cycles"]), (&whole["energy_pj"], &whole["layers"][0]["stall_cycles"]));
+        assert!(timed["metrics"].is_null() && timed["mismatches"].is_null() && timed["engine"] == "timing-only");
+    }
+    // A layer table: the batch is images, weights cross the bus once where the input stays.
+    let table = table(home.path());
+    let one = run(home.path(), &["--model", &table]);
+    let four = run(home.path(), &["--model", &table, "--batch", "4"]);
+    assert_eq!(4 * count(&one, "/macs_dense"), count(&four, "/macs_dense"));
+    assert_eq!(count(&one, "/macs_dense"), 16 * 16 * 27 * 24 + 2 * 8 * 8 * 216 * 40, "the last, partial step of a stride counts");
+    assert!(count(&one, "/cycles_lower_bound") <= count(&one, "/total_cycles"));
+}
