@@ -7,7 +7,7 @@
 
 mod dataflows;
 
-use dataflows::dataflow;
+use dataflows::{banked, burst_bytes, dataflow};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -52,6 +52,7 @@ struct Checked {
     mapping: mapping::Mapping,
     program: Program,
     bounds: mapping::Bounds,
+    burst: Option<u64>,
 }
 
 fn run_and_compare(network: &Network, chip: &Chip, batch: u64, start: WeightStart, seed: u64) -> Result<Checked, MappingError> {
@@ -70,7 +71,7 @@ fn run_and_compare(network: &Network, chip: &Chip, batch: u64, start: WeightStar
     let expected: Vec<u8> = golden.layer(network.logits().id).unwrap().iter().map(|y| i8::try_from(*y).unwrap().to_le_bytes()[0]).collect();
     assert_eq!(run.output, expected);
     let bounds = mapping::lower_bounds(&mapping, chip);
-    Ok(Checked { run, mapping, program, bounds })
+    Ok(Checked { run, mapping, program, bounds, burst: burst_bytes(chip) })
 }
 
 fn sum_of(run: &Run) -> (ActionCounts, TrafficBytes) {
@@ -84,7 +85,7 @@ fn sum_of(run: &Run) -> (ActionCounts, TrafficBytes) {
 
 /// What holds for any run, whatever the chip.
 fn check_laws(network: &Network, checked: &Checked, batch: u64, start: WeightStart) {
-    let Checked { run, mapping, program, bounds } = checked;
+    let Checked { run, mapping, program, bounds, burst } = checked;
     let total = run.total_cycles.get();
     for unit in &run.units {
         assert_eq!(unit.cycles.total(), total, "{} accounts for every cycle once", unit.unit);
@@ -110,8 +111,11 @@ fn check_laws(network: &Network, checked: &Checked, batch: u64, start: WeightSta
     let OperandTraffic { input, weight, output, psum } = traffic.scratchpad;
     assert_eq!(traffic.dram.input.read, input.write);
     assert_eq!(traffic.dram.output.write, output.read);
-    assert_eq!(traffic.dram.total().read, actions.dram_read_bytes);
-    assert_eq!(traffic.dram.total().write, actions.dram_write_bytes);
+    let (wanted, bus) = (traffic.dram.total(), [actions.dram_read_bytes, actions.dram_write_bytes]);
+    match burst {
+        None => assert_eq!([wanted.read, wanted.write], bus),
+        Some(burst) => assert!(bus[0] >= wanted.read && bus[1] >= wanted.write && bus.iter().all(|bytes| bytes.is_multiple_of(*burst))),
+    }
     assert!(weight.write <= traffic.dram.weight.read && psum == systole::counts::ReadWrite::default());
     // Every element that the vector unit made was written once, and it made every output of every stage.
     let made: u64 = mapping.stages().iter().map(|stage| stage.problem.vectors() * stage.problem.channels()).sum();
@@ -133,12 +137,12 @@ fn chips() -> impl Strategy<Value = Vec<(String, String)>> {
         1..=4_u32,
         0..=20_u64,
         prop_oneof![Just("0.7"), Just("1"), Just("4"), Just("37.5")],
-        (1..=9_u32, 0..=3_u32, 1..=3_u32),
+        ((1..=9_u32, 0..=3_u32, 1..=3_u32), prop_oneof![3 => Just(None), 1 => banked().prop_map(Some)]),
         prop_oneof![Just("Float"), Just("FixedPoint(convolution: Double, dense: Single)")],
     );
     (array, timing, memories, rest).prop_map(|((rows, cols, lanes), flow, memories, rest)| {
         let (banks, port, depth, acc_port_sums, (acc_depth, acc_banks), split) = memories;
-        let (engines, outstanding, latency, rate, (vector_lanes, start, each), requantize) = rest;
+        let (engines, outstanding, latency, rate, ((vector_lanes, start, each), dram), requantize) = rest;
         let pad = |role: &str, rows: u64| {
             format!(
                 "(role: {role}, capacity: B({}), banks: {banks}, port_bytes: {port}, latency: Cycles({}))",
@@ -171,7 +175,7 @@ fn chips() -> impl Strategy<Value = Vec<(String, String)>> {
             ("vector.cycles.requantize", each.to_string()),
             ("vector.requantize", requantize.to_string()),
             ("dma", format!("(engines: {engines}, bytes_per_cycle: {}, outstanding: {outstanding})", 1 + latency % 7)),
-            ("dram", format!("Ideal(bytes_per_cycle: {rate}, latency: Cycles({latency}))")),
+            ("dram", dram.unwrap_or_else(|| format!("Ideal(bytes_per_cycle: {rate}, latency: Cycles({latency}))"))),
         ])
     })
 }

@@ -7,7 +7,7 @@
 
 mod dataflows;
 
-use dataflows::{dataflow, memories};
+use dataflows::{banked, burst_bytes, dataflow, memories};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -234,6 +234,20 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     for ((stage, bound), mapped) in run.stages.iter().zip(&bounds.stages).zip(mapping.stages()) {
         prop_assert!(bound.cycles <= stage.window, "{} are a lower bound of {}: {:?}", bound.cycles, stage.window, mapped);
     }
+    // Bytes on the bus are the wanted ones, or whole bursts that hold them; time without numbers does the same.
+    for (stage, timed) in run.stages.iter().zip(&timed.stages) {
+        let (bus, wanted) = ([stage.actions.dram_read_bytes, stage.actions.dram_write_bytes], stage.traffic.dram.total());
+        let wanted = [wanted.read, wanted.write];
+        match burst_bytes(&chip) {
+            Some(burst) => prop_assert!((0..2).all(|of| bus[of] >= wanted[of] && bus[of].is_multiple_of(burst)), "{bus:?} of {wanted:?}"),
+            None => prop_assert_eq!(bus, wanted),
+        }
+        prop_assert_eq!((timed.window, timed.array, timed.traffic), (stage.window, stage.array, stage.traffic));
+        prop_assert_eq!(
+            (timed.actions.dram_activates, timed.actions.dram_refreshes),
+            (stage.actions.dram_activates, stage.actions.dram_refreshes)
+        );
+    }
     prop_assert_eq!(Program::from_text(&program.to_text().unwrap()).unwrap(), program);
     // Each weight crosses the bus once where the input stays; the rows of an input cross it once whatever is cut.
     for (stage, run) in mapping.stages().iter().zip(&run.stages) {
@@ -260,11 +274,14 @@ fn cases() -> impl Strategy<Value = Case> {
     let image = prop_oneof![1 => Just([1, 1]), 3 => (1..=7_u64, 1..=7_u64).prop_map(|(height, width)| [height, width])];
     let problem = (1..=3_u64, 1..=9_u64, image, prop::collection::vec(layer(), 1..=3));
     let vector = (1..=9_u32, 0..=3_u32, 1..=2_u32);
-    let rest =
-        ((any::<bool>(), any::<bool>()), prop_oneof![2 => Just(1.0), 1 => Just(0.3), 1 => Just(0.03)], any::<u64>(), vector, 0..=6_u64);
+    // A third of the chips have DRAM with banks, behind any core clock.
+    let clocks = prop::sample::select(&["MHz(1000)", "MHz(7)", "MHz(933.33)", "GHz(9)"][..]);
+    let dram = (prop_oneof![2 => Just(None), 1 => banked().prop_map(Some)], clocks);
+    let densities = prop_oneof![2 => Just(1.0), 1 => Just(0.3), 1 => Just(0.03)];
+    let rest = ((any::<bool>(), any::<bool>()), densities, any::<u64>(), vector, 0..=6_u64, dram);
     (array, memories(), rules, problem, rest).prop_map(|(array, mut sets, rules, problem, rest)| {
         let (((rows, cols), dataflows, lanes), (sparsity, gating, overflow, bits)) = (array, rules);
-        let ((resident, chosen), density, seed, (vector_lanes, start, each), depth) = rest;
+        let ((resident, chosen), density, seed, (vector_lanes, start, each), depth, (dram, clock)) = rest;
         let sparsity = if sparsity.starts_with("NM") && (dataflows.iter().any(|one| one.starts_with("Input")) || rows * lanes % 2 == 1) {
             "Dense"
         } else {
@@ -304,6 +321,9 @@ fn cases() -> impl Strategy<Value = Case> {
             ("vector.start_cycles", start.to_string()),
             ("vector.cycles.requantize", each.to_string()),
         ]);
+        if let Some(dram) = dram {
+            sets.extend([("dram", dram), ("clock", clock.to_string())]);
+        }
         let (batch, channels, image, layers) = problem;
         Case { sets, batch, channels, image, layers, resident, chosen, density, seed }
     })

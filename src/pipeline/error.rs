@@ -88,7 +88,7 @@ impl PipelineError {
         match self {
             Self::Program(error) => !matches!(error, ProgramError::TooLong { .. }),
             Self::Layout(LayoutError::Program(error)) => !matches!(error, ProgramError::TooLong { .. }),
-            Self::Sim(error) => !matches!(error, SimError::BankedDram | SimError::TooLarge { .. }),
+            Self::Sim(error) => !matches!(error, SimError::DramTooSmall { .. } | SimError::TooLarge { .. }),
             _ => false,
         }
     }

@@ -79,6 +79,8 @@ struct StageAccount {
     open_commands: u64,
     /// The array's cycles up to the end of the stage.
     array_at_end: CycleCounts,
+    /// DRAM's refreshes up to the end of the stage.
+    refreshes_at_end: u64,
 }
 
 /// The accounts of a run, by stage.
@@ -99,6 +101,7 @@ impl Accounts {
             last: 0,
             open_commands: *commands,
             array_at_end: CycleCounts::default(),
+            refreshes_at_end: 0,
         };
         Self { stages: commands_per_stage.iter().map(open).collect(), ended: false }
     }
@@ -144,14 +147,18 @@ impl Accounts {
         self.ended |= stage.open_commands == 0;
     }
 
-    /// Closes the windows of stages that ended in this cycle, after every unit's account of it is made.
-    pub(super) fn end_cycle(&mut self, cycle: u64, array: &CycleCounts) {
-        if self.ended {
-            self.ended = false;
-            for stage in &mut self.stages {
-                if stage.open_commands == 0 && stage.last == cycle {
-                    stage.array_at_end = *array;
-                }
+    /// Whether a stage ended in this cycle.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Closes the windows of stages that ended in this cycle, after every unit's account of it is made. `array` and `refreshes` are counts up
+    /// to its end.
+    pub(super) fn end_stages(&mut self, cycle: u64, array: &CycleCounts, refreshes: u64) {
+        self.ended = false;
+        for stage in &mut self.stages {
+            if stage.open_commands == 0 && stage.last == cycle {
+                (stage.array_at_end, stage.refreshes_at_end) = (*array, refreshes);
             }
         }
     }
@@ -160,20 +167,23 @@ impl Accounts {
     pub(super) fn finish(&self) -> Vec<StageRun> {
         let mut reached = 0;
         let mut array_reached = CycleCounts::default();
+        let mut refreshes_reached = 0;
         let mut runs = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
             let end = stage.last + 1;
             let (window, array) =
                 if end > reached { (end - reached, stage.array_at_end.since(&array_reached)) } else { (0, CycleCounts::default()) };
+            let mut actions = stage.actions;
             if end > reached {
-                (reached, array_reached) = (end, stage.array_at_end);
+                actions.dram_refreshes += stage.refreshes_at_end - refreshes_reached;
+                (reached, array_reached, refreshes_reached) = (end, stage.array_at_end, stage.refreshes_at_end);
             }
             runs.push(StageRun {
                 window: Cycles::new(window),
                 first_tick: Tick::new(stage.first),
                 last_tick: Tick::new(stage.last),
                 array,
-                actions: stage.actions,
+                actions,
                 traffic: stage.traffic,
                 elements: stage.elements,
             });

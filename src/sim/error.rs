@@ -11,11 +11,16 @@ pub enum SimError {
         /// What differs.
         problem: String,
     },
-    /// The machine cannot move data through this DRAM yet.
+    /// The program's data does not fit in DRAM.
     #[error(
-        "the chip's DRAM is Banked, which programs cannot run on yet\n  help: use `dram: Ideal(..)`, or replay a trace of the memory's traffic with `systole dram`"
+        "the program needs {needed} bytes of DRAM, and the chip's has {capacity}\n  help: give it more, as by a larger `dram.channels` or `dram.organisation.rows`"
     )]
-    BankedDram,
+    DramTooSmall {
+        /// Bytes that the program needs.
+        needed: u64,
+        /// Bytes of all channels.
+        capacity: u64,
+    },
     /// The program reads another number of inputs.
     #[error("the program reads {wanted} inputs and was given {given}")]
     InputCount {

@@ -2,7 +2,7 @@
 
 use super::accounts::{Account, Accounts, Run, UnitRun};
 use super::array::{Array, PeId, Registers};
-use super::dma::{Bus, Engine as DmaEngine};
+use super::dma::Dma;
 use super::error::SimError;
 use super::memory::{Sram, size};
 use super::queue::{Did, Queue, Shared, Tokens};
@@ -90,7 +90,7 @@ impl<'p> Machine<'p> {
     /// A machine for `program` on `chip`, multiplying `format`.
     ///
     /// # Errors
-    /// If the program was made for another chip, or for other formats; if it needs DRAM, and the chip's is `Banked`.
+    /// If the program was made for another chip, or for other formats; if it needs more DRAM than the chip's `Banked` one has.
     pub fn new(chip: &'p Chip, format: &'p Format, program: &'p Program) -> Result<Self, SimError> {
         let parts = program.parts();
         let other = |problem: String| Err(SimError::OtherChip { problem });
@@ -124,8 +124,10 @@ impl<'p> Machine<'p> {
         if parts.queues.iter().any(|queue| queue.unit.kind == UnitKind::Dma && queue.unit.index >= chip.dma().engines) {
             return other(format!("it uses more than the chip's {} DMA engines", chip.dma().engines));
         }
-        if let (Dram::Banked(_), false) = (chip.dram(), parts.array_only) {
-            return Err(SimError::BankedDram);
+        if let Dram::Banked(dram) = chip.dram()
+            && parts.memories.dram > dram.capacity_bytes()
+        {
+            return Err(SimError::DramTooSmall { needed: parts.memories.dram, capacity: dram.capacity_bytes() });
         }
         Ok(Self { chip, modes, program })
     }
@@ -197,11 +199,7 @@ impl Session<'_> {
             self.cycle += 1;
             // A token that was just posted may wake anybody.
             if self.by_events && !posted && !self.state.done() {
-                let event = self.state.next_event(self.cycle).min(last.get().saturating_add(1));
-                if event > self.cycle {
-                    self.state.skip(self.cycle, event - self.cycle);
-                    self.cycle = event;
-                }
+                self.cycle = self.state.run_ahead(self.cycle, last.get().saturating_add(1));
             }
         }
         Ok(!self.state.done())
@@ -248,8 +246,7 @@ struct State<'p> {
     /// The array as it is in the program's other modes, while it rests.
     others: Vec<Array<'p>>,
     vector: Vector<'p>,
-    engines: Vec<DmaEngine<'p>>,
-    bus: Bus,
+    dma: Dma<'p>,
 }
 
 impl<'p> State<'p> {
@@ -307,35 +304,42 @@ impl<'p> State<'p> {
             array,
             others: arrays,
             vector: Vector::new(queue(UnitKind::Vector, 0), chip, parts.accumulator_element_bytes),
-            engines: (0..chip.dma().engines).map(|index| DmaEngine::new(index as usize, queue(UnitKind::Dma, index), chip)).collect(),
-            bus: Bus::new(chip),
+            dma: Dma::new(parts, (0..chip.dma().engines).map(|index| queue(UnitKind::Dma, index)), chip),
         })
     }
 
-    /// The first cycle, from `next` on, in which any unit does something new; `next` itself where none ever would, so that the tick finds
-    /// the deadlock.
-    fn next_event(&self, next: u64) -> u64 {
+    /// Lets cycles pass from `next` on in which the array and the vector unit only repeat their accounts, up to `limit`, while the DMA engines
+    /// work on. Returns the cycle that comes next: `next` itself where nobody would ever do anything, so that the tick finds the deadlock.
+    fn run_ahead(&mut self, next: u64, limit: u64) -> u64 {
         let switch = self.array.next_mode(&self.shared).map(|_| next);
         let units = [switch, self.array.next_event(&self.shared, next), self.vector.next_event(&self.shared, next)];
-        let engines = self.engines.iter().map(|engine| engine.next_event(&self.shared, &self.bus, next));
-        units.into_iter().chain(engines).flatten().min().unwrap_or(next)
+        let event = units.into_iter().flatten().min();
+        let reached = self.dma.run_alone(&mut self.shared, next, event.unwrap_or(u64::MAX).min(limit), event.is_some());
+        if reached > next {
+            self.array.skip(&mut self.shared, reached - next);
+            self.vector.skip(&self.shared, reached - next);
+            self.end_cycle(reached - 1);
+        }
+        reached
     }
 
-    fn skip(&mut self, next: u64, cycles: u64) {
-        self.array.skip(&mut self.shared, cycles);
-        self.vector.skip(&self.shared, cycles);
-        for engine in &mut self.engines {
-            engine.skip(&self.shared, &self.bus, next, cycles);
+    /// After every unit's account of a cycle is made; tells whether a token was posted in it.
+    fn end_cycle(&mut self, cycle: u64) -> bool {
+        let posted = self.shared.tokens.end_cycle();
+        if self.shared.accounts.has_ended() {
+            let refreshes = self.dma.refreshes_before(&mut self.shared, cycle + 1);
+            self.shared.accounts.end_stages(cycle, &self.array.cycles, refreshes);
         }
+        posted
     }
 
     /// Every unit's cycles, in the order of reports.
     fn cycles(&self) -> impl Iterator<Item = &CycleCounts> {
-        [&self.array.cycles, &self.vector.cycles].into_iter().chain(self.engines.iter().map(|engine| &engine.cycles))
+        [&self.array.cycles, &self.vector.cycles].into_iter().chain(self.dma.fronts().map(|front| &front.cycles))
     }
 
     fn done(&self) -> bool {
-        self.array.done() && self.vector.done() && self.engines.iter().all(DmaEngine::done)
+        self.array.done() && self.vector.done() && self.dma.done()
     }
 
     /// One cycle; tells whether a token was posted in it.
@@ -348,18 +352,13 @@ impl<'p> State<'p> {
         }
         let array = self.array.tick(&mut self.shared, cycle);
         let vector = self.vector.tick(&mut self.shared, cycle);
-        let mut moved = array == Did::Moved || vector == Did::Moved;
-        for engine in &mut self.engines {
-            engine.issue(&mut self.shared, &self.bus, cycle);
+        let dma = self.dma.tick(&mut self.shared, cycle);
+        let posted = self.end_cycle(cycle);
+        if posted || [array, vector, dma].contains(&Did::Moved) {
+            Ok(posted)
+        } else {
+            Err(SimError::Deadlock { cycle, waits: self.waits() })
         }
-        self.bus.grant(&self.engines, cycle);
-        for engine in &mut self.engines {
-            moved |= engine.tick(&mut self.shared, &mut self.bus, cycle) == Did::Moved;
-        }
-        let posted = self.shared.tokens.end_cycle();
-        moved |= posted;
-        self.shared.accounts.end_cycle(cycle, &self.array.cycles);
-        if moved { Ok(posted) } else { Err(SimError::Deadlock { cycle, waits: self.waits() }) }
     }
 
     /// Who waits for what.
@@ -368,7 +367,7 @@ impl<'p> State<'p> {
         let wait =
             |unit: &str, queue: &Queue<'_>| queue.missing(&self.shared).map(|semaphore| format!("{unit} waits for {}", name(semaphore)));
         let mut waits: Vec<String> = wait("array", self.array.queue()).into_iter().chain(wait("vector", self.vector.queue())).collect();
-        waits.extend(self.engines.iter().enumerate().filter_map(|(number, engine)| wait(&format!("dma{number}"), engine.queue())));
+        waits.extend(self.dma.fronts().enumerate().filter_map(|(number, front)| wait(&format!("dma{number}"), &front.queue)));
         waits.join(", ")
     }
 

@@ -72,6 +72,11 @@ impl Tokens {
         any
     }
 
+    /// Whether a token was posted in this cycle.
+    pub(super) fn any_posted(&self) -> bool {
+        !self.posted.is_empty()
+    }
+
     fn post(&mut self, semaphore: u32) {
         self.posted.push(semaphore);
     }

@@ -61,3 +61,24 @@ pub(crate) fn memories() -> impl Strategy<Value = Vec<(&'static str, String)>> {
         },
     )
 }
+
+/// DRAM with banks: any preset under any policy, in the shares that a chip may have it.
+pub(crate) fn banked() -> impl Strategy<Value = String> {
+    let mapping = prop::sample::select(&["RoRaBaCoBgCh", "RoCoRaBaBgCh", "ChRoBaBgRaCo", "CoChRoRaBgBa"][..]);
+    let depth = prop_oneof![Just(1_u32), Just(2), Just(5), Just(32), Just(64)];
+    let policy = (prop::sample::select(&[1_u32, 1, 2, 8][..]), depth, prop_oneof![Just(1_u32), 2..=20_u32], any::<bool>(), mapping);
+    (prop::sample::select(systole::chip::dram_presets()), policy).prop_map(|(preset, (channels, depth, cap, is_open, mapping))| {
+        let page = if is_open { "Open" } else { "Closed" };
+        format!(
+            "Banked(preset: \"{preset}\", channels: {channels}, queue_depth: {depth}, starvation_cap: {cap}, page: {page}, mapping: {mapping})"
+        )
+    })
+}
+
+/// Bytes of a burst, where the chip's DRAM has banks.
+pub(crate) fn burst_bytes(chip: &systole::chip::Chip) -> Option<u64> {
+    match chip.dram() {
+        systole::chip::Dram::Banked(banked) => Some(banked.organisation.burst_bytes().into()),
+        systole::chip::Dram::Ideal { .. } => None,
+    }
+}

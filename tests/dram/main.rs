@@ -61,7 +61,7 @@ fn driven(banked: &Banked, lines: &[Line], stride: u64) -> Did {
             0 => controller.next_command().map(|command| command.max(cycle) + 1).into_iter().chain(entry).min().unwrap(),
             _ => cycle + stride,
         };
-        controller.advance(to, |Completion { id, end }| {
+        controller.advance(to, |Completion { id, end, .. }| {
             ends[usize::try_from(id).unwrap()] = end;
             waiting -= 1;
         });

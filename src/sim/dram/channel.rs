@@ -236,6 +236,7 @@ impl Channel {
         let request = self.queue.get_mut(slot);
         let (bank, row) = (request.bank, request.row);
         let is_first = !std::mem::replace(&mut request.is_counted, true);
+        request.activates += u32::from(command == Command::Activate);
         let at = usize::from(bank);
         if command == Command::Activate {
             self.counts.activates += 1;
@@ -273,7 +274,7 @@ impl Channel {
             (true, true) => Command::WritePrecharge,
         };
         self.log(cycle, command, request.bank, request.row, request.column);
-        Completion { id: request.id, end }
+        Completion { id: request.id, end, activates: request.activates }
     }
 
     fn log(&mut self, cycle: u64, command: Command, bank: u8, row: u32, column: u32) {

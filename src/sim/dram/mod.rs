@@ -33,6 +33,8 @@
 
 mod address;
 mod channel;
+mod clock;
+mod port;
 mod replay;
 mod timing;
 mod waiting;
@@ -44,6 +46,7 @@ pub use timing::Command;
 use crate::chip::Banked;
 use address::AddressMap;
 use channel::Channel;
+pub(super) use port::Port;
 
 /// A burst that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub struct Completion {
     pub id: u64,
     /// One past the cycle of its last data.
     pub end: u64,
+    /// Activates that were given for it.
+    pub activates: u32,
 }
 
 /// What a controller did.

@@ -25,6 +25,8 @@ pub(super) struct Waiting {
     pub(super) is_write: bool,
     /// Whether a command was issued for it, so that it counts as a hit, a miss or a conflict already.
     pub(super) is_counted: bool,
+    /// Activates that were given for it.
+    pub(super) activates: u32,
     /// Slots of older requests to the same burst, of which one writes: they come first.
     after: u64,
     older: u8,

@@ -1,0 +1,218 @@
+//! The engines over an ideal DRAM.
+//!
+//! A transfer of B bytes that starts in cycle t has its first beat in cycle t + latency at the earliest and holds DRAM's bus for
+//! `ceil(B / rate)` beats, the rate being the lesser of the engine's and DRAM's. Latencies of up to `outstanding` commands of an engine
+//! overlap; the bus serves whole transfers, the one that has waited longest first (the lower engine where two have waited the same).
+
+use super::super::queue::{Did, Shared};
+use super::{Direction, Flight, Front};
+use crate::chip::Chip;
+use crate::counts::StallReason;
+use crate::units::{Bytes, BytesPerCycle};
+use std::collections::VecDeque;
+
+/// A transfer and its beats.
+#[derive(Debug, Clone, Copy)]
+struct Timed {
+    flight: Flight,
+    /// The cycle of its first beat, at the earliest.
+    ready: u64,
+    /// Beats done.
+    beats: u64,
+}
+
+/// The bus of the ideal DRAM.
+#[derive(Debug)]
+struct Bus {
+    rate: BytesPerCycle,
+    latency: u64,
+    /// The engine whose transfer holds it.
+    holder: Option<usize>,
+}
+
+/// All engines, and the bus.
+pub(in crate::sim) struct Ideal<'p> {
+    engines: Vec<Engine<'p>>,
+    bus: Bus,
+}
+
+impl<'p> Ideal<'p> {
+    pub(super) fn new(fronts: impl Iterator<Item = Front<'p>>, chip: &Chip) -> Self {
+        let dram = chip.dram();
+        let rate = dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle);
+        let engine = |(number, front): (usize, Front<'p>)| Engine { number, flights: VecDeque::with_capacity(front.outstanding), front };
+        Self {
+            engines: fronts.enumerate().map(engine).collect(),
+            bus: Bus { rate, latency: dram.latency(chip.clock()).get(), holder: None },
+        }
+    }
+
+    pub(super) fn done(&self) -> bool {
+        self.engines.iter().all(|engine| engine.front.queue.head().is_none() && engine.flights.is_empty())
+    }
+
+    pub(super) fn fronts(&self) -> impl Iterator<Item = &Front<'p>> {
+        self.engines.iter().map(|engine| &engine.front)
+    }
+
+    pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
+        for engine in &mut self.engines {
+            engine.issue(shared, &self.bus, cycle);
+        }
+        // The free bus goes to the transfer that has waited longest.
+        if self.bus.holder.is_none() {
+            let waiting = self.engines.iter().filter_map(|engine| Some((engine.waits_since(cycle)?, engine.number)));
+            self.bus.holder = waiting.min().map(|(_, number)| number);
+        }
+        let mut did = Did::Rested;
+        for engine in &mut self.engines {
+            if engine.tick(shared, &mut self.bus, cycle) == Did::Moved {
+                did = Did::Moved;
+            }
+        }
+        did
+    }
+
+    pub(super) fn next_event(&self, shared: &Shared<'_>, next: u64) -> Option<u64> {
+        self.engines.iter().filter_map(|engine| engine.next_event(shared, &self.bus, next)).min()
+    }
+
+    pub(super) fn skip(&mut self, shared: &Shared<'_>, next: u64, cycles: u64) {
+        for engine in &mut self.engines {
+            engine.skip(shared, &self.bus, next, cycles);
+        }
+    }
+}
+
+/// One DMA engine.
+struct Engine<'p> {
+    number: usize,
+    front: Front<'p>,
+    flights: VecDeque<Timed>,
+}
+
+impl Engine<'_> {
+    /// Since when the oldest transfer could use the bus, if it could now.
+    fn waits_since(&self, cycle: u64) -> Option<u64> {
+        let Timed { flight, ready, .. } = self.flights.front()?;
+        (*ready <= cycle && flight.needs_bus()).then_some(*ready)
+    }
+
+    /// Starts the next command if it may.
+    fn issue(&mut self, shared: &mut Shared<'_>, bus: &Bus, cycle: u64) {
+        if let Some(flight) = self.front.issue(shared, self.flights.len(), cycle) {
+            self.flights.push_back(Timed { flight, ready: cycle + bus.latency, beats: 0 });
+        }
+    }
+
+    /// The first cycle, from `next` on, in which a tick would do anything but repeat this one's account; `None` if only a token, or the
+    /// bus, can wake the engine.
+    fn next_event(&self, shared: &Shared<'_>, bus: &Bus, next: u64) -> Option<u64> {
+        if self.front.would_issue(shared, self.flights.len()) {
+            return Some(next);
+        }
+        let timed = self.flights.front()?;
+        if timed.ready > next {
+            return Some(timed.ready);
+        }
+        if timed.flight.needs_bus() && bus.holder != Some(self.number) {
+            return bus.holder.is_none().then_some(next);
+        }
+        Some(next + timed.beats_to_next_piece(shared, bus.rate))
+    }
+
+    /// Why the oldest transfer cannot have a beat in this cycle, if it cannot.
+    fn waits(&self, timed: &Timed, bus: &Bus, cycle: u64) -> Option<StallReason> {
+        if timed.ready > cycle {
+            Some(StallReason::DramLatency)
+        } else if timed.flight.needs_bus() && bus.holder != Some(self.number) {
+            Some(StallReason::DramBandwidth)
+        } else {
+            None
+        }
+    }
+
+    /// Lets `cycles` cycles pass in which nothing happens but the account of the last one.
+    fn skip(&mut self, shared: &Shared<'_>, bus: &Bus, next: u64, cycles: u64) {
+        let Some(timed) = self.flights.front() else {
+            let blocked = self.front.queue.blocked(shared);
+            self.front.account_quiet(blocked, cycles);
+            return;
+        };
+        if let Some(reason) = self.waits(timed, bus, next) {
+            self.front.cycles.stall(reason, cycles);
+        } else if let Some(timed) = self.flights.front_mut() {
+            timed.beats += cycles;
+            self.front.cycles.busy += cycles;
+        }
+    }
+
+    /// One cycle of the machine, after the bus was given out.
+    fn tick(&mut self, shared: &mut Shared<'_>, bus: &mut Bus, cycle: u64) -> Did {
+        let Some(timed) = self.flights.front() else {
+            return self.front.account_quiet(self.front.blocked, 1);
+        };
+        if let Some(reason) = self.waits(timed, bus, cycle) {
+            self.front.cycles.stall(reason, 1);
+            return Did::Moved;
+        }
+        let holds = bus.holder == Some(self.number);
+        let Some(timed) = self.flights.front_mut() else { return Did::Rested };
+        match timed.beat(shared, bus.rate, cycle) {
+            Ok(()) => self.front.cycles.busy += 1,
+            Err(reason) => {
+                self.front.cycles.stall(reason, 1);
+                return Did::Moved;
+            }
+        }
+        let flight = timed.flight;
+        if holds && !flight.needs_bus() {
+            bus.holder = None;
+        }
+        if flight.is_over() {
+            self.flights.pop_front();
+            flight.count_bus(shared);
+            flight.ending.end(shared, cycle);
+        }
+        Did::Moved
+    }
+}
+
+impl Timed {
+    /// One beat: moves the pieces that it completes, if their rows' ports are to be had.
+    fn beat(&mut self, shared: &mut Shared<'_>, rate: BytesPerCycle, cycle: u64) -> Result<(), StallReason> {
+        if !self.flight.needs_bus() {
+            return self.flight.move_copy(shared, cycle);
+        }
+        let moved = Bytes::new(bytes_after(rate, self.beats + 1)).min(Bytes::new(self.flight.bus_bytes)).get();
+        self.flight.move_to(shared, moved, cycle)?;
+        self.beats += 1;
+        Ok(())
+    }
+
+    /// Beats that pass before the one that completes the next piece.
+    fn beats_to_next_piece(&self, shared: &Shared<'_>, rate: BytesPerCycle) -> u64 {
+        if !self.flight.needs_bus() {
+            return 0;
+        }
+        // The first beat after which enough bytes have crossed.
+        rate.cycles_for(Bytes::new(self.flight.piece_end(shared))).get().saturating_sub(self.beats + 1)
+    }
+}
+
+impl Flight {
+    /// Counts the bytes that crossed the ideal bus: those that were wanted.
+    fn count_bus(&self, shared: &mut Shared<'_>) {
+        let actions = shared.accounts.actions(self.ending.tag);
+        match self.direction {
+            Direction::In => actions.dram_read_bytes += self.bus_bytes,
+            Direction::Out => actions.dram_write_bytes += self.rows * self.row_bytes,
+        }
+    }
+}
+
+/// Whole bytes that have crossed a link after this many beats.
+fn bytes_after(rate: BytesPerCycle, beats: u64) -> u64 {
+    let bytes = u128::from(beats) * u128::from(rate.millionths()) / 1_000_000;
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
