@@ -238,9 +238,10 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     for (stage, timed) in run.stages.iter().zip(&timed.stages) {
         let (bus, wanted) = ([stage.actions.dram_read_bytes, stage.actions.dram_write_bytes], stage.traffic.dram.total());
         let wanted = [wanted.read, wanted.write];
-        match burst_bytes(&chip) {
-            Some(burst) => prop_assert!((0..2).all(|of| bus[of] >= wanted[of] && bus[of].is_multiple_of(burst)), "{bus:?} of {wanted:?}"),
-            None => prop_assert_eq!(bus, wanted),
+        if let Some(burst) = burst_bytes(&chip) {
+            prop_assert!((0..2).all(|of| bus[of] >= wanted[of] && bus[of].is_multiple_of(burst)), "{bus:?} of {wanted:?}");
+        } else {
+            prop_assert_eq!(bus, wanted);
         }
         prop_assert_eq!((timed.window, timed.array, timed.traffic), (stage.window, stage.array, stage.traffic));
         prop_assert_eq!(
