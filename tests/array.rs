@@ -139,8 +139,15 @@ impl Case {
         let sync = |semaphore| Sync { semaphore: Semaphore(semaphore), innermost: 0 };
         for (number, group) in self.groups.iter().enumerate() {
             let tile = number as u64 * u64::from(self.rows) * PORT;
-            let preload =
-                Preload { place: WEIGHTS, address: Address::at(tile), stride: PORT, inner: group.rows, cols: group.cols, zero_point: 0, window: None };
+            let preload = Preload {
+                place: WEIGHTS,
+                address: Address::at(tile),
+                stride: PORT,
+                inner: group.rows,
+                cols: group.cols,
+                zero_point: 0,
+                window: None,
+            };
             items.push(Item::Do(Command { tag, wait: vec![], operation: Operation::Preload(preload), post: vec![] }));
             let mut first = 0;
             for (pass, vectors_of_pass) in group.passes.iter().enumerate() {

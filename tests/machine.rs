@@ -143,19 +143,33 @@ fn chips() -> impl Strategy<Value = Vec<(String, String)>> {
     (array, timing, memories, rest).prop_map(|((rows, cols, lanes), flow, memories, rest)| {
         let (banks, port, depth, acc_port_sums, (acc_depth, acc_banks), split) = memories;
         let (engines, outstanding, latency, rate, ((vector_lanes, start, each), dram), requantize) = rest;
-        let pad = |role: &str, rows: u64| format!("(role: {role}, capacity: B({}), banks: {banks}, port_bytes: {port}, latency: Cycles({}))", banks * port * rows, 1 + rows % 4);
-        let pads = if split { format!("[{}, {}]", pad("Input", depth), pad("Weight", 2 * depth)) } else { format!("[{}]", pad("Shared", 4 * depth)) };
+        let pad = |role: &str, rows: u64| {
+            format!(
+                "(role: {role}, capacity: B({}), banks: {banks}, port_bytes: {port}, latency: Cycles({}))",
+                banks * port * rows,
+                1 + rows % 4
+            )
+        };
+        let pads = if split {
+            format!("[{}, {}]", pad("Input", depth), pad("Weight", 2 * depth))
+        } else {
+            format!("[{}]", pad("Shared", 4 * depth))
+        };
         let acc_port = 4 * acc_port_sums;
         sets(&[
             ("array.rows", rows.to_string()),
             ("array.cols", cols.to_string()),
             ("array.dataflows", format!("[{flow}]")),
-            (
-                "formats",
-                format!("[(weight: Int8, activation: Int8, lanes: {lanes}, accumulator_bits: 32, overflow: Saturate, pe: Table)]"),
-            ),
+            ("formats", format!("[(weight: Int8, activation: Int8, lanes: {lanes}, accumulator_bits: 32, overflow: Saturate, pe: Table)]")),
             ("scratchpads", pads),
-            ("accumulator", format!("(capacity: B({}), banks: {acc_banks}, port_bytes: {acc_port}, latency: Cycles({}))", acc_port * acc_banks * acc_depth, 1 + acc_depth % 3)),
+            (
+                "accumulator",
+                format!(
+                    "(capacity: B({}), banks: {acc_banks}, port_bytes: {acc_port}, latency: Cycles({}))",
+                    acc_port * acc_banks * acc_depth,
+                    1 + acc_depth % 3
+                ),
+            ),
             ("vector.lanes", vector_lanes.to_string()),
             ("vector.start_cycles", start.to_string()),
             ("vector.cycles.requantize", each.to_string()),

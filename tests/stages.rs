@@ -74,9 +74,8 @@ fn layers(case: &Case, chip: &Chip, rng: &mut ChaCha8Rng) -> Vec<Layer> {
     let drawn = problems(case).into_iter().map(|problem| {
         let size = |of: u64| usize::try_from(of).unwrap();
         let (k, m) = (size(problem.reduction()), size(problem.channels()));
-        let mut weights = Array2::from_shape_simple_fn((k, m), || {
-            if rng.random_bool(case.density) { rng.random_range(-128..128_i16) } else { 0 }
-        });
+        let mut weights =
+            Array2::from_shape_simple_fn((k, m), || if rng.random_bool(case.density) { rng.random_range(-128..128_i16) } else { 0 });
         let corner = (rng.random_range(0..=k), rng.random_range(0..=m));
         weights.indexed_iter_mut().for_each(|((row, col), weight)| {
             if row < corner.0 && col < corner.1 {
@@ -243,7 +242,10 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
             None => prop_assert_eq!(bus, wanted),
         }
         prop_assert_eq!((timed.window, timed.array, timed.traffic), (stage.window, stage.array, stage.traffic));
-        prop_assert_eq!((timed.actions.dram_activates, timed.actions.dram_refreshes), (stage.actions.dram_activates, stage.actions.dram_refreshes));
+        prop_assert_eq!(
+            (timed.actions.dram_activates, timed.actions.dram_refreshes),
+            (stage.actions.dram_activates, stage.actions.dram_refreshes)
+        );
     }
     prop_assert_eq!(Program::from_text(&program.to_text().unwrap()).unwrap(), program);
     // Each weight crosses the bus once where the input stays; the rows of an input cross it once whatever is cut.
@@ -260,14 +262,18 @@ fn layer() -> impl Strategy<Value = Drawn> {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let array = ((1..=6_u32, 1..=6_u32), dataflow(&["Weight", "Input", "Output"]), prop_oneof![3 => Just(1_u32), 1 => Just(2), 1 => Just(4)]);
+    let array =
+        ((1..=6_u32, 1..=6_u32), dataflow(&["Weight", "Input", "Output"]), prop_oneof![3 => Just(1_u32), 1 => Just(2), 1 => Just(4)]);
     let sparsity = prop_oneof![4 => Just("Dense"), 1 => Just("NM(n: 1, m: 3)"), 1 => Just("NM(n: 2, m: 4)"), 2 => Just("TileSkip")];
     let rules = (sparsity, any::<bool>(), prop_oneof![Just("Wrap"), Just("Saturate")], prop_oneof![Just(20_u32), Just(24), Just(40)]);
     let image = prop_oneof![1 => Just([1, 1]), 3 => (1..=7_u64, 1..=7_u64).prop_map(|(height, width)| [height, width])];
     let problem = (1..=3_u64, 1..=9_u64, image, prop::collection::vec(layer(), 1..=3));
     let vector = (1..=9_u32, 0..=3_u32, 1..=2_u32);
     // A third of the chips have DRAM with banks, behind any core clock.
-    let dram = (prop_oneof![2 => Just(None), 1 => banked().prop_map(Some)], prop::sample::select(&["MHz(1000)", "MHz(7)", "MHz(933.33)", "GHz(9)"][..]));
+    let dram = (
+        prop_oneof![2 => Just(None), 1 => banked().prop_map(Some)],
+        prop::sample::select(&["MHz(1000)", "MHz(7)", "MHz(933.33)", "GHz(9)"][..]),
+    );
     let rest = (any::<bool>(), prop_oneof![2 => Just(1.0), 1 => Just(0.3), 1 => Just(0.03)], any::<u64>(), vector, 0..=6_u64, dram);
     (array, memories(), rules, problem, rest).prop_map(|(array, mut sets, rules, problem, rest)| {
         let (((rows, cols), dataflow, lanes), (sparsity, gating, overflow, bits)) = (array, rules);

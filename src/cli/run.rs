@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use systole::compress::Scheme;
 use systole::chip::Chip;
+use systole::compress::Scheme;
 use systole::data::{FileHash, sha256_hex};
 use systole::mapping::WeightStart;
 use systole::pipeline::{self, Prepared, RunOptions};
@@ -131,11 +131,8 @@ fn options(arguments: &RunArguments) -> RunOptions {
 
 /// Times a layer table.
 fn time_table(arguments: &RunArguments, chip: &Chip, path: &Path, options: &RunOptions) -> Result<(), Box<dyn Error>> {
-    let senseless = [
-        ("--data", arguments.data.is_some()),
-        ("--samples", arguments.samples.is_some()),
-        ("--dump", arguments.dump.is_some()),
-    ];
+    let senseless =
+        [("--data", arguments.data.is_some()), ("--samples", arguments.samples.is_some()), ("--dump", arguments.dump.is_some())];
     if let Some((option, _)) = senseless.iter().find(|(_, given)| *given) {
         let help = "leave it out; --batch says how many samples are processed at a time";
         return Err(format!("{option} was given with a layer table, which has no samples: it is only timed\n  help: {help}").into());

@@ -201,7 +201,13 @@ fn draft<'l>(lowered: &'l Lowered, capacity: &Capacity<'_>, chunk: u64, slot: u6
         let Some(block) = largest(problem.vectors(), unit, fits) else { continue };
         // A smaller block may lie across more rows of an image.
         let block = Some(whole_passes(block, problem.vectors(), rules)).filter(|block| fits(*block)).unwrap_or(block);
-        return Ok(Draft { lowered, tiling: cut(block, chunk), rows: rows_for_blocks(problem, block, buffers), slots: buffers, kept: false });
+        return Ok(Draft {
+            lowered,
+            tiling: cut(block, chunk),
+            rows: rows_for_blocks(problem, block, buffers),
+            slots: buffers,
+            kept: false,
+        });
     }
     let needed = rules.input_bytes(problem, rows_for_blocks(problem, unit, 1)) + unit * rules.pitches(problem, &smallest).stored;
     if capacity.shared {
@@ -270,8 +276,7 @@ fn fits(problem: &Problem, capacity: &Capacity<'_>, tiling: &Tiling, buffers: u6
     let sums = rules.sums(problem, tiling, tiling.block) * if only { 1 } else { buffers };
     let stored = buffers * tiling.block * rules.pitches(problem, tiling).stored;
     sums <= capacity.accumulator_bytes
-        && rules.input_bytes(problem, rows_for_blocks(problem, tiling.block, buffers)) + stored
-            <= capacity.activation_room(buffers * slot)
+        && rules.input_bytes(problem, rows_for_blocks(problem, tiling.block, buffers)) + stored <= capacity.activation_room(buffers * slot)
 }
 
 /// Bytes of one row in every bank: capacities are multiples of it.

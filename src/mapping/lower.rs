@@ -93,7 +93,8 @@ fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> Result<&'c F
 
 fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, batch: u64, follows: bool) -> Result<Lowered, MappingError> {
     let source = network.layer(network.inputs(layer.id)[0]);
-    let (Weight::Integer { dtype, values, .. }, Some(input), Some(_)) = (&dense.weight, source.output.quantization, layer.output.quantization)
+    let (Weight::Integer { dtype, values, .. }, Some(input), Some(_)) =
+        (&dense.weight, source.output.quantization, layer.output.quantization)
     else {
         return Err(MappingError::NotQuantized { layer: layer.name.clone() });
     };

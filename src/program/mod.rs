@@ -14,18 +14,18 @@ mod text;
 mod verify;
 mod window;
 
+pub use crate::chip::{ArrayMode, Fill, Group};
+pub use crate::mapping::{Piece, Slide};
 pub(crate) use address::gcd;
 pub use address::{Address, Ring};
 pub use command::{
-    Command, Compute, Item, Operation, Place, Preload, Product, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer,
-    UnitId, UnitKind, UnitQueue, Window,
+    Command, Compute, Item, Operation, Place, Preload, Product, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId,
+    UnitKind, UnitQueue, Window,
 };
 pub use cursor::Cursor;
 pub use emit::{StageNumbers, emit, emit_stages, emit_timing};
 pub use error::ProgramError;
 pub use gemm::{Gemm, LayoutError, PassShape};
-pub use crate::chip::{ArrayMode, Fill, Group};
-pub use crate::mapping::{Piece, Slide};
 
 use crate::numerics::OutputStage;
 use serde::{Deserialize, Serialize};

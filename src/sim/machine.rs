@@ -314,7 +314,11 @@ impl<'p> State<'p> {
         let vector = self.vector.tick(&mut self.shared, cycle);
         let dma = self.dma.tick(&mut self.shared, cycle);
         let posted = self.end_cycle(cycle);
-        if posted || [array, vector, dma].contains(&Did::Moved) { Ok(posted) } else { Err(SimError::Deadlock { cycle, waits: self.waits() }) }
+        if posted || [array, vector, dma].contains(&Did::Moved) {
+            Ok(posted)
+        } else {
+            Err(SimError::Deadlock { cycle, waits: self.waits() })
+        }
     }
 
     /// Who waits for what.

@@ -18,8 +18,8 @@ mod passes;
 mod plan;
 
 use super::{
-    Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, Repeat, Semaphore,
-    SemaphoreDecl, Sync, UnitId, UnitKind, UnitQueue,
+    Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, Repeat, Semaphore, SemaphoreDecl,
+    Sync, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::Chip;
 use crate::counts::StallReason;

@@ -239,8 +239,7 @@ impl Plan<'_> {
                     Order::Channels => 0,
                 };
                 let number = self.first_piece + of_block + first + piece;
-                let ring =
-                    Ring::new(emitter.buffers().weight_ring_slots, slot, number).step(0, of_chunk * slot).step(1, step * slot);
+                let ring = Ring::new(emitter.buffers().weight_ring_slots, slot, number).step(0, of_chunk * slot).step(1, step * slot);
                 Address { ring: Some(ring), ..Address::at(emitter.buffers().weight_ring_address) }
             }
         }

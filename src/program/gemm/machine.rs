@@ -322,7 +322,8 @@ impl Emitter<'_> {
             let mut before = 0;
             self.loads_before.push(0);
             for piece in segments(size, tile).into_iter().flat_map(singles) {
-                before += self.k_tiles(piece, piece).iter().map(|(_, k)| k.trips).sum::<u64>() * if weights_stream { self.col_tiles() } else { 1 };
+                before += self.k_tiles(piece, piece).iter().map(|(_, k)| k.trips).sum::<u64>()
+                    * if weights_stream { self.col_tiles() } else { 1 };
                 self.loads_before.push(before);
             }
         }

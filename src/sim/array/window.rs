@@ -60,9 +60,7 @@ impl Windows {
         let (mut largest, mut step) = (0, 0);
         setup.program.each_command(UnitKind::Array, &mut |command| {
             let (window, steps, bytes) = match &command.operation {
-                Operation::Preload(load) => {
-                    (&load.window, mode.steps(u64::from(load.inner)), mode.tile_row_bytes(u64::from(load.cols)))
-                }
+                Operation::Preload(load) => (&load.window, mode.steps(u64::from(load.inner)), mode.tile_row_bytes(u64::from(load.cols))),
                 Operation::Compute(pass) => (&pass.window, u64::from(pass.vectors), mode.vector_bytes(u64::from(pass.inner))),
                 Operation::Product(pass) => {
                     let steps = mode.activation_steps(u64::from(pass.inner)).0;
@@ -80,7 +78,8 @@ impl Windows {
         // The passes under way are the oldest, the youngest, and what entered while the oldest drained; the one that ended last may still be
         // looked at, and a pass that would go past the end leaves room there.
         let capacity = if slides.is_empty() { 0 } else { 5 * largest + in_flight * step };
-        let buffers = Place::Scratchpad(0, u32::try_from(setup.program.memories.scratchpads.len()).expect("bug: a chip has two scratchpads"));
+        let buffers =
+            Place::Scratchpad(0, u32::try_from(setup.program.memories.scratchpads.len()).expect("bug: a chip has two scratchpads"));
         Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new() }
     }
 
@@ -194,13 +193,7 @@ impl Windows {
 
 impl Gather {
     /// Shows elements `inner` of some vectors, both counted from the command's first: for each piece its vector and its pixel's address.
-    fn pieces(
-        &self,
-        slide: &Slide,
-        vectors: Range<u64>,
-        inner: Range<u64>,
-        mut see: impl FnMut(u64, u64, crate::program::Piece),
-    ) {
+    fn pieces(&self, slide: &Slide, vectors: Range<u64>, inner: Range<u64>, mut see: impl FnMut(u64, u64, crate::program::Piece)) {
         for vector in vectors {
             slide.pieces(self.vector + vector, self.inner + inner.start..self.inner + inner.end, |piece| {
                 see(vector, self.address + piece.pixel % self.ring * self.pitch, piece);

@@ -222,8 +222,7 @@ struct Moving {
 impl Moving {
     fn new(flight: Flight, link: &Link, port: &Port) -> Self {
         let (at, address) = (port.locate(flight.dram), flight.dram);
-        let mut new =
-            Self { flight, at, address, wanted: 0, row: 0, byte: 0, asked: 0, come: 0, crossed: 0, over: 0, coming: 0, carry: 0 };
+        let mut new = Self { flight, at, address, wanted: 0, row: 0, byte: 0, asked: 0, come: 0, crossed: 0, over: 0, coming: 0, carry: 0 };
         new.find_burst(link, port);
         new
     }

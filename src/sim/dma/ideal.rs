@@ -41,7 +41,10 @@ impl<'p> Ideal<'p> {
         let dram = chip.dram();
         let rate = dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle);
         let engine = |(number, front): (usize, Front<'p>)| Engine { number, flights: VecDeque::with_capacity(front.outstanding), front };
-        Self { engines: fronts.enumerate().map(engine).collect(), bus: Bus { rate, latency: dram.latency(chip.clock()).get(), holder: None } }
+        Self {
+            engines: fronts.enumerate().map(engine).collect(),
+            bus: Bus { rate, latency: dram.latency(chip.clock()).get(), holder: None },
+        }
     }
 
     pub(super) fn done(&self) -> bool {

@@ -160,7 +160,21 @@ impl Front<'_> {
         let (dram, local) = (transfer.dram.resolve(counters), transfer.local.resolve(counters));
         let ending = self.queue.start(shared, command, cycle);
         let bus_bytes = transfer.dram_bytes();
-        Some(Flight { ending, direction, operand, dram, dram_stride, place, local, local_stride, rows, row_bytes, bus_bytes, row: 0, byte: 0 })
+        Some(Flight {
+            ending,
+            direction,
+            operand,
+            dram,
+            dram_stride,
+            place,
+            local,
+            local_stride,
+            rows,
+            row_bytes,
+            bus_bytes,
+            row: 0,
+            byte: 0,
+        })
     }
 
     /// The account of `cycles` cycles without a transfer.

@@ -62,9 +62,13 @@ mod tests {
 
     #[test]
     fn cycles_start_when_exact_fractions_say() {
-        for (numerator, denominator, core) in
-            [(1_200_000_000, 1, 1_000_000_000), (1_066_500_000, 4, 700_000_000), (800_000_000, 1, 800_000_000), (3, 2, 1), (7, 64, 99_999_999_977)]
-        {
+        for (numerator, denominator, core) in [
+            (1_200_000_000, 1, 1_000_000_000),
+            (1_066_500_000, 4, 700_000_000),
+            (800_000_000, 1, 800_000_000),
+            (3, 2, 1),
+            (7, 64, 99_999_999_977),
+        ] {
             let clocks = clocks(numerator, denominator, core);
             let (ours, theirs) = (u128::from(numerator), u128::from(core) * u128::from(denominator));
             for cycle in (0..2000_u64).chain((1 << 40)..(1 << 40) + 50) {
