@@ -86,7 +86,7 @@ fn programs_run_on_dram_with_banks() {
     fs::write(&table, "Layer,M,N,K,\na,4,4,4,\n").unwrap();
     let gemm = ["gemm", "-m4", "-k4", "-n4", "--set", DDR4];
     for arguments in [&gemm[..], &["gemm", "-m4", "-k4", "-n4", "--chip", "edge-16x16-ddr4"], &["topology", text(&table), "--set", DDR4]] {
-        output(systole(arguments));
+        output(&mut systole(arguments));
     }
     output(systole(&gemm).arg("--array-only"));
 }
