@@ -236,6 +236,11 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     }
     // Bytes on the bus are the wanted ones, or whole bursts that hold them; time without numbers does the same.
     for (stage, timed) in run.stages.iter().zip(&timed.stages) {
+        prop_assert_eq!((timed.window, timed.array, timed.traffic), (stage.window, stage.array, stage.traffic));
+        prop_assert_eq!(
+            (timed.actions.dram_activates, timed.actions.dram_refreshes),
+            (stage.actions.dram_activates, stage.actions.dram_refreshes)
+        );
         let (bus, wanted) = ([stage.actions.dram_read_bytes, stage.actions.dram_write_bytes], stage.traffic.dram.total());
         let wanted = [wanted.read, wanted.write];
         if let Some(burst) = burst_bytes(&chip) {
@@ -243,11 +248,6 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         } else {
             prop_assert_eq!(bus, wanted);
         }
-        prop_assert_eq!((timed.window, timed.array, timed.traffic), (stage.window, stage.array, stage.traffic));
-        prop_assert_eq!(
-            (timed.actions.dram_activates, timed.actions.dram_refreshes),
-            (stage.actions.dram_activates, stage.actions.dram_refreshes)
-        );
     }
     prop_assert_eq!(Program::from_text(&program.to_text().unwrap()).unwrap(), program);
     // Each weight crosses the bus once where the input stays; the rows of an input cross it once whatever is cut.

@@ -4,7 +4,7 @@
 //! of which may start a command, uses the memories' ports and may end a command; a token that is posted in a cycle is seen in the next.
 //! The order of the units matters for a bank that two want in one cycle (the array goes first) and for nothing else.
 //!
-//! DRAM with banks has a module of its own, [`dram`], and a clock of its own; programs do not run on it yet.
+//! DRAM with banks has a module of its own, [`dram`], and a clock of its own, which is merged exactly with the core's.
 
 mod accounts;
 mod array;
