@@ -38,14 +38,14 @@ fn banked(chip: &Chip) -> &Banked {
 
 /// `rows` rows of `row_bytes`, `stride` apart in DRAM from `dram` on, without gaps in the scratchpad.
 #[derive(Debug, Clone, Copy)]
-struct Rows {
+struct Area {
     dram: u64,
     stride: u64,
     rows: u64,
     row_bytes: u64,
 }
 
-impl Rows {
+impl Area {
     fn bytes(self) -> u64 {
         self.rows * self.row_bytes
     }
@@ -65,7 +65,7 @@ impl Rows {
 }
 
 /// A program of these transfers on the first engine, one after the other, a stage each; the last writes one row, which is the output.
-fn program(chip: &Chip, loads: &[Rows], store: Rows) -> Program {
+fn program(chip: &Chip, loads: &[Area], store: Area) -> Program {
     let (format, array) = (&chip.formats()[0], chip.array());
     let end = loads.iter().chain([&store]).map(|rows| rows.dram + (rows.rows - 1) * rows.stride + rows.row_bytes).max().unwrap();
     let mut operations: Vec<Operation> = loads.iter().map(|rows| Operation::Mvin(rows.transfer())).collect();
@@ -134,7 +134,7 @@ fn one_burst_takes_its_unloaded_latency() {
             let (organisation, t) = (banked(&chip).organisation, banked(&chip).timing);
             let bytes = u64::from(organisation.burst_bytes());
             // The burst that is written lies in another rank, bank or row's distance, before the first refresh or not: it is held to below.
-            let one = |dram: u64| Rows { dram, stride: bytes, rows: 1, row_bytes: bytes };
+            let one = |dram: u64| Area { dram, stride: bytes, rows: 1, row_bytes: bytes };
             let run = run(&chip, &program(&chip, &[one(0)], one(1 << 20)));
             let beats = bytes.div_ceil(rate);
             let loaded = core_from(&chip, u64::from(t.trcd_rd + t.cl + organisation.burst_cycles)) + beats - 1;
@@ -156,8 +156,8 @@ fn a_long_load_comes_at_nearly_the_peak_rate() {
         let chip = chip(preset, "MHz(1000)", 1024, &[]);
         let (organisation, t) = (banked(&chip).organisation, banked(&chip).timing);
         let (burst, bytes) = (u64::from(organisation.burst_bytes()), 1 << 20);
-        let long = Rows { dram: 0, stride: bytes, rows: 1, row_bytes: bytes };
-        let run = run(&chip, &program(&chip, &[long], Rows { dram: bytes, stride: 64, rows: 1, row_bytes: 64 }));
+        let long = Area { dram: 0, stride: bytes, rows: 1, row_bytes: bytes };
+        let run = run(&chip, &program(&chip, &[long], Area { dram: bytes, stride: 64, rows: 1, row_bytes: 64 }));
         let taken = dram_from(&chip, cycles_of(0, &run)[1]);
         let bursts = bytes / burst;
         // Each burst takes its beats; a refresh takes its time, and the banks that it closed and opens anew.
@@ -181,8 +181,8 @@ fn a_long_load_comes_at_nearly_the_peak_rate() {
 fn rows_that_share_or_touch_a_burst_ask_for_it_once() {
     let chip = chip("DDR4-2400", "MHz(1000)", 16, &[]);
     for (dram, stride, row_bytes) in [(0, 48, 48), (5, 48, 48), (0, 100, 3), (17, 64, 64), (0, 640, 130), (3, 21, 20), (63, 64, 2)] {
-        let rows = Rows { dram, stride, rows: 40, row_bytes };
-        let run = run(&chip, &program(&chip, &[rows], Rows { dram: 1 << 16, stride: 100, rows: 1, row_bytes: 70 }));
+        let rows = Area { dram, stride, rows: 40, row_bytes };
+        let run = run(&chip, &program(&chip, &[rows], Area { dram: 1 << 16, stride: 100, rows: 1, row_bytes: 70 }));
         let touched: BTreeSet<u64> = (0..40).flat_map(|row| (0..row_bytes).map(move |byte| (dram + row * stride + byte) / 64)).collect();
         let stage = &run.stages[0];
         assert_eq!((stage.traffic.dram.input.read, stage.actions.dram_read_bytes), (rows.bytes(), 64 * touched.len() as u64));
@@ -201,8 +201,8 @@ fn rows_that_share_or_touch_a_burst_ask_for_it_once() {
 #[test]
 fn one_row_is_fetched_once_and_written_to_each_place() {
     let chip = chip("HBM2", "MHz(700)", 16, &[]);
-    let copies = Rows { dram: 0, stride: 0, rows: 9, row_bytes: 64 };
-    let run = run(&chip, &program(&chip, &[copies], Rows { dram: 4096, stride: 64, rows: 1, row_bytes: 64 }));
+    let copies = Area { dram: 0, stride: 0, rows: 9, row_bytes: 64 };
+    let run = run(&chip, &program(&chip, &[copies], Area { dram: 4096, stride: 64, rows: 1, row_bytes: 64 }));
     let stage = &run.stages[0];
     assert_eq!((stage.traffic.dram.input.read, stage.actions.dram_read_bytes), (64, 64));
     assert_eq!(stage.traffic.scratchpad.input.write, 9 * 64);
@@ -213,7 +213,7 @@ fn one_row_is_fetched_once_and_written_to_each_place() {
 fn refreshes_go_on_while_the_program_runs_and_no_longer() {
     let chip = chip("DDR4-2400", "MHz(1000)", 1, &[("dram.channels", "2"), ("dram.organisation.ranks", "2")]);
     let (long, store) =
-        (Rows { dram: 0, stride: 1 << 17, rows: 1, row_bytes: 1 << 17 }, Rows { dram: 1 << 17, stride: 1, rows: 1, row_bytes: 1 });
+        (Area { dram: 0, stride: 1 << 17, rows: 1, row_bytes: 1 << 17 }, Area { dram: 1 << 17, stride: 1, rows: 1, row_bytes: 1 });
     let run = run(&chip, &program(&chip, &[long], store));
     let t = banked(&chip).timing;
     let total = dram_from(&chip, run.total_cycles.get());
@@ -227,7 +227,7 @@ fn refreshes_go_on_while_the_program_runs_and_no_longer() {
 #[test]
 fn a_program_that_needs_more_dram_than_there_is_is_refused() {
     let chip = chip("DDR4-2400", "MHz(1000)", 16, &[("dram.organisation.rows", "1")]);
-    let one = |dram| Rows { dram, stride: 64, rows: 1, row_bytes: 64 };
+    let one = |dram| Area { dram, stride: 64, rows: 1, row_bytes: 64 };
     let capacity = banked(&chip).capacity_bytes();
     assert_eq!(capacity, 16 * 8192);
     let machine = |dram: u64| Machine::new(&chip, &chip.formats()[0], &program(&chip, &[], one(dram))).map(|_| ());
