@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use systole::chip::{self, ArrayMode, Banked, Chip, Dram};
 use systole::counts::{Operand, StallReason};
 use systole::program::{
-    Address, Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramParts, Tag, Transfer, UnitId, UnitKind,
-    UnitQueue,
+    Address, Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramParts, StageDecl, Tag, Transfer, UnitId,
+    UnitKind, UnitQueue,
 };
 use systole::sim::{Engine, Machine, Run, SimError};
 
@@ -73,7 +73,7 @@ fn program(chip: &Chip, loads: &[Area], store: Area) -> Program {
     let command = |(stage, operation): (u32, Operation)| {
         Item::Do(Command { tag: Tag { stage, sample: 0 }, wait: Vec::new(), post: Vec::new(), operation })
     };
-    let stages: Vec<String> = (0..operations.len()).map(|stage| format!("transfer{stage}")).collect();
+    let stages = (0..operations.len()).map(|stage| StageDecl { name: format!("transfer{stage}"), mode: 0 }).collect();
     let items = (0..).zip(operations).map(command).collect();
     Program::new(ProgramParts {
         queues: vec![UnitQueue { unit: UnitId { core: 0, kind: UnitKind::Dma, index: 0 }, items }],
@@ -90,7 +90,7 @@ fn program(chip: &Chip, loads: &[Area], store: Area) -> Program {
             accumulator: chip.accumulator().capacity.get(),
         },
         accumulator_element_bytes: 4,
-        array: ArrayMode::new(chip, format, &array.dataflows[0]),
+        modes: vec![ArrayMode::new(chip, format, &array.dataflows[0])],
         array_only: false,
     })
     .unwrap_or_else(|error| panic!("{error}"))
