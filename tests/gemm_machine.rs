@@ -113,3 +113,26 @@ proptest! {
         check(&case)?;
     }
 }
+
+/// A tile of weights that is all zero is not moved, whatever stays: what is left of the operand's traffic are the zeros that the sums start from.
+#[test]
+fn tiles_of_zeros_are_not_moved() {
+    for kind in ["ws", "os", "is"] {
+        let chip = chip::load("ideal-16x16", &[("array.sparsity".to_string(), "TileSkip".to_string())]).unwrap();
+        let dataflow = Some(kind.parse().unwrap());
+        let request = |density| GemmRequest {
+            m: 20,
+            k: 64,
+            n: 64,
+            dataflow,
+            format: None,
+            engine: Engine::Wavefront,
+            array_only: false,
+            density,
+            seed: 1,
+        };
+        let read = |density| gemm(&chip, &request(density)).unwrap().traffic_bytes.dram.weight.read;
+        let (none, all) = (read(0.0), read(1.0));
+        assert_eq!(all - none, 64 * 64, "{kind}: {none} bytes of {all} are the zeros that the sums start from");
+    }
+}

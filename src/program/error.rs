@@ -83,7 +83,9 @@ pub enum ProgramError {
         waits: String,
     },
     /// Too many commands to check.
-    #[error("the program has more than {limit} commands")]
+    #[error(
+        "the program has more than {limit} commands, the most that are checked\n  help: make the batch or the layers smaller, or choose a chip with a larger array or accumulator; `systole topology --array-only` times a layer of any length"
+    )]
     TooLong {
         /// The limit.
         limit: u64,

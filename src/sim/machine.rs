@@ -163,7 +163,7 @@ impl<'p> Machine<'p> {
         let setups: Vec<Setup<'p>> = setups.collect();
         // Without ports nothing happens between two events, whatever moves in between.
         let by_events = numbers != Numbers::Stepped || program.array_only;
-        Ok(Session { state: State::new(self.chip, &setups, self.program, inputs, numbers)?, cycle: 0, by_events })
+        Ok(Session { state: State::new(self.chip, &setups, self.program, inputs, numbers, by_events)?, cycle: 0, by_events })
     }
 
     /// As [`Machine::run`], stepped, and `watch` is told each unit's account of each cycle, units in the order of [`Run::units`].
@@ -202,6 +202,7 @@ impl Session<'_> {
                 self.cycle = self.state.run_ahead(self.cycle, last.get().saturating_add(1));
             }
         }
+        self.state.settle(self.cycle);
         Ok(!self.state.done())
     }
 
@@ -247,10 +248,38 @@ struct State<'p> {
     others: Vec<Array<'p>>,
     vector: Vector<'p>,
     dma: Dma<'p>,
+    /// Up to which cycle, and from which on, the vector unit and the DMA engines are looked at again.
+    vector_sleep: Sleep,
+    dma_sleep: Sleep,
+    /// Whether units sleep at all.
+    by_events: bool,
+}
+
+/// A unit that only repeats its account until it wakes, or until a token is posted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sleep {
+    /// The cycle up to which its account is made.
+    at: u64,
+    /// The cycle in which it does something again; [`u64::MAX`] where only a token can wake it.
+    wakes: u64,
+}
+
+impl Sleep {
+    /// What a unit that sleeps in a cycle is said to have done.
+    fn did(self) -> Did {
+        if self.wakes == u64::MAX { Did::Rested } else { Did::Moved }
+    }
 }
 
 impl<'p> State<'p> {
-    fn new(chip: &'p Chip, setups: &[Setup<'p>], program: &'p Program, inputs: &[&[u8]], numbers: Numbers) -> Result<Self, SimError> {
+    fn new(
+        chip: &'p Chip,
+        setups: &[Setup<'p>],
+        program: &'p Program,
+        inputs: &[&[u8]],
+        numbers: Numbers,
+        by_events: bool,
+    ) -> Result<Self, SimError> {
         let parts = program.parts();
         let has_numbers = numbers != Numbers::None;
         let bytes_of = |capacity: u64| if has_numbers { capacity } else { 0 };
@@ -305,6 +334,9 @@ impl<'p> State<'p> {
             others: arrays,
             vector: Vector::new(queue(UnitKind::Vector, 0), chip, parts.accumulator_element_bytes),
             dma: Dma::new(parts, (0..chip.dma().engines).map(|index| queue(UnitKind::Dma, index)), chip),
+            vector_sleep: Sleep::default(),
+            dma_sleep: Sleep::default(),
+            by_events,
         })
     }
 
@@ -312,12 +344,17 @@ impl<'p> State<'p> {
     /// work on. Returns the cycle that comes next: `next` itself where nobody would ever do anything, so that the tick finds the deadlock.
     fn run_ahead(&mut self, next: u64, limit: u64) -> u64 {
         let switch = self.array.next_mode(&self.shared).map(|_| next);
-        let units = [switch, self.array.next_event(&self.shared, next), self.vector.next_event(&self.shared, next)];
+        let vector = Some(self.vector_sleep.wakes.max(next)).filter(|wakes| *wakes < u64::MAX);
+        let units = [switch, self.array.next_event(&self.shared, next), vector];
         let event = units.into_iter().flatten().min();
+        if event.is_some_and(|event| event <= next) {
+            return next;
+        }
+        self.settle_dma(next);
         let reached = self.dma.run_alone(&mut self.shared, next, event.unwrap_or(u64::MAX).min(limit), event.is_some());
+        self.dma_sleep = Sleep { at: reached, wakes: reached };
         if reached > next {
             self.array.skip(&mut self.shared, reached - next);
-            self.vector.skip(&self.shared, reached - next);
             self.end_cycle(reached - 1);
         }
         reached
@@ -325,6 +362,11 @@ impl<'p> State<'p> {
 
     /// After every unit's account of a cycle is made; tells whether a token was posted in it.
     fn end_cycle(&mut self, cycle: u64) -> bool {
+        if self.shared.tokens.any_posted() {
+            // What units waited for up to now is told by the tokens of up to now; then all are looked at again.
+            self.settle(cycle + 1);
+            (self.vector_sleep.wakes, self.dma_sleep.wakes) = (cycle + 1, cycle + 1);
+        }
         let posted = self.shared.tokens.end_cycle();
         if self.shared.accounts.has_ended() {
             let refreshes = self.dma.refreshes_before(&mut self.shared, cycle + 1);
@@ -351,13 +393,55 @@ impl<'p> State<'p> {
             std::mem::swap(&mut self.array, other);
         }
         let array = self.array.tick(&mut self.shared, cycle);
-        let vector = self.vector.tick(&mut self.shared, cycle);
-        let dma = self.dma.tick(&mut self.shared, cycle);
+        let vector = self.tick_vector(cycle);
+        let dma = self.tick_dma(cycle);
         let posted = self.end_cycle(cycle);
         if posted || [array, vector, dma].contains(&Did::Moved) {
             Ok(posted)
         } else {
             Err(SimError::Deadlock { cycle, waits: self.waits() })
+        }
+    }
+
+    fn tick_vector(&mut self, cycle: u64) -> Did {
+        if cycle < self.vector_sleep.wakes {
+            return self.vector_sleep.did();
+        }
+        self.settle_vector(cycle);
+        let did = self.vector.tick(&mut self.shared, cycle);
+        let wakes = if self.by_events { self.vector.next_event(&self.shared, cycle + 1).unwrap_or(u64::MAX) } else { 0 };
+        self.vector_sleep = Sleep { at: cycle + 1, wakes };
+        did
+    }
+
+    fn tick_dma(&mut self, cycle: u64) -> Did {
+        if cycle < self.dma_sleep.wakes {
+            return self.dma_sleep.did();
+        }
+        self.settle_dma(cycle);
+        let did = self.dma.tick(&mut self.shared, cycle);
+        let wakes = if self.by_events { self.dma.sleeps_until(&mut self.shared, cycle + 1) } else { 0 };
+        self.dma_sleep = Sleep { at: cycle + 1, wakes };
+        did
+    }
+
+    /// Makes the accounts of units that sleep, up to cycle `to`.
+    fn settle(&mut self, to: u64) {
+        self.settle_vector(to);
+        self.settle_dma(to);
+    }
+
+    fn settle_vector(&mut self, to: u64) {
+        if to > self.vector_sleep.at {
+            self.vector.skip(&self.shared, to - self.vector_sleep.at);
+            self.vector_sleep.at = to;
+        }
+    }
+
+    fn settle_dma(&mut self, to: u64) {
+        if to > self.dma_sleep.at {
+            self.dma.skip(&self.shared, self.dma_sleep.at, to - self.dma_sleep.at);
+            self.dma_sleep.at = to;
         }
     }
 
@@ -371,7 +455,8 @@ impl<'p> State<'p> {
         waits.join(", ")
     }
 
-    fn finish(self, total: u64) -> Run {
+    fn finish(mut self, total: u64) -> Run {
+        self.settle(total);
         let output = self.shared.program.output;
         let bytes = if !self.shared.has_numbers {
             Vec::new()

@@ -229,8 +229,25 @@ impl Emitter<'_> {
         } else {
             let vector = layout.vector_stride();
             let dram = Address::at(tensors.streamed + blocks.start * fit.block * vector).step(0, fit.block * vector);
-            let (mvin, post) = transfer(dram, local, (vector, fit.stream_pitch), blocks.size, vector, true);
-            units.push(Queue::Load, vec![sync(Token::StreamFree, 0)], mvin, post);
+            // Where weights stream, slices of K that are all zero are not moved: the others, run after run.
+            let slice = layout.slice_stride();
+            let parts: Vec<(u64, u64)> = if self.skips() && gemm.mode.stationary == Stationary::Input {
+                let bytes = |k: &Segment| (k.trips - 1) * slice + gemm.mode.vector_bytes(k.size);
+                self.k_tiles(blocks, blocks).iter().map(|(_, k)| (k.start * slice, bytes(k))).collect()
+            } else {
+                vec![(0, vector)]
+            };
+            let count = parts.len();
+            for (number, (first, bytes)) in parts.into_iter().enumerate() {
+                let from = (dram.clone().skip(first), local.clone().skip(first));
+                let (mvin, post) = transfer(from.0, from.1, (vector, fit.stream_pitch), blocks.size, bytes, number + 1 == count);
+                let wait = if number == 0 { vec![sync(Token::StreamFree, 0)] } else { Vec::new() };
+                units.push(Queue::Load, wait, mvin, post);
+            }
+            if count == 0 {
+                let (wait, post) = (vec![sync(Token::StreamFree, 0)], vec![sync(Token::StreamFull, 0)]);
+                units.push(Queue::Load, wait, Operation::Fence, post);
+            }
         }
         let held = if gemm.sums_stay() { layout.n() } else { layout.held() };
         for cols in gemm.pieces(held, layout.cols_tile()) {

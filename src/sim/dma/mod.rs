@@ -71,8 +71,17 @@ impl<'p> Dma<'p> {
         }
     }
 
+    /// The cycle, from `next` on, in which a tick would do anything but repeat the account of `next`; [`u64::MAX`] if only a token can wake an
+    /// engine. DRAM with banks goes on whatever the engines do.
+    pub(super) fn sleeps_until(&mut self, shared: &mut Shared<'_>, next: u64) -> u64 {
+        match self {
+            Self::Ideal(ideal) => ideal.next_event(shared, next).unwrap_or(u64::MAX),
+            Self::Banked(_) => next,
+        }
+    }
+
     /// Lets `cycles` cycles pass in which nothing happens but the account of the last one; `next_event` was just asked.
-    fn skip(&mut self, shared: &Shared<'_>, next: u64, cycles: u64) {
+    pub(super) fn skip(&mut self, shared: &Shared<'_>, next: u64, cycles: u64) {
         match self {
             Self::Ideal(ideal) => ideal.skip(shared, next, cycles),
             Self::Banked(banked) => banked.skip(shared, cycles),
