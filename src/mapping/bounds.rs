@@ -87,7 +87,8 @@ pub struct Bounds {
 pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     let array = chip.array();
     let pe_count = u64::from(array.rows) * u64::from(array.cols);
-    let ring_bytes = mapping.buffers().weight_ring_slots * mapping.buffers().weight_slot_bytes;
+    // What may be fetched before a stage's window: a ring of weights, and the tile that left it for the array.
+    let ahead = (mapping.buffers().weight_ring_slots + 1) * mapping.buffers().weight_slot_bytes;
     let mut sum = Traffic::default();
     let (mut array_cycles, mut vector_cycles, mut program) = (0, 0, 0);
     let mut stages: Vec<StageBound> = Vec::new();
@@ -109,7 +110,7 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
         // The first stage has no window before its own. Later ones may find weights in the ring, a bias in every block, and one tile loaded.
         let first = stages.is_empty();
         let own_traffic = Traffic {
-            weights: traffic.weights.saturating_sub(if first { 0 } else { ring_bytes }),
+            weights: traffic.weights.saturating_sub(if first { 0 } else { ahead }),
             biases: if first { traffic.biases } else { 0 },
             ..traffic
         };
