@@ -67,7 +67,7 @@ fn run_and_compare(network: &Network, chip: &Chip, batch: u64, start: WeightStar
     let machine = Machine::new(chip, format, &program).unwrap();
     let run = machine.run(&[&bytes], Engine::Stepped).unwrap();
     assert_eq!(machine.run(&[&bytes], Engine::Wavefront).unwrap(), run, "both drives agree in outputs, cycles, counts and stalls");
-    let golden = integer::run(network, &chip.arithmetic(format, &chip.array().dataflows[0]), inputs).unwrap();
+    let golden = integer::run(network, |_| chip.arithmetic(format, &chip.array().dataflows[0]), inputs).unwrap();
     let expected: Vec<u8> = golden.layer(network.logits().id).unwrap().iter().map(|y| i8::try_from(*y).unwrap().to_le_bytes()[0]).collect();
     assert_eq!(run.output, expected);
     let bounds = mapping::lower_bounds(&mapping, chip);

@@ -7,6 +7,7 @@ use crate::counts::{ActionCounts, TrafficBytes};
 use crate::data::Task;
 use crate::metrics::evaluate;
 use crate::network::{LayerId, Op};
+use crate::numerics::Arithmetic;
 use crate::reference::{float, integer};
 use crate::report::{MetricValues, Summary};
 use crate::sim::{Machine, Run, SimError};
@@ -76,11 +77,10 @@ pub(super) struct Totals {
 pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() + Sync)) -> Result<Outcome, PipelineError> {
     let inputs = integer::quantize_inputs(&prepared.quantized, prepared.samples.inputs.view())?;
     let (totals, chip_logits) = run_machine(prepared, options, inputs.view(), progress)?;
-    let arithmetic = prepared.chip.arithmetic(prepared.format, &prepared.chip.array().dataflows[0]);
     let numbers = Numbers {
         float: float::run(prepared.model.network(), prepared.samples.inputs.view())?,
         compressed: float::run(&prepared.compressed, prepared.samples.inputs.view())?,
-        integer: integer::run(&prepared.quantized, &arithmetic, inputs)?,
+        integer: integer::run(&prepared.quantized, |layer| arithmetic(prepared, layer), inputs)?,
         chip_logits,
     };
     let metrics = metrics(prepared, &numbers)?;
@@ -95,6 +95,14 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
     };
     let summary = summary::summarize(ran, options, &totals)?;
     Ok(Outcome { summary, numbers, warnings })
+}
+
+/// The arithmetic of a layer: that of the dataflow which it is mapped to.
+fn arithmetic(prepared: &Prepared<'_>, layer: LayerId) -> Arithmetic {
+    let stage = prepared.mapping.stages().iter().find(|stage| stage.layers.contains(&layer));
+    let stage = stage.expect("bug: every layer that the integer reference multiplies is mapped");
+    let dataflow = prepared.chip.dataflow(stage.rules.mode.stationary).expect("bug: a stage is mapped onto a dataflow of its chip");
+    prepared.chip.arithmetic(prepared.format, dataflow)
 }
 
 /// Times the program of one batch, and counts it as often as the samples ask for: no numbers, so that nothing is scored, compared or gated.

@@ -42,11 +42,11 @@ pub fn quantize_inputs(network: &Network, samples: ArrayView2<f32>) -> Result<Ar
     Ok(samples.mapv(|x| quantization.quantize(x)))
 }
 
-/// Runs a quantized network on integer inputs (n x elements), up to its logits.
+/// Runs a quantized network on integer inputs (n x elements), up to its logits, each layer in its arithmetic.
 ///
 /// # Errors
 /// A layer that is not quantized, or an operation that has no integer form.
-pub fn run(network: &Network, arithmetic: &Arithmetic, inputs: Array2<i32>) -> Result<IntegerTrace, ReferenceError> {
+pub fn run(network: &Network, arithmetic: impl Fn(LayerId) -> Arithmetic, inputs: Array2<i32>) -> Result<IntegerTrace, ReferenceError> {
     let mut values: BTreeMap<LayerId, Array2<i32>> = BTreeMap::new();
     let logits = network.logits().id;
     let mut inputs = Some(inputs);
@@ -56,7 +56,7 @@ pub fn run(network: &Network, arithmetic: &Arithmetic, inputs: Array2<i32>) -> R
             Op::Input => inputs.take().ok_or_else(|| ReferenceError::NotQuantized { layer: layer.name.clone() })?,
             Op::Dense(dense) => {
                 let read = quantization(network.layer(sources[0]))?;
-                dense_layer(layer, dense, &read, arithmetic, &values[&sources[0]])?
+                dense_layer(layer, dense, &read, &arithmetic(layer.id), &values[&sources[0]])?
             }
             Op::Reshape(_) => values[&sources[0]].clone(),
             _ => return Err(ReferenceError::NoIntegerForm { layer: layer.name.clone(), op: layer.op.name() }),

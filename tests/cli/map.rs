@@ -94,3 +94,26 @@ fn a_run_that_is_only_timed_takes_the_same_cycles() {
     assert_eq!(count(&one, "/macs_dense"), 16 * 16 * 27 * 24 + 2 * 8 * 8 * 216 * 40, "the last, partial step of a stride counts");
     assert!(count(&one, "/cycles_lower_bound") <= count(&one, "/total_cycles"));
 }
+
+/// Where sums saturate, the dataflow says what is summed before they do: the reference goes by the one that each layer is mapped to.
+#[test]
+fn a_pinned_dataflow_has_its_own_arithmetic() {
+    let home = tempfile::tempdir().unwrap();
+    let common = "row_hop: 1, col_hop: 1, pipeline_registers: 3, min_pass_cycles: 4, overlap: Pipelined, extent: Physical";
+    let dataflows = format!(
+        "array.dataflows=[WeightStationary({common}, load: Rows, stationary_buffers: 2, max_pass_vectors: Rows), \
+         OutputStationary({common}, drain: Rows, psum_preload: Rows, reduction_padding: Exact)]"
+    );
+    let narrow = "formats=[(weight: Int8, activation: Int8, lanes: 1, accumulator_bits: 17, overflow: Saturate, pe: Table)]";
+    let logits = |stationary: &str| {
+        let (out, pins) = (home.path().join(stationary), home.path().join("pins.ron"));
+        let pin = format!("Pin(layer: \"z1\", stationary: {stationary}, order: Blocks, block: 1, chunk: 16)");
+        fs::write(&pins, format!("MappingFile(layers: [{pin}])")).unwrap();
+        let pinned = ["--set", &dataflows, "--set", narrow, "--mapping", text(&pins), "--dump", "logits", "--out", text(&out)];
+        // A difference between the chip and the reference would be a bug, and end so.
+        let printed = output(systole(&["run", "--samples", "20"]).args(pinned));
+        assert!(printed.contains("0 mismatches in 200 output values"), "{printed}");
+        fs::read(out.join("logits.npz")).unwrap()
+    };
+    assert_ne!(logits("weight"), logits("output"), "the case is one in which it matters");
+}
