@@ -1,10 +1,10 @@
 //! `systole map`: looks for a mapping, and shows it.
 
-use super::options::{ChipOptions, user_fault};
+use super::options::{ChipOptions, layer_table, user_fault};
 use super::say;
 use clap::Args;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use systole::compress::Scheme;
 use systole::mapping::{Lowered, MappingFile, WeightStart};
 use systole::pipeline::{self, Objective, RunOptions};
@@ -52,8 +52,7 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
         mapping: None,
         command: String::new(),
     };
-    let table = Path::new(&arguments.model);
-    let stages: Vec<Lowered> = if table.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+    let stages: Vec<Lowered> = if let Some(table) = layer_table(&arguments.model) {
         pipeline::table_stages(&chip, &topology::load(table)?, &options).map_err(user_fault)?
     } else {
         pipeline::model_stages(&model::load(&arguments.model)?, &chip, &options).map_err(user_fault)?

@@ -1,11 +1,14 @@
 //! Options that several commands have: the chip with its changes, the engine, a file to write.
 
+use super::complain;
 use clap::{Args, ValueEnum};
 use std::error::Error;
+use std::path::Path;
 use systole::chip::{self, Chip};
 use systole::numerics::Dtype;
 use systole::pipeline::PipelineError;
 use systole::sim::Engine;
+use systole::topology::Table;
 
 /// Which chip.
 #[derive(Debug, Args)]
@@ -41,6 +44,19 @@ impl Drive {
             Self::Stepped => Engine::Stepped,
             Self::Wavefront => Engine::Wavefront,
         }
+    }
+}
+
+/// The layer table that `--model` names, if it names one.
+pub(super) fn layer_table(model: &str) -> Option<&Path> {
+    let path = Path::new(model);
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")).then_some(path)
+}
+
+/// Tells of the columns of a layer table that nothing uses.
+pub(super) fn complain_of_columns(table: &Table, path: &Path) {
+    for column in &table.ignored {
+        complain(&format!("warning: the column \"{}\" of {} is not used", column.escape_debug(), path.display()));
     }
 }
 

@@ -1,7 +1,7 @@
 //! `systole run`: the main job.
 
 use super::dump::Dump;
-use super::options::{ChipOptions, Drive, user_fault};
+use super::options::{ChipOptions, Drive, complain_of_columns, layer_table, user_fault};
 use super::{complain, say};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use systole::chip::Chip;
 use systole::compress::Scheme;
-use systole::data::{FileHash, sha256_hex};
+use systole::data::sha256_hex;
 use systole::mapping::{MappingFile, WeightStart};
 use systole::pipeline::{self, Prepared, RunOptions};
 use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
@@ -77,8 +77,7 @@ enum Weights {
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
     let options = options(arguments)?;
-    let table = Path::new(&arguments.model);
-    if table.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+    if let Some(table) = layer_table(&arguments.model) {
         return time_table(arguments, &chip, table, &options);
     }
     let mut model = model::load(&arguments.model)?;
@@ -141,17 +140,16 @@ fn time_table(arguments: &RunArguments, chip: &Chip, path: &Path, options: &RunO
         let help = "leave it out; --batch says how many samples are processed at a time";
         return Err(format!("{option} was given with a layer table, which has no samples: it is only timed\n  help: {help}").into());
     }
-    let table = topology::load(path)?;
+    let text = topology::read(path)?;
+    let table = topology::parse(&text, &path.display().to_string())?;
+    let sha256 = sha256_hex(text.as_bytes());
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let file = FileHash { file: name.clone(), sha256: sha256_hex(&std::fs::read(path)?) };
-    let timed = pipeline::time_table(chip, &table, &file, &name, options).map_err(user_fault)?;
+    let summary = pipeline::time_table(chip, &table, &sha256, &name, options).map_err(user_fault)?;
     let RunOptions { batch, weights, scheme, mapping, .. } = options;
-    let key = format!("{} {} {batch} {weights:?} {scheme} {mapping:?}", chip.resolved(), file.sha256);
+    let key = format!("{} {} {batch} {weights:?} {scheme} {mapping:?}", chip.resolved(), sha256);
     let folder = arguments.out.clone().unwrap_or_else(|| folder_named(&name, options, chip, &key));
-    show(arguments, chip, &ResultFolder::prepare(&folder)?, &timed.summary, &[])?;
-    for column in &table.ignored {
-        complain(&format!("warning: the column \"{}\" of {} is not used", column.escape_debug(), path.display()));
-    }
+    show(arguments, chip, &ResultFolder::prepare(&folder)?, &summary, &[])?;
+    complain_of_columns(&table, path);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `systole topology`: the layers of a layer table, timed.
 
-use super::options::{ChipOptions, user_fault};
-use super::{complain, say};
+use super::options::{ChipOptions, complain_of_columns, user_fault};
+use super::say;
 use clap::Args;
 use std::error::Error;
 use std::path::PathBuf;
@@ -41,8 +41,6 @@ pub(crate) fn run(arguments: &TopologyArguments) -> Result<(), Box<dyn Error>> {
         _ => topology_terminal(&report),
     };
     say(&text)?;
-    for column in &table.ignored {
-        complain(&format!("warning: the column \"{}\" of {} is not used", column.escape_debug(), arguments.file.display()));
-    }
+    complain_of_columns(&table, &arguments.file);
     Ok(())
 }

@@ -81,14 +81,20 @@ pub struct Choice {
     pub tiling: Option<Tiling>,
 }
 
+impl Choice {
+    /// The chip's first dataflow, and the largest pieces that fit.
+    pub fn first(chip: &Chip) -> Self {
+        Self { stationary: chip.array().dataflows[0].kind(), tiling: None }
+    }
+}
+
 /// Maps stages onto a chip in its first dataflow: the largest blocks of vectors that fit, activations that stay on the chip where both
 /// neighbours fit, and double buffers where there is room for them.
 ///
 /// # Errors
 /// A batch out of range, or a memory too small for the smallest tile.
 pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> Result<Mapping, MappingError> {
-    let choice = Choice { stationary: chip.array().dataflows[0].kind(), tiling: None };
-    map_as(stages, chip, batch, start, &vec![choice; stages.len()])
+    map_as(stages, chip, batch, start, &vec![Choice::first(chip); stages.len()])
 }
 
 /// The same as it was chosen, a choice a stage.

@@ -83,8 +83,7 @@ pub fn search<E: From<MappingError>>(
         candidates(stage, chip, batch, start).into_iter().map(|(choice, mapping)| (bound(&mapping), choice, mapping)).collect();
     if left.is_empty() {
         // The message says what does not fit.
-        let choice = Choice { stationary: chip.array().dataflows[0].kind(), tiling: None };
-        map_as(std::slice::from_ref(stage), chip, batch, start, &[choice])?;
+        map_as(std::slice::from_ref(stage), chip, batch, start, &[Choice::first(chip)])?;
     }
     // Equal bounds keep the order in which they were made: the largest blocks first.
     left.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -100,7 +99,7 @@ pub fn search<E: From<MappingError>>(
             best = Some((cost, *choice));
         }
     }
-    let (cost, choice) = best.unwrap_or((0.0, Choice { stationary: chip.array().dataflows[0].kind(), tiling: None }));
+    let (cost, choice) = best.unwrap_or((0.0, Choice::first(chip)));
     let least_left = left.get(usize::try_from(simulated).unwrap_or(usize::MAX)).map_or(cost, |(bound, ..)| bound.min(cost));
     Ok(Found { choice, cost, bound: least_left, candidates: left.len() as u64, simulated })
 }

@@ -79,6 +79,12 @@ impl Stage {
         self.problem.vectors().div_ceil(self.tiling.block)
     }
 
+    /// The vectors of block `number`.
+    pub fn block(&self, number: u64) -> Range<u64> {
+        let size = self.tiling.block;
+        number * size..((number + 1) * size).min(self.problem.vectors())
+    }
+
     /// Chunks of channels.
     pub fn chunks(&self) -> u64 {
         self.problem.channels().div_ceil(self.tiling.chunk)
@@ -112,8 +118,7 @@ impl Stage {
 
     /// The rows of the input that block `block` is the first to need, where it is fetched.
     pub fn new_rows(&self, block: u64) -> Range<u64> {
-        let (vectors, size) = (self.problem.vectors(), self.tiling.block);
-        let rows = |block: u64| self.problem.rows_of(block * size..((block + 1) * size).min(vectors));
+        let rows = |block: u64| self.problem.rows_of(self.block(block));
         let mine = rows(block);
         let before = if block == 0 { 0 } else { rows(block - 1).end };
         mine.start.max(before).min(mine.end)..mine.end

@@ -132,19 +132,28 @@ impl Rules {
         self.k_tiles(problem) * self.mode.vector_bytes(self.k_tile(problem))
     }
 
+    /// Bytes of a pixel on the chip. A vector by itself starts on a row of the memory; pixels of an image lie one behind the other.
+    fn pixel(&self, bytes: u64, image: [u64; 2]) -> u64 {
+        if image == [1, 1] { round_up(bytes, self.activation_port) } else { bytes }
+    }
+
+    fn input_pitch(&self, problem: &Problem) -> u64 {
+        self.pixel(problem.activation.packed_bytes(problem.c), problem.input)
+    }
+
+    fn output_pitch(&self, problem: &Problem) -> u64 {
+        self.pixel(problem.activation.packed_bytes(problem.m), [problem.p, problem.q])
+    }
+
     /// Every pitch of a stage.
     pub fn pitches(&self, problem: &Problem, tiling: &Tiling) -> Pitches {
         let activation = |elements: u64| problem.activation.packed_bytes(elements);
-        // A vector by itself starts on a row of the memory; pixels of an image lie one behind the other.
-        let pixel = |elements: u64, alone: bool| {
-            if alone { round_up(activation(elements), self.activation_port) } else { activation(elements) }
-        };
         // Several short steps may share a row of the memory; longer ones start on a row of their own.
         let step = |bytes: u64| if self.weight_port.is_multiple_of(bytes) { bytes } else { round_up(bytes, self.weight_port) };
         let line = if self.lines_are_channels() { self.vector_unit() } else { tiling.chunk.min(problem.channels()) };
         Pitches {
-            input: pixel(problem.c, problem.input == [1, 1]),
-            output: pixel(problem.m, [problem.p, problem.q] == [1, 1]),
+            input: self.input_pitch(problem),
+            output: self.output_pitch(problem),
             stored: round_up(activation(tiling.chunk.min(problem.channels())), self.activation_port),
             weight: match self.mode.stationary {
                 Stationary::Weight => step(self.mode.tile_row_bytes(self.cols().min(problem.channels()))),
@@ -182,14 +191,12 @@ impl Rules {
 
     /// Bytes of `rows` rows of the input's images on the chip.
     pub fn input_bytes(&self, problem: &Problem, rows: u64) -> u64 {
-        let pitch = self.pitches(problem, &Tiling { order: Order::Blocks, block: 1, chunk: 1 }).input;
-        round_up(rows * problem.input[1] * pitch, self.activation_port)
+        round_up(rows * problem.input[1] * self.input_pitch(problem), self.activation_port)
     }
 
     /// Bytes of the whole output on the chip.
     pub fn output_bytes(&self, problem: &Problem) -> u64 {
-        let pitch = self.pitches(problem, &Tiling { order: Order::Blocks, block: 1, chunk: 1 }).output;
-        round_up(problem.vectors() * pitch, self.activation_port)
+        round_up(problem.vectors() * self.output_pitch(problem), self.activation_port)
     }
 
     /// The most channels of a chunk: the array's columns, or what streams past a tile in whole passes.

@@ -1,8 +1,9 @@
 //! Looks for the best mapping of a network or a layer table onto a chip: each stage by itself, then all together.
 
+use super::summary::energy_of;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
-use crate::energy::{EnergyTable, StageActivity, account};
+use crate::energy::EnergyTable;
 use crate::mapping::{
     Bounds, Choice, Found, InputBuffer, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map, map_as, search,
 };
@@ -79,11 +80,13 @@ pub fn search_mapping(
     let cost = Cost { chip, format, objective, table: EnergyTable::resolve(chip)? };
     // Equal problems are searched once.
     let mut different: Vec<&Lowered> = Vec::new();
-    for stage in stages {
-        if !different.iter().any(|known| known.problem == stage.problem && known.zeros == stage.zeros) {
+    let places = stages.iter().map(|stage| {
+        different.iter().position(|known| known.problem == stage.problem && known.zeros == stage.zeros).unwrap_or_else(|| {
             different.push(stage);
-        }
-    }
+            different.len() - 1
+        })
+    });
+    let places: Vec<usize> = places.collect();
     let results: Vec<Found> = different
         .par_iter()
         .map(|stage| {
@@ -93,11 +96,7 @@ pub fn search_mapping(
             })
         })
         .collect::<Result<_, PipelineError>>()?;
-    let of = |stage: &Lowered| {
-        let at = different.iter().position(|known| known.problem == stage.problem && known.zeros == stage.zeros);
-        results[at.expect("bug: every stage was searched")].clone()
-    };
-    let found: Vec<Found> = stages.iter().map(of).collect();
+    let found: Vec<Found> = places.into_iter().map(|place| results[place].clone()).collect();
     let choices: Vec<Choice> = found.iter().map(|found| found.choice).collect();
     let plain = map(stages, chip, options.batch, options.weights)?;
     let plain_run = cost.time(&plain)?;
@@ -130,17 +129,8 @@ impl Cost<'_> {
         if self.objective == Objective::Latency {
             return cycles;
         }
-        let activity: Vec<StageActivity> = run
-            .stages
-            .iter()
-            .map(|stage| StageActivity {
-                actions: stage.actions,
-                window: stage.window,
-                weight: self.format.weight,
-                activation: self.format.activation,
-            })
-            .collect();
-        let energy = account(&self.table, &activity).total.get();
+        let stages = run.stages.iter().map(|stage| (stage.actions, stage.window));
+        let energy = energy_of(&self.table, self.format, stages).total.get();
         if self.objective == Objective::Energy { energy } else { energy * cycles }
     }
 

@@ -22,7 +22,7 @@ pub use map::{Objective, Searched, search_mapping};
 pub use numbers::Numbers;
 pub use prepare::{Prepared, model_stages, prepare};
 pub use run::{Outcome, Warning, run, time};
-pub use table::{TimedTable, table_stages, time_table};
+pub use table::{table_stages, time_table};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::chip::Chip;
@@ -57,7 +57,7 @@ pub struct RunOptions {
 impl RunOptions {
     /// Maps stages as the options say.
     fn map(&self, stages: &[Lowered], chip: &Chip) -> Result<Mapping, MappingError> {
-        let first = Choice { stationary: chip.array().dataflows[0].kind(), tiling: None };
+        let first = Choice::first(chip);
         let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
         let choices = self.mapping.as_ref().map_or_else(|| Ok(vec![first; stages.len()]), |file| file.choices(&names, first))?;
         map_as(stages, chip, self.batch, self.weights, &choices)

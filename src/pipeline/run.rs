@@ -145,14 +145,7 @@ fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>)
 impl Totals {
     /// `programs` programs that all do what `run` did.
     pub(super) fn of_equal(run: Run, programs: u64) -> Self {
-        let mut actions = vec![ActionCounts::default(); run.stages.len()];
-        let mut traffic = vec![TrafficBytes::default(); run.stages.len()];
-        for ((stage, actions), traffic) in run.stages.iter().zip(&mut actions).zip(&mut traffic) {
-            for _ in 0..programs {
-                *actions += stage.actions;
-                *traffic += stage.traffic;
-            }
-        }
+        let (actions, traffic) = sums(&run, (0..programs).map(|_| &run));
         Self { first: run, programs, actions, traffic }
     }
 }
@@ -197,17 +190,25 @@ fn batch_bytes(prepared: &Prepared<'_>, samples: ArrayView2<i32>, batch: usize) 
 
 fn total(runs: Vec<Run>) -> Totals {
     let programs = runs.len() as u64;
-    let mut actions = vec![ActionCounts::default(); runs[0].stages.len()];
-    let mut traffic = vec![TrafficBytes::default(); runs[0].stages.len()];
     for run in &runs {
         assert_eq!(run.total_cycles, runs[0].total_cycles, "bug: cycles depend on the data; please report it");
+    }
+    let (actions, traffic) = sums(&runs[0], runs.iter());
+    let first = runs.into_iter().next().expect("bug: prepare refuses a run without samples");
+    Totals { first, programs, actions, traffic }
+}
+
+/// Actions and bytes of all runs, by stage; `like` is one of them.
+fn sums<'r>(like: &Run, runs: impl Iterator<Item = &'r Run>) -> (Vec<ActionCounts>, Vec<TrafficBytes>) {
+    let mut actions = vec![ActionCounts::default(); like.stages.len()];
+    let mut traffic = vec![TrafficBytes::default(); like.stages.len()];
+    for run in runs {
         for ((stage, actions), traffic) in run.stages.iter().zip(&mut actions).zip(&mut traffic) {
             *actions += stage.actions;
             *traffic += stage.traffic;
         }
     }
-    let first = runs.into_iter().next().expect("bug: prepare refuses a run without samples");
-    Totals { first, programs, actions, traffic }
+    (actions, traffic)
 }
 
 /// Each metric, as every execution gives it.

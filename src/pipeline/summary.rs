@@ -3,7 +3,7 @@
 use super::run::Totals;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
-use crate::counts::{CycleCounts, StallReason, TrafficBytes};
+use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
 use crate::data::{FileHash, sha256_hex};
 use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account};
 use crate::mapping::{Mapping, StageBound, WeightStart, lower_bounds};
@@ -122,18 +122,14 @@ fn chip_summary(chip: &Chip, format: &Format) -> ChipSummary {
 }
 
 fn energy(ran: &Ran<'_>, totals: &Totals) -> Result<EnergyReport, PipelineError> {
-    let activity: Vec<StageActivity> = totals
-        .actions
-        .iter()
-        .zip(&totals.first.stages)
-        .map(|(actions, stage)| StageActivity {
-            actions: *actions,
-            window: stage.window * totals.programs,
-            weight: ran.format.weight,
-            activation: ran.format.activation,
-        })
-        .collect();
-    Ok(account(&EnergyTable::resolve(ran.chip)?, &activity))
+    let windows = totals.first.stages.iter().map(|stage| stage.window * totals.programs);
+    Ok(energy_of(&EnergyTable::resolve(ran.chip)?, ran.format, totals.actions.iter().copied().zip(windows)))
+}
+
+/// The energy of stages that did so much in so many cycles.
+pub(super) fn energy_of(table: &EnergyTable, format: &Format, stages: impl Iterator<Item = (ActionCounts, Cycles)>) -> EnergyReport {
+    let activity = stages.map(|(actions, window)| StageActivity { actions, window, weight: format.weight, activation: format.activation });
+    account(table, &activity.collect::<Vec<_>>())
 }
 
 /// A row a stage, and those of the host.

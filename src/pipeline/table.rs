@@ -7,30 +7,20 @@ use super::run::Totals;
 use super::summary::{Facts, Ran, summarize};
 use super::{PipelineError, RunOptions, TIMING_ONLY};
 use crate::chip::Chip;
-use crate::data::FileHash;
-use crate::mapping::{Lowered, Mapping, Problem, lower_problem};
+use crate::mapping::{Lowered, Problem, lower_problem};
 use crate::program::emit_timing;
 use crate::report::Summary;
 use crate::sim::Machine;
 use crate::topology::{Layer, Table};
 
-/// A layer table, timed.
-#[derive(Debug)]
-pub struct TimedTable {
-    /// The figures; no metrics, nothing compared.
-    pub summary: Summary,
-    /// How its layers lie on the chip.
-    pub mapping: Mapping,
-}
-
-/// Times the layers of a table one after the other, for batches of `options.batch`.
+/// Times the layers of a table, `sha256` being its file's hash, one after the other, for batches of `options.batch`: no metrics, nothing compared.
 ///
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
 ///
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
-pub fn time_table(chip: &Chip, table: &Table, file: &FileHash, name: &str, options: &RunOptions) -> Result<TimedTable, PipelineError> {
+pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options: &RunOptions) -> Result<Summary, PipelineError> {
     let mapping = options.map(&table_stages(chip, table, options)?, chip)?;
     let program = emit_timing(&mapping, chip)?;
     let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
@@ -52,12 +42,11 @@ pub fn time_table(chip: &Chip, table: &Table, file: &FileHash, name: &str, optio
         host: Vec::new(),
         metrics: None,
         compared: None,
-        model_sha256: file.sha256.clone(),
+        model_sha256: sha256.to_string(),
         data_sha256: None,
         engine: TIMING_ONLY,
     };
-    let summary = summarize(ran, options, &Totals::of_equal(run, 1))?;
-    Ok(TimedTable { summary, mapping })
+    summarize(ran, options, &Totals::of_equal(run, 1))
 }
 
 /// The array operations of a table's layers, before they are mapped.

@@ -455,8 +455,7 @@ impl<'p> State<'p> {
         waits.join(", ")
     }
 
-    fn finish(mut self, total: u64) -> Run {
-        self.settle(total);
+    fn finish(self, total: u64) -> Run {
         let output = self.shared.program.output;
         let bytes = if !self.shared.has_numbers {
             Vec::new()

@@ -202,12 +202,8 @@ impl<'p> Vector<'p> {
         let Some(work) = self.work else { return };
         let group = Group::of(&work, self.lanes, self.element_bytes);
         self.claims.add(shared, work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes, Use::Access);
-        if group.step == 1 {
-            self.claims.add(shared, work.place, group.result, group.elements, Use::Access);
-        } else {
-            for row in group.result_rows(shared.sram_ref(work.place)) {
-                self.claims.add_row(work.place, row, Use::Access);
-            }
+        for row in group.result_rows(shared.sram_ref(work.place)) {
+            self.claims.add_row(work.place, row, Use::Access);
         }
     }
 
@@ -225,12 +221,7 @@ impl<'p> Vector<'p> {
             shared.scratchpads[scratchpad_index(work.place)].write(group.result + element * group.step, 1)[0] = value.to_le_bytes()[0];
         }
         let sums = rows_touched(shared.accumulator.row_of(group.sums), shared.accumulator.row_of(group.sums + group.elements * width - 1));
-        let memory = shared.sram_ref(work.place);
-        let results = if group.step == 1 {
-            rows_touched(memory.row_of(group.result), memory.row_of(group.result + group.elements - 1))
-        } else {
-            group.result_rows(memory).count() as u64
-        };
+        let results = group.result_rows(shared.sram_ref(work.place)).count() as u64;
         let tag = work.ending.tag;
         shared.accounts.actions(tag).accumulator_reads += sums;
         shared.accounts.actions(tag).vector_operations += group.elements;
@@ -274,10 +265,14 @@ impl Group {
         }
     }
 
-    /// The memory rows that take its results, each once: results lie in ascending order.
+    /// The memory rows that take its results, each once.
     fn result_rows<'m>(&self, memory: &'m Sram) -> impl Iterator<Item = u64> + use<'m> {
         let Self { result, step, elements, .. } = *self;
         let row = move |element: u64| memory.row_of(result + element * step);
-        (0..elements).filter(move |element| *element == 0 || row(*element) != row(element - 1)).map(row)
+        // Results no further apart than a row is wide leave no row out; others have a row each.
+        let leaves_none_out = step <= memory.port();
+        let first = row(0);
+        let count = if leaves_none_out { rows_touched(first, row(elements - 1)) } else { elements };
+        (0..count).map(move |number| if leaves_none_out { first + number } else { row(number) })
     }
 }

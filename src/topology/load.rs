@@ -13,8 +13,16 @@ const A_TABLE: &str = "give a CSV file with a header, such as `Layer, M, N, K,` 
 /// Reads the layer table at `path`.
 ///
 /// # Errors
-/// If it is no file, cannot be read, is no text, is larger than [`MAX_BYTES`], or has faults.
+/// As [`read`]; or if it has faults.
 pub fn load(path: &Path) -> Result<Table, TopologyError> {
+    parse(&read(path)?, &path.display().to_string())
+}
+
+/// The text of the layer table at `path`, for [`parse`].
+///
+/// # Errors
+/// If it is no file, cannot be read, is no text, or is larger than [`MAX_BYTES`].
+pub fn read(path: &Path) -> Result<String, TopologyError> {
     let name = path.display().to_string();
     let fault = |reason: String| TopologyError::Unreadable { path: name.clone(), reason, help: A_TABLE };
     // Asked before it is opened: opening a pipe that nobody writes to would wait for ever.
@@ -26,9 +34,8 @@ pub fn load(path: &Path) -> Result<Table, TopologyError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(fault(format!("it has more than {MAX_BYTES} bytes, the limit of a layer table")));
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|error| fault(format!("it is not UTF-8 text (the byte at {} begins no character)", error.utf8_error().valid_up_to())))?;
-    parse(&text, &name)
+    String::from_utf8(bytes)
+        .map_err(|error| fault(format!("it is not UTF-8 text (the byte at {} begins no character)", error.utf8_error().valid_up_to())))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod load;
 mod parse;
 
 pub use error::{Fault, TopologyError};
-pub use load::{MAX_BYTES, load};
+pub use load::{MAX_BYTES, load, read};
 pub use parse::{MAX_DIMENSION, MAX_LAYERS, parse};
 
 /// A layer as a matrix product: `m` x `k` activations times `k` x `n` weights. Each dimension is 1 to [`MAX_DIMENSION`] elements.

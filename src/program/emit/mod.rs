@@ -85,8 +85,8 @@ pub fn emit_stages<'n>(
 ) -> Result<Program, ProgramError> {
     let mut emitter = Emitter::new(chip, mapping);
     let numbers: Vec<_> = numbers.into_iter().map(Some).collect();
-    let regions = emitter.stages(numbers);
-    emitter.finish(chip, regions)
+    let output = emitter.stages(numbers);
+    emitter.finish(chip, output)
 }
 
 /// Emits and verifies the program of one batch of a mapping whose numbers nobody knows: it can be timed, and no more.
@@ -95,8 +95,8 @@ pub fn emit_stages<'n>(
 /// What the verifier refuses, which a mapping made for this chip never is.
 pub fn emit_timing(mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramError> {
     let mut emitter = Emitter::new(chip, mapping);
-    let regions = emitter.stages(mapping.stages().iter().map(|_| None).collect());
-    emitter.finish(chip, regions)
+    let output = emitter.stages(mapping.stages().iter().map(|_| None).collect());
+    emitter.finish(chip, output)
 }
 
 /// The semaphores that all stages share, by their place in the program's list; two more for each stage follow them.
@@ -209,15 +209,15 @@ impl<'c> Emitter<'c> {
         }
     }
 
-    /// Emits every stage; where the host puts the input of the first and finds the output of the last.
-    fn stages(&mut self, numbers: Vec<Option<StageNumbers<'_>>>) -> [HostRegion; 2] {
+    /// Emits every stage; where the host finds the output of the last.
+    fn stages(&mut self, numbers: Vec<Option<StageNumbers<'_>>>) -> HostRegion {
         let mapping = self.mapping;
-        let mut ends: Option<[HostRegion; 2]> = None;
+        let mut before = None;
         for (number, (stage, numbers)) in mapping.stages().iter().zip(numbers).enumerate() {
             let problem = &stage.problem;
             let bytes = |elements: u64| problem.activation.packed_bytes(elements);
-            let source = match ends {
-                Some([_, before]) if stage.follows => before,
+            let source = match before {
+                Some(before) if stage.follows => before,
                 _ => {
                     let source = self.reserve(problem.pixels() * bytes(problem.c));
                     self.inputs.push(source);
@@ -232,12 +232,12 @@ impl<'c> Emitter<'c> {
             let plan = self.plan(stage, endpoints, numbers.as_ref());
             self.output_stages.push(numbers.map_or_else(OutputStage::unit, |numbers| numbers.output));
             self.stage(&plan);
-            ends = Some([ends.map_or(source, |[first, _]| first), target]);
+            before = Some(target);
         }
-        ends.expect("bug: lower refuses a network without a stage")
+        before.expect("bug: lower refuses a network without a stage")
     }
 
-    fn finish(self, chip: &Chip, [_, output]: [HostRegion; 2]) -> Result<Program, ProgramError> {
+    fn finish(self, chip: &Chip, output: HostRegion) -> Result<Program, ProgramError> {
         let core_unit = |kind, index| UnitId { core: 0, kind, index };
         let [array, vector, load, store] = self.units.0;
         let mut queues = vec![

@@ -128,21 +128,20 @@ impl<'c> Emitter<'c> {
 
 /// The blocks of a stage. A row of the input may take the place of one that no block still needs.
 fn blocks(stage: &Stage) -> Vec<Block> {
-    let (problem, size) = (&stage.problem, stage.tiling.block);
+    let problem = &stage.problem;
     let ring = match stage.input {
         InputBuffer::Fetched { rows, .. } => rows,
         InputBuffer::Kept { .. } => problem.input_rows(),
     };
-    let vectors = |number: u64| number * size..((number + 1) * size).min(problem.vectors());
     let mut blocks: Vec<Block> = Vec::new();
     let mut done_before = 0;
     for number in 0..stage.blocks() {
         let rows = stage.new_rows(number);
         let before = done_before;
-        while done_before < number && problem.rows_of(vectors(done_before)).start + ring < rows.end {
+        while done_before < number && problem.rows_of(stage.block(done_before)).start + ring < rows.end {
             done_before += 1;
         }
-        let block = vectors(number);
+        let block = stage.block(number);
         blocks.push(Block {
             number,
             start: block.start,
