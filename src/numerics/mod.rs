@@ -8,8 +8,10 @@ pub mod kernel;
 pub mod packed;
 mod quantization;
 mod requantize;
+mod vector;
 
 pub use accumulate::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, accumulate_rows_i32, load_sum, store_sum};
 pub use dtype::Dtype;
 pub use quantization::Quantization;
 pub use requantize::{Arithmetic, FixedPointMultiplier, LayerClass, OutputStage, Requantizer, Rounding};
+pub use vector::{Average, LayerNorm, MAX_ROW, Product, Softmax, Sum, Table, Target, VectorKind, VectorOp};

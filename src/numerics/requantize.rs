@@ -94,7 +94,7 @@ pub struct OutputStage {
     max: i32,
 }
 
-/// Which of a [`Requantizer`]'s roundings a layer takes, and whether its result is rectified.
+/// Which of a [`Requantizer`]'s roundings a layer takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerClass {
     /// A dense layer.
@@ -105,14 +105,14 @@ pub enum LayerClass {
 
 impl OutputStage {
     /// The output stage of a layer with input scale `input_scale`, weight scales a channel `weight_scales` (one for all channels, or one
-    /// each), and output quantization `output`; `rectified` clamps at the zero point from below (a fused `ReLU`).
+    /// each), and output quantization `output`; a fused activation keeps its results between two reals (infinities where there is none).
     pub fn new(
         requantizer: Requantizer,
         class: LayerClass,
         input_scale: f32,
         weight_scales: &[f32],
         output: &Quantization,
-        rectified: bool,
+        (low, high): (f32, f32),
     ) -> Self {
         let multipliers = match requantizer {
             Requantizer::Float => Multipliers::Float(weight_scales.iter().map(|w| input_scale * w / output.scale).collect()),
@@ -127,8 +127,9 @@ impl OutputStage {
                 },
             ),
         };
-        let min = if rectified { output.zero_point.max(output.dtype.min()) } else { output.dtype.min() };
-        Self { multipliers, zero_point: output.zero_point, min, max: output.dtype.max() }
+        let bound = |real: f32, end: i32| if real.is_finite() { output.quantize(real) } else { end };
+        let (min, max) = (bound(low, output.dtype.min()), bound(high, output.dtype.max()));
+        Self { multipliers, zero_point: output.zero_point, min, max }
     }
 
     /// One for every channel that passes 8-bit sums on as they are: for programs whose numbers nobody knows.
@@ -197,10 +198,10 @@ mod tests {
     #[test]
     fn float_requantization_rounds_half_to_even_and_a_fused_relu_clamps_at_the_zero_point() {
         let output = Quantization { dtype: Dtype::Int8, scale: 1.0, zero_point: -3 };
-        let stage = OutputStage::new(Requantizer::Float, LayerClass::Dense, 0.5, &[1.0, 2.0], &output, false);
+        let stage = OutputStage::new(Requantizer::Float, LayerClass::Dense, 0.5, &[1.0, 2.0], &output, (f32::NEG_INFINITY, f32::INFINITY));
         assert_eq!((stage.apply(0, 1), stage.apply(0, 3), stage.apply(1, 5)), (-3, -1, 2));
         assert_eq!((stage.apply(0, 1 << 40), stage.apply(0, -(1 << 40))), (127, -128));
-        let rectified = OutputStage::new(Requantizer::Float, LayerClass::Dense, 0.5, &[1.0, 2.0], &output, true);
+        let rectified = OutputStage::new(Requantizer::Float, LayerClass::Dense, 0.5, &[1.0, 2.0], &output, (0.0, f32::INFINITY));
         assert_eq!((rectified.apply(0, -100), rectified.apply(0, 100)), (-3, 47));
     }
 }

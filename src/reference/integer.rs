@@ -89,8 +89,8 @@ fn dense_layer(
         Some(Bias::Float(_)) => return Err(ReferenceError::NotQuantized { layer: layer.name.clone() }),
         None => vec![0; dense.outputs()],
     };
-    let stage =
-        OutputStage::new(arithmetic.requantize, LayerClass::Dense, read.scale, scales, &wrote, dense.activation == Activation::Relu);
+    let low = if dense.activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
+    let stage = OutputStage::new(arithmetic.requantize, LayerClass::Dense, read.scale, scales, &wrote, (low, f32::INFINITY));
     let weights = weights.mapv(i64::from);
     let chunk = usize::try_from(arithmetic.accumulate.chunk).unwrap_or(usize::MAX);
     let (inner, outer) = weights.dim();

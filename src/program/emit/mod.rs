@@ -64,8 +64,8 @@ pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program
         };
         let read = network.layer(network.inputs(layer.id)[0]).output.quantization.expect("bug: lower refuses what is not quantized");
         let wrote = layer.output.quantization.expect("bug: lower refuses what is not quantized");
-        let rectified = dense.activation == Activation::Relu;
-        let output = OutputStage::new(chip.vector().requantize, LayerClass::Dense, read.scale, scales, &wrote, rectified);
+        let low = if dense.activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
+        let output = OutputStage::new(chip.vector().requantize, LayerClass::Dense, read.scale, scales, &wrote, (low, f32::INFINITY));
         StageNumbers { weights: values.view(), bias, zero_point: read.zero_point, output }
     });
     emit_stages(mapping, chip, numbers)
