@@ -32,7 +32,7 @@ fn network(widths: &[usize], rng: &mut ChaCha8Rng) -> Network {
         let dense = Dense { weight: Weight::Float(weight), bias, activation: Activation::None };
         value = builder.layer(format!("fc{number}"), Op::Dense(dense), &[value]).unwrap();
         if rng.random_bool(0.7) {
-            value = builder.layer(format!("relu{number}"), Op::Relu, &[value]).unwrap();
+            value = builder.layer(format!("relu{number}"), Op::RELU, &[value]).unwrap();
         }
     }
     // A relu at the very end has no layer of its own on the chip, so that one more dense layer closes the network.

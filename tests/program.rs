@@ -16,7 +16,7 @@ fn network() -> Network {
     let quantization = Quantization { dtype: Dtype::Int8, scale: 0.5, zero_point: 1 };
     let dense = |values| {
         Op::Dense(Dense {
-            weight: Weight::Integer { values, dtype: Dtype::Int8, scales: vec![0.25] },
+            weight: Weight::Integer { values, dtype: Dtype::Int8, scales: vec![0.25], zero_points: vec![] },
             bias: Some(Bias::Integer(array![5, -5])),
             activation: Activation::Relu,
         })

@@ -33,7 +33,7 @@ fn chip(banks: u32) -> Chip {
 /// One dense layer of K inputs and two outputs.
 fn network(k: usize) -> Network {
     let quantization = Quantization { dtype: Dtype::Int8, scale: 1.0, zero_point: 0 };
-    let weight = Weight::Integer { values: Array2::ones((k, 2)), dtype: Dtype::Int8, scales: vec![1.0] };
+    let weight = Weight::Integer { values: Array2::ones((k, 2)), dtype: Dtype::Int8, scales: vec![1.0], zero_points: vec![] };
     let dense = Dense { weight, bias: Some(Bias::Integer(Array1::from(vec![10, 20]))), activation: Activation::None };
     let mut builder = NetworkBuilder::new("one");
     let input = builder.input("x", vec![k]).unwrap();

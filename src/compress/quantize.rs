@@ -22,7 +22,7 @@ pub fn quantize(network: &Network, ranges: &Ranges, scheme: Scheme) -> Result<Ne
         let inputs: Vec<LayerId> = network.inputs(layer.id).iter().map(|id| renamed[id]).collect();
         let id = match &layer.op {
             Op::Input => {
-                let id = builder.input(layer.name.clone(), layer.output.shape.clone())?;
+                let id = builder.input_of(layer.name.clone(), layer.output.shape.clone(), layer.output.element)?;
                 builder.quantize(id, value_quantization(ranges, layer.id, scheme));
                 id
             }
@@ -70,7 +70,11 @@ fn quantize_dense(layer: &Layer, dense: &Dense, input: Quantization, scheme: Sch
             Some(Bias::Integer(Array1::from_iter(steps)))
         }
     };
-    Ok(Dense { weight: Weight::Integer { values: integers, dtype: scheme.weight, scales }, bias, activation: dense.activation })
+    Ok(Dense {
+        weight: Weight::Integer { values: integers, dtype: scheme.weight, scales, zero_points: Vec::new() },
+        bias,
+        activation: dense.activation,
+    })
 }
 
 /// K x N weights as integers with a scale a channel; `None` where one is not finite.

@@ -2,7 +2,7 @@
 
 use super::{MappingError, Problem, Rules};
 use crate::chip::{Chip, Format, Group, Sparsity};
-use crate::network::{Dense, Layer, LayerId, Network, Op, Weight};
+use crate::network::{Activation, Dense, Layer, LayerId, Network, Op, Weight};
 use crate::numerics::Dtype;
 use ndarray::{ArrayView2, Axis};
 
@@ -31,7 +31,7 @@ pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Vec<Lowered>,
     for layer in network.layers() {
         match &layer.op {
             Op::Input | Op::Reshape(_) => {}
-            Op::Softmax if layer.id == network.output().id => {}
+            Op::Softmax { .. } if layer.id == network.output().id => {}
             Op::Dense(dense) => {
                 let follows = !stages.is_empty();
                 stages.push(dense_stage(network, chip, layer, dense, batch, follows)?);
@@ -93,11 +93,20 @@ fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> Result<&'c F
 
 fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, batch: u64, follows: bool) -> Result<Lowered, MappingError> {
     let source = network.layer(network.inputs(layer.id)[0]);
-    let (Weight::Integer { dtype, values, .. }, Some(input), Some(_)) =
+    let (Weight::Integer { dtype, values, zero_points, .. }, Some(input), Some(_)) =
         (&dense.weight, source.output.quantization, layer.output.quantization)
     else {
         return Err(MappingError::NotQuantized { layer: layer.name.clone() });
     };
+    let refuse = |problem: &str, help| {
+        Err(MappingError::NotSupported { layer: layer.name.clone(), op: layer.op.name(), problem: problem.to_string(), help })
+    };
+    if zero_points.iter().any(|zero| *zero != 0) {
+        return refuse("has weights with a zero point", "quantize weights symmetrically");
+    }
+    if matches!(dense.activation, Activation::Clip { .. }) {
+        return refuse("is clipped, which its output stage cannot do yet", "only a relu can follow a dense layer");
+    }
     let rows = batch * (source.output.elements() / dense.inputs()) as u64;
     let problem = Problem::matrix(rows, dense.inputs() as u64, dense.outputs() as u64, *dtype, input.dtype);
     let format = format_of(&layer.name, &problem, chip)?;

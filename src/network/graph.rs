@@ -3,7 +3,7 @@
 //! Shapes are those of one sample: the batch axis, always first in a model file, is left out here and stands in front of every array
 //! that flows through. Nothing here knows of chips.
 
-use super::{Activation, NetworkError, Op};
+use super::{Activation, Conv, Dense, Function, NetworkError, Op};
 use crate::numerics::Quantization;
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -30,12 +30,23 @@ impl fmt::Display for LayerId {
     }
 }
 
+/// What kind of numbers a value is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// Real numbers, which may be held as integers (see [`Value::quantization`]).
+    Real,
+    /// Whole numbers that name something, such as the words of a text.
+    Index,
+}
+
 /// What a layer yields: a shape (of one sample) and, once quantized, how its numbers are held.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value {
     /// The shape of one sample, without the batch axis.
     pub shape: Vec<usize>,
-    /// How the numbers are held as integers; `None` in a float network.
+    /// Real numbers, or names.
+    pub element: Element,
+    /// How the numbers are held as integers: every number lies on its grid. `None` for what is not quantized.
     pub quantization: Option<Quantization>,
 }
 
@@ -57,15 +68,13 @@ pub struct Layer {
     pub op: Op,
     /// What it yields.
     pub output: Value,
+    macs: u64,
 }
 
 impl Layer {
-    /// Multiply-accumulates of one sample.
-    pub fn macs(&self) -> u64 {
-        match &self.op {
-            Op::Dense(dense) => self.output.elements() as u64 * dense.inputs() as u64,
-            _ => 0,
-        }
+    /// Multiply-accumulates of one sample: of dense layers, convolutions and matrix products; 0 of all else.
+    pub const fn macs(&self) -> u64 {
+        self.macs
     }
 }
 
@@ -122,7 +131,11 @@ impl Network {
 
     /// The layers that read `id`, in the order in which they run, each once.
     pub fn consumers(&self, id: LayerId) -> Vec<LayerId> {
-        self.order.iter().copied().filter(|reader| self.inputs(*reader).contains(&id)).collect()
+        let mut readers: Vec<_> =
+            self.graph.neighbors_directed(self.indices[&id], Direction::Outgoing).map(|index| self.graph[index].id).collect();
+        readers.sort_unstable();
+        readers.dedup();
+        readers
     }
 
     /// Multiply-accumulates of one sample.
@@ -130,10 +143,15 @@ impl Network {
         self.layers().map(Layer::macs).sum()
     }
 
+    /// Weights, biases and constants of all layers, counted.
+    pub fn parameters(&self) -> u64 {
+        self.layers().map(|layer| layer.op.parameters()).sum()
+    }
+
     /// The layer whose value is compared and scored: the network's output, or what a final softmax reads.
     pub fn logits(&self) -> &Layer {
         let output = self.output();
-        if output.op == Op::Softmax { self.layer(self.inputs(output.id)[0]) } else { output }
+        if matches!(output.op, Op::Softmax { .. }) { self.layer(self.inputs(output.id)[0]) } else { output }
     }
 }
 
@@ -157,20 +175,36 @@ impl NetworkBuilder {
     /// # Errors
     /// If the shape has a zero or has more than 2^31 elements.
     pub fn input(&mut self, name: impl Into<String>, shape: Vec<usize>) -> Result<LayerId, NetworkError> {
+        self.input_of(name, shape, Element::Real)
+    }
+
+    /// Adds the network's input, of this shape for one sample and this kind of numbers.
+    ///
+    /// # Errors
+    /// If the shape has a zero or has more than 2^31 elements.
+    pub fn input_of(&mut self, name: impl Into<String>, shape: Vec<usize>, element: Element) -> Result<LayerId, NetworkError> {
         let name = name.into();
         super::shape::check_size(&name, &shape)?;
-        Ok(self.push(name, Op::Input, &[], Value { shape, quantization: None }))
+        Ok(self.push(name, Op::Input, &[], Value { shape, element, quantization: None }, 0))
     }
 
     /// Adds a layer that reads `inputs`, inferring its shape.
     ///
     /// # Errors
-    /// If the operation does not fit the shapes that it reads.
+    /// If the operation does not fit the shapes or the kind of numbers that it reads.
     pub fn layer(&mut self, name: impl Into<String>, op: Op, inputs: &[LayerId]) -> Result<LayerId, NetworkError> {
         let name = name.into();
         let shapes: Vec<&[usize]> = inputs.iter().map(|id| self.value(*id).shape.as_slice()).collect();
-        let shape = super::shape::infer(&name, &op, &shapes)?;
-        Ok(self.push(name, op, inputs, Value { shape, quantization: None }))
+        let (shape, macs) = super::shape::infer(&name, &op, &shapes)?;
+        let indices = inputs.iter().filter(|id| self.value(**id).element == Element::Index).count();
+        let element = match op {
+            Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Concat { .. } if indices == inputs.len() => Element::Index,
+            Op::Gather(_) if indices == 1 => Element::Real,
+            Op::Gather(_) => return Err(kind_fault(name, &op, "reads real numbers where whole ones name rows of its table")),
+            _ if indices > 0 => return Err(kind_fault(name, &op, "reads whole numbers that name something, as if they were quantities")),
+            _ => Element::Real,
+        };
+        Ok(self.push(name, op, inputs, Value { shape, element, quantization: None }, macs))
     }
 
     /// Says how a layer's output is held as integers.
@@ -197,9 +231,9 @@ impl NetworkBuilder {
         Ok(Network { name, graph, indices, order, input, output })
     }
 
-    fn push(&mut self, name: String, op: Op, inputs: &[LayerId], output: Value) -> LayerId {
+    fn push(&mut self, name: String, op: Op, inputs: &[LayerId], output: Value, macs: u64) -> LayerId {
         let id = LayerId(u32::try_from(self.order.len()).expect("bug: the importer limits layers far below 2^32"));
-        let index = self.graph.add_node(Layer { id, name, op, output });
+        let index = self.graph.add_node(Layer { id, name, op, output, macs });
         for (slot, source) in inputs.iter().enumerate() {
             self.graph.add_edge(self.indices[source], index, slot);
         }
@@ -209,7 +243,12 @@ impl NetworkBuilder {
     }
 }
 
-/// Fuses each `Relu` that alone reads a dense layer into that layer, so that one output quantization serves both.
+fn kind_fault(layer: String, op: &Op, problem: &str) -> NetworkError {
+    NetworkError::Shape { layer, op: op.name(), problem: problem.to_string() }
+}
+
+/// Fuses each relu or clip that alone reads a dense layer or a convolution into that layer, so that one output quantization serves both.
+/// A layer whose own output is quantized stays apart. The fused layer keeps its name, and its output the activation's quantization.
 ///
 /// # Errors
 /// None that a checked network can cause; the builder's own checks run again.
@@ -218,27 +257,44 @@ pub fn fuse_activations(network: &Network) -> Result<Network, NetworkError> {
     let mut renamed: BTreeMap<LayerId, LayerId> = BTreeMap::new();
     for layer in network.layers() {
         let inputs: Vec<LayerId> = network.inputs(layer.id).iter().map(|id| renamed[id]).collect();
-        let id = match &layer.op {
-            Op::Input => builder.input(layer.name.clone(), layer.output.shape.clone())?,
-            Op::Relu if fuses_into_its_source(network, layer) => inputs[0],
-            Op::Dense(dense) => {
-                let mut dense = dense.clone();
-                if let [reader] = network.consumers(layer.id)[..]
-                    && network.layer(reader).op == Op::Relu
-                    && layer.id != network.output().id
-                {
-                    dense.activation = Activation::Relu;
-                }
-                builder.layer(layer.name.clone(), Op::Dense(dense), &inputs)?
+        if let [source] = network.inputs(layer.id)[..]
+            && follower(network, network.layer(source)).is_some_and(|(reader, _)| reader.id == layer.id)
+        {
+            renamed.insert(layer.id, inputs[0]);
+            continue;
+        }
+        let mut op = layer.op.clone();
+        let mut quantization = layer.output.quantization;
+        if let Some((reader, fused)) = follower(network, layer) {
+            quantization = reader.output.quantization;
+            match &mut op {
+                Op::Dense(Dense { activation, .. }) | Op::Conv(Conv { activation, .. }) => *activation = fused,
+                _ => {}
             }
-            op => builder.layer(layer.name.clone(), op.clone(), &inputs)?,
+        }
+        let id = match op {
+            Op::Input => builder.input_of(layer.name.clone(), layer.output.shape.clone(), layer.output.element)?,
+            op => builder.layer(layer.name.clone(), op, &inputs)?,
         };
+        if let Some(quantization) = quantization {
+            builder.quantize(id, quantization);
+        }
         renamed.insert(layer.id, id);
     }
     builder.finish(renamed[&network.output().id])
 }
 
-fn fuses_into_its_source(network: &Network, relu: &Layer) -> bool {
-    let source = network.inputs(relu.id)[0];
-    matches!(&network.layer(source).op, Op::Dense(dense) if dense.activation == Activation::None) && network.consumers(source).len() == 1
+/// The activation that `layer` can take in: what alone reads it, and what that is when fused.
+fn follower<'n>(network: &'n Network, layer: &Layer) -> Option<(&'n Layer, Activation)> {
+    let (Op::Dense(Dense { activation, .. }) | Op::Conv(Conv { activation, .. })) = &layer.op else { return None };
+    if *activation != Activation::None || layer.output.quantization.is_some() || layer.id == network.output().id {
+        return None;
+    }
+    let [reader] = network.consumers(layer.id)[..] else { return None };
+    let reader = network.layer(reader);
+    match reader.op {
+        Op::Unary(Function::Relu) => Some((reader, Activation::Relu)),
+        Op::Unary(Function::Clip { min, max }) => Some((reader, Activation::Clip { min, max })),
+        _ => None,
+    }
 }

@@ -7,8 +7,11 @@ mod graph;
 pub mod import;
 mod op;
 mod shape;
+mod weight;
+mod window;
 
 pub use error::NetworkError;
-pub use graph::{Layer, LayerId, Network, NetworkBuilder, Value, fuse_activations};
+pub use graph::{Element, Layer, LayerId, Network, NetworkBuilder, Value, fuse_activations};
 pub use import::{import, import_bytes};
-pub use op::{Activation, Bias, Dense, Op, Weight};
+pub use op::{Activation, BinaryConstant, BinaryOp, Conv, Dense, Function, GeluForm, LayerNorm, Op, Pad, Pool, PoolKind, Span};
+pub use weight::{Bias, Weight};

@@ -16,7 +16,11 @@ pub struct Quantization {
 
 impl Quantization {
     /// The integer that holds `x`: `clamp(round_half_even(x / scale) + zero_point)`. Not-a-number becomes the zero point.
+    /// In `Binary` it is the sign: -1 below zero, else +1.
     pub fn quantize(&self, x: f32) -> i32 {
+        if self.dtype == Dtype::Binary {
+            return if x < 0.0 { -1 } else { 1 };
+        }
         let steps = f64::from(libm::rintf(x / self.scale)) + f64::from(self.zero_point);
         let clamped = steps.clamp(f64::from(self.dtype.min()), f64::from(self.dtype.max()));
         if clamped.is_nan() { self.zero_point } else { round_to_i32(clamped) }

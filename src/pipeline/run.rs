@@ -133,7 +133,7 @@ fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>)
         name: prepared.quantized.name().to_string(),
         samples: prepared.samples.labels.len() as u64,
         layers: facts.collect(),
-        host: prepared.quantized.layers().filter(|layer| layer.op == Op::Softmax).map(host_row).collect(),
+        host: prepared.quantized.layers().filter(|layer| matches!(layer.op, Op::Softmax { .. })).map(host_row).collect(),
         metrics: None,
         compared: None,
         model_sha256: joined(prepared.model.files()),

@@ -5,7 +5,7 @@
 //! outputs is inside, so that the compiler computes several outputs at once without changing any of them.
 
 use super::{ReferenceError, Trace};
-use crate::network::{Activation, Bias, Dense, Layer, Network, Op, Weight};
+use crate::network::{Activation, Bias, BinaryConstant, BinaryOp, Dense, Function, Layer, Network, Op, Weight};
 use ndarray::{Array1, Array2, ArrayD, ArrayView2, IxDyn};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -66,14 +66,15 @@ impl<'a> Step<'a> {
         Ok(match &layer.op {
             Op::Input => Self::Input,
             Op::Dense(dense) => Self::dense(layer, dense)?,
-            Op::Add => Self::Add,
-            Op::AddConstant(constant) => {
+            Op::Binary(BinaryOp::Add) => Self::Add,
+            Op::BinaryConstant(BinaryConstant { op: BinaryOp::Add, constant: Weight::Float(constant), .. }) => {
                 let shape = &network.layer(network.inputs(layer.id)[0]).output.shape;
                 Self::AddConstant(spread(constant, shape))
             }
-            Op::Relu => Self::Relu,
-            Op::Softmax => Self::Softmax(layer.output.shape.last().copied().unwrap_or(1)),
+            Op::Unary(Function::Relu) => Self::Relu,
+            Op::Softmax { .. } => Self::Softmax(layer.output.shape.last().copied().unwrap_or(1)),
             Op::Reshape(_) => Self::Reshape,
+            op => return Err(ReferenceError::Quantized { layer: layer.name.clone(), what: op.name().to_string() }),
         })
     }
 
@@ -187,7 +188,7 @@ mod tests {
         let mut builder = NetworkBuilder::new("two");
         let input = builder.input("x", vec![2]).unwrap();
         let dense = builder.layer("fc", Op::Dense(dense), &[input]).unwrap();
-        let output = builder.layer("softmax", Op::Softmax, &[dense]).unwrap();
+        let output = builder.layer("softmax", Op::Softmax { axis: 0 }, &[dense]).unwrap();
         builder.finish(output).unwrap()
     }
 
@@ -228,7 +229,7 @@ mod tests {
         let one = array![[1.0, 2.0]];
         let many = one.broadcast((200_000_000, 2)).unwrap();
         assert!(matches!(run(&plain, many), Err(ReferenceError::TooLarge { values: 1_600_000_000, .. })));
-        let weight = Weight::Integer { values: array![[1, 2, 3], [4, 5, 6]], dtype: Dtype::Int8, scales: vec![0.5] };
+        let weight = Weight::Integer { values: array![[1, 2, 3], [4, 5, 6]], dtype: Dtype::Int8, scales: vec![0.5], zero_points: vec![] };
         let quantized = network(Dense { weight, ..float(Activation::None) });
         let found = run(&quantized, one.view()).unwrap_err().to_string();
         assert!(found.contains("layer \"fc\" has int8 weights, which the float reference does not run"), "{found}");

@@ -81,9 +81,12 @@ fn dense_layer(
     x: &Array2<i32>,
 ) -> Result<Array2<i32>, ReferenceError> {
     let wrote = quantization(layer)?;
-    let Weight::Integer { values: weights, scales, .. } = &dense.weight else {
+    let Weight::Integer { values: weights, scales, zero_points, .. } = &dense.weight else {
         return Err(ReferenceError::NotQuantized { layer: layer.name.clone() });
     };
+    if matches!(dense.activation, Activation::Clip { .. }) || zero_points.iter().any(|zero| *zero != 0) {
+        return Err(ReferenceError::NoIntegerForm { layer: layer.name.clone(), op: layer.op.name() });
+    }
     let bias: Vec<i64> = match &dense.bias {
         Some(Bias::Integer(bias)) => bias.to_vec(),
         Some(Bias::Float(_)) => return Err(ReferenceError::NotQuantized { layer: layer.name.clone() }),

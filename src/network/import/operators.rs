@@ -6,7 +6,7 @@ use super::attributes::{Attributes, fault};
 use super::importer::{Importer, Known};
 use super::onnx::NodeProto;
 use super::tensor::MAX_RANK;
-use crate::network::{Activation, Bias, Dense, LayerId, NetworkError, Op, Weight};
+use crate::network::{Activation, Bias, BinaryConstant, BinaryOp, Dense, LayerId, NetworkError, Op, Weight};
 use ndarray::{Array1, Array2, ArrayD, Axis, Ix2};
 
 /// Every operator that is known.
@@ -37,7 +37,7 @@ impl<'a> Importer<'a> {
             "Add" => Known::Layer(self.add(node)?),
             "Relu" => {
                 Attributes::new(node, &[])?;
-                Known::Layer(self.unary(node, Op::Relu)?)
+                Known::Layer(self.unary(node, Op::RELU)?)
             }
             "Softmax" => Known::Layer(self.softmax(node)?),
             "Flatten" => Known::Layer(self.flatten(node)?),
@@ -130,7 +130,7 @@ impl<'a> Importer<'a> {
     fn add(&mut self, node: &'a NodeProto) -> Result<LayerId, NetworkError> {
         Attributes::new(node, &[])?;
         let (value, slot) = match (self.value(node, 0), self.value(node, 1)) {
-            (Known::Layer(left), Known::Layer(right)) => return self.layer(node, Op::Add, &[left, right]),
+            (Known::Layer(left), Known::Layer(right)) => return self.layer(node, Op::Binary(BinaryOp::Add), &[left, right]),
             (Known::Layer(value), Known::Constant(_)) => (value, 1),
             (Known::Constant(_), Known::Layer(value)) => (value, 0),
             (Known::Constant(_), Known::Constant(_)) => {
@@ -146,7 +146,11 @@ impl<'a> Importer<'a> {
         if constant.ndim() == rank {
             constant = constant.index_axis_move(Axis(0), 0);
         }
-        self.layer(node, Op::AddConstant(constant), &[value])
+        self.layer(
+            node,
+            Op::BinaryConstant(BinaryConstant { op: BinaryOp::Add, constant: Weight::Float(constant), constant_first: false }),
+            &[value],
+        )
     }
 
     fn softmax(&mut self, node: &'a NodeProto) -> Result<LayerId, NetworkError> {
@@ -163,7 +167,7 @@ impl<'a> Importer<'a> {
             let problem = format!("has axis = {given}{meaning}, and samples of shape {shape:?} (the batch is axis 0)");
             return Err(fault(node, problem, "only a softmax over the last axis is supported"));
         }
-        self.layer(node, Op::Softmax, &[input])
+        self.layer(node, Op::Softmax { axis: shape.len() - 1 }, &[input])
     }
 
     fn flatten(&mut self, node: &'a NodeProto) -> Result<LayerId, NetworkError> {

@@ -1,0 +1,134 @@
+//! Numbers that belong to a layer: weights, biases and constants, as trained or in integers.
+
+use crate::numerics::Dtype;
+use ndarray::{Array, Array1, Axis, Dimension, Ix2, RemoveAxis};
+
+/// The weights of a layer, in the layout that its operation says: K x N for a dense layer, M x C/groups x R x S for a convolution.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Weight<D: Dimension = Ix2> {
+    /// As trained.
+    Float(Array<f32, D>),
+    /// Quantized: `w ~ scale * (value - zero_point)`, each per tensor or per channel.
+    Integer {
+        /// The integers, within `dtype`'s range.
+        values: Array<i16, D>,
+        /// Their format. In `Binary` a value is -1 or +1.
+        dtype: Dtype,
+        /// The real size of one step: one for all, or one for each channel (N of a dense layer, M of a convolution).
+        scales: Vec<f32>,
+        /// The integers that stand for 0.0: none where all are 0 (symmetric), one for all, or one for each channel.
+        zero_points: Vec<i32>,
+    },
+}
+
+/// The bias of a dense layer (N) or a convolution (M).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bias {
+    /// As trained.
+    Float(Array1<f32>),
+    /// In steps of `input scale * weight scale[n]`, as the accumulator holds it.
+    Integer(Array1<i64>),
+}
+
+impl<D: RemoveAxis> Weight<D> {
+    /// The sizes of its axes.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Self::Float(values) => values.shape(),
+            Self::Integer { values, .. } => values.shape(),
+        }
+    }
+
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.shape().iter().product()
+    }
+
+    /// Whether there are none, which no checked network has.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The share of weights that stand for exactly zero.
+    pub fn sparsity(&self) -> f64 {
+        let zeros = match self {
+            Self::Float(values) => values.iter().filter(|w| **w == 0.0).count(),
+            Self::Integer { values, zero_points, .. } if zero_points.len() <= 1 => {
+                let zero = zero_points.first().copied().unwrap_or(0);
+                values.iter().filter(|w| i32::from(**w) == zero).count()
+            }
+            // One for each channel: of a matrix the last axis, else the first.
+            Self::Integer { values, zero_points, .. } => {
+                let axis = channel_axis(values.ndim());
+                let is_zero = |(channel, w): (usize, &i16)| i32::from(*w) == zero_points[channel];
+                let lanes = values.axis_iter(Axis(axis)).enumerate();
+                lanes.map(|(channel, lane)| lane.iter().filter(|w| is_zero((channel, w))).count()).sum()
+            }
+        };
+        if self.is_empty() { 0.0 } else { zeros as f64 / self.len() as f64 }
+    }
+
+    /// The reals that the numbers stand for: `scale * (value - zero_point)` in f32.
+    pub fn to_reals(&self) -> Array<f32, D> {
+        match self {
+            Self::Float(values) => values.clone(),
+            Self::Integer { values, scales, zero_points, .. } => {
+                let of = |channel: usize| {
+                    let scale = if scales.len() == 1 { scales[0] } else { scales[channel] };
+                    let zero = if zero_points.len() == 1 { zero_points[0] } else { zero_points.get(channel).copied().unwrap_or(0) };
+                    (scale, zero)
+                };
+                let mut reals = values.mapv(f32::from);
+                let real = |(scale, zero): (f32, i32), value: f32| scale * (value - zero as f32);
+                if reals.ndim() < 2 || (scales.len() == 1 && zero_points.len() <= 1) {
+                    reals.mapv_inplace(|value| real(of(0), value));
+                } else {
+                    let axis = channel_axis(reals.ndim());
+                    for (channel, mut lane) in reals.axis_iter_mut(Axis(axis)).enumerate() {
+                        lane.mapv_inplace(|value| real(of(channel), value));
+                    }
+                }
+                reals
+            }
+        }
+    }
+}
+
+/// The axis along which a scale a channel runs: N of a matrix K x N, the first axis of all else.
+pub(super) fn channel_axis(rank: usize) -> usize {
+    usize::from(rank == 2)
+}
+
+impl Weight {
+    /// K and N of a dense layer's weights.
+    pub fn dim(&self) -> (usize, usize) {
+        match self {
+            Self::Float(values) => values.dim(),
+            Self::Integer { values, .. } => values.dim(),
+        }
+    }
+
+    /// Bytes of the weights as they are stored: packed in their format, each of the K rows ending on a byte (4 bytes each in float).
+    pub fn stored_bytes(&self) -> u64 {
+        let (k, n) = self.dim();
+        match self {
+            Self::Float(_) => 4 * k as u64 * n as u64,
+            Self::Integer { dtype, .. } => k as u64 * dtype.packed_bytes(n as u64),
+        }
+    }
+}
+
+impl Bias {
+    /// How many there are: one a channel.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Float(bias) => bias.len(),
+            Self::Integer(bias) => bias.len(),
+        }
+    }
+
+    /// Whether there are none, which no checked network has.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
