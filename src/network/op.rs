@@ -250,6 +250,17 @@ pub struct Pad {
     pub value: f32,
 }
 
+impl Activation {
+    /// The reals that it keeps its results between, infinities where it does not.
+    pub const fn bounds(self) -> (f32, f32) {
+        match self {
+            Self::None => (f32::NEG_INFINITY, f32::INFINITY),
+            Self::Relu => (0.0, f32::INFINITY),
+            Self::Clip { min, max } => (min, max),
+        }
+    }
+}
+
 impl Dense {
     /// K, the inputs of one output.
     pub fn inputs(&self) -> usize {

@@ -4,7 +4,7 @@
 //! then the output stage. It knows no command and no chip: what both must agree on is [`Arithmetic`].
 
 use super::ReferenceError;
-use crate::network::{Activation, Bias, Dense, Layer, LayerId, Network, Op, Weight};
+use crate::network::{Bias, Dense, Layer, LayerId, Network, Op, Weight};
 use crate::numerics::{Arithmetic, LayerClass, OutputStage, Quantization};
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -92,8 +92,7 @@ fn dense_layer(
         Some(Bias::Float(_)) => return Err(ReferenceError::NotQuantized { layer: layer.name.clone() }),
         None => vec![0; dense.outputs()],
     };
-    let low = if dense.activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
-    let stage = OutputStage::new(arithmetic.requantize, LayerClass::Dense, read.scale, scales, &wrote, (low, f32::INFINITY));
+    let stage = OutputStage::new(arithmetic.requantize, LayerClass::Dense, read.scale, scales, &wrote, dense.activation.bounds());
     let weights = weights.mapv(i64::from);
     let chunk = usize::try_from(arithmetic.accumulate.chunk).unwrap_or(usize::MAX);
     let (inner, outer) = weights.dim();

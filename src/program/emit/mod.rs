@@ -24,7 +24,7 @@ use super::{
 use crate::chip::Chip;
 use crate::counts::StallReason;
 use crate::mapping::{Buffers, Mapping, OutputBuffer};
-use crate::network::{Activation, Bias, Network, Op, Weight};
+use crate::network::{Bias, Network, Op, Weight};
 use crate::numerics::{LayerClass, OutputStage};
 use ndarray::{ArrayView1, ArrayView2};
 use plan::{Endpoints, Plan};
@@ -64,8 +64,7 @@ pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program
         };
         let read = network.layer(network.inputs(layer.id)[0]).output.quantization.expect("bug: lower refuses what is not quantized");
         let wrote = layer.output.quantization.expect("bug: lower refuses what is not quantized");
-        let low = if dense.activation == Activation::Relu { 0.0 } else { f32::NEG_INFINITY };
-        let output = OutputStage::new(chip.vector().requantize, LayerClass::Dense, read.scale, scales, &wrote, (low, f32::INFINITY));
+        let output = OutputStage::new(chip.vector().requantize, LayerClass::Dense, read.scale, scales, &wrote, dense.activation.bounds());
         StageNumbers { weights: values.view(), bias, zero_point: read.zero_point, output }
     });
     emit_stages(mapping, chip, numbers)
