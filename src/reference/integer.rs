@@ -84,7 +84,7 @@ fn dense_layer(
     let Weight::Integer { values: weights, scales, zero_points, .. } = &dense.weight else {
         return Err(ReferenceError::NotQuantized { layer: layer.name.clone() });
     };
-    if matches!(dense.activation, Activation::Clip { .. }) || zero_points.iter().any(|zero| *zero != 0) {
+    if zero_points.iter().any(|zero| *zero != 0) {
         return Err(ReferenceError::NoIntegerForm { layer: layer.name.clone(), op: layer.op.name() });
     }
     let bias: Vec<i64> = match &dense.bias {
