@@ -5,7 +5,7 @@
 use super::array::{Array, Dataflow, Stationary};
 use super::dram::Dram;
 use super::price::{AreaSource, EnergySource, PeCost};
-use crate::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Requantizer};
+use crate::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Requantizer, VectorKind};
 use crate::units::{Bytes, BytesPerCycle, Cycles, Hertz};
 use serde::Serialize;
 
@@ -343,6 +343,32 @@ pub struct VectorUnit {
 pub struct VectorCycles {
     /// Requantization, its activation included.
     pub requantize: u32,
+    /// A function of one element, looked up.
+    pub table: u32,
+    /// The sum of two elements.
+    pub sum: u32,
+    /// The product of two elements.
+    pub product: u32,
+    /// One tap of a pooling window.
+    pub pool: u32,
+    /// Each of the three sweeps of a softmax: maximum, sum, results.
+    pub softmax: u32,
+    /// Each of the two sweeps of a layer normalisation: sums, results.
+    pub layer_norm: u32,
+}
+
+impl VectorCycles {
+    /// Cycles of an operation, for each group at each sweep or tap.
+    pub const fn of(&self, kind: VectorKind) -> u32 {
+        match kind {
+            VectorKind::Table => self.table,
+            VectorKind::Sum => self.sum,
+            VectorKind::Product => self.product,
+            VectorKind::Pool => self.pool,
+            VectorKind::Softmax => self.softmax,
+            VectorKind::LayerNorm => self.layer_norm,
+        }
+    }
 }
 
 /// Where depthwise convolutions run.

@@ -252,18 +252,33 @@ fn vector(reader: &mut Reader, item: Option<Item<'_>>) -> Option<VectorUnit> {
     let fields = reader.record(item, None, &["lanes", "start_cycles", "cycles", "requantize", "depthwise", "unsupported"])?;
     let lanes = reader.whole(fields.get("lanes"), 1..=1 << 14);
     let start_cycles = reader.whole(fields.get("start_cycles"), 0..=MOST_CYCLES);
-    let cycles = reader.record(fields.get("cycles"), None, &["requantize"]);
-    let per_requantize = reader.whole(cycles.as_ref().and_then(|cycles| cycles.get("requantize")), 1..=MOST_CYCLES);
+    let cycles = vector_cycles(reader, fields.get("cycles"));
     let requantize = requantizer(reader, fields.get("requantize"));
     let depthwise = reader.choice(fields.get("depthwise"), &[("Array", Depthwise::Array), ("Vector", Depthwise::Vector)]);
     let unsupported = unsupported(reader, fields.get("unsupported"));
     Some(VectorUnit {
         lanes: lanes?,
         start_cycles: start_cycles?,
-        cycles: VectorCycles { requantize: per_requantize? },
+        cycles: cycles?,
         requantize: requantize?,
         depthwise: depthwise?,
         unsupported: unsupported?,
+    })
+}
+
+fn vector_cycles(reader: &mut Reader, item: Option<Item<'_>>) -> Option<VectorCycles> {
+    let fields = reader.record(item, None, &["requantize", "table", "sum", "product", "pool", "softmax", "layer_norm"])?;
+    let mut of = |name| reader.whole(fields.get(name), 1..=MOST_CYCLES);
+    let (requantize, table, sum, product) = (of("requantize"), of("table"), of("sum"), of("product"));
+    let (pool, softmax, layer_norm) = (of("pool"), of("softmax"), of("layer_norm"));
+    Some(VectorCycles {
+        requantize: requantize?,
+        table: table?,
+        sum: sum?,
+        product: product?,
+        pool: pool?,
+        softmax: softmax?,
+        layer_norm: layer_norm?,
     })
 }
 

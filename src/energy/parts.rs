@@ -125,7 +125,7 @@ pub(super) mod fixture {
             vector: VectorUnit {
                 lanes: 16,
                 start_cycles: 1,
-                cycles: VectorCycles { requantize: 1 },
+                cycles: VectorCycles { requantize: 1, table: 1, sum: 1, product: 1, pool: 1, softmax: 1, layer_norm: 1 },
                 requantize: Requantizer::Float,
                 depthwise: Depthwise::Array,
                 unsupported: Unsupported::Refuse,

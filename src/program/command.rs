@@ -11,7 +11,7 @@ use std::fmt;
 pub enum UnitKind {
     /// The systolic array: `preload`, `compute`, `product`.
     Array,
-    /// The vector unit: `requantize`.
+    /// The vector unit: `requantize`, `vector`.
     Vector,
     /// A DMA engine: `mvin`, `mvout`.
     Dma,
@@ -127,6 +127,8 @@ pub enum Operation {
     Product(Product),
     /// Finished sums to the next layer's integers, on the vector unit.
     Requantize(Requantize),
+    /// Integers in a scratchpad to others, on the vector unit.
+    Vector(VectorWork),
     /// Nothing: waits and posts alone.
     Fence,
 }
@@ -288,6 +290,41 @@ pub struct Requantize {
     pub by_channels: bool,
 }
 
+/// One operation of the vector unit: `rows` rows of `cols` elements, a byte each, from one or two inputs in a scratchpad.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorWork {
+    /// The operation, an index into the program's list.
+    pub op: u32,
+    /// The scratchpad of inputs and results.
+    pub place: Place,
+    /// The first input.
+    pub input: VectorInput,
+    /// The second, where the operation has two.
+    pub second: Option<VectorInput>,
+    /// The first row of results.
+    pub result: Address,
+    /// Bytes from a row of results to the next.
+    pub result_stride: u64,
+    /// Rows.
+    pub rows: u32,
+    /// Elements of a row.
+    pub cols: u32,
+    /// Where the input lies as images, which a pooling window slides over: then the input's address is pixel 0's, its stride from a pixel to
+    /// the next, and a row is what the window makes of the `cols` channels of its taps. The element of K that the window names is 0.
+    pub window: Option<Window>,
+}
+
+/// Rows that the vector unit reads; a stride of 0 is one row for all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorInput {
+    /// The first row.
+    pub address: Address,
+    /// Bytes from a row to the next.
+    pub stride: u64,
+}
+
 /// A block that runs `trips` times.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -413,8 +450,22 @@ impl Command {
                 };
                 [Some(read), Some(write), None]
             }
+            Operation::Vector(v) => {
+                let rows = |input| v.rows_of(input, Access::Read);
+                let first = Some(rows(&v.input)).filter(|_| v.window.is_none());
+                let result =
+                    RegionOf { address: &v.result, stride: v.result_stride, access: Access::Write, ..v.rows_of(&v.input, Access::Write) };
+                [first, v.second.as_ref().map(rows), Some(result)]
+            }
             Operation::Fence => [None, None, None],
         }
+    }
+}
+
+impl VectorWork {
+    fn rows_of<'c>(&self, input: &'c VectorInput, access: Access) -> RegionOf<'c> {
+        let (rows, row_bytes) = (u64::from(self.rows), u64::from(self.cols));
+        RegionOf { place: self.place, address: &input.address, stride: input.stride, rows, row_bytes, access, outer: ONCE }
     }
 }
 

@@ -20,14 +20,14 @@ pub(crate) use address::gcd;
 pub use address::{Address, Ring};
 pub use command::{
     Command, Compute, Item, Operation, Place, Preload, Product, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId,
-    UnitKind, UnitQueue, Window,
+    UnitKind, UnitQueue, VectorInput, VectorWork, Window,
 };
 pub use cursor::Cursor;
 pub use emit::{StageNumbers, emit, emit_stages, emit_timing};
 pub use error::ProgramError;
 pub use gemm::{Gemm, LayoutError, PassShape};
 
-use crate::numerics::OutputStage;
+use crate::numerics::{OutputStage, VectorOp};
 use serde::{Deserialize, Serialize};
 
 /// The most posts that one command may have.
@@ -76,6 +76,8 @@ pub struct ProgramParts {
     pub semaphores: Vec<SemaphoreDecl>,
     /// The output stages that `requantize` commands name by index.
     pub output_stages: Vec<OutputStage>,
+    /// The operations that `vector` commands name by index.
+    pub vector_ops: Vec<VectorOp>,
     /// The stages that tags name by index.
     pub stages: Vec<StageDecl>,
     /// What lies in the memories at the start.

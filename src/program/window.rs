@@ -51,7 +51,15 @@ impl Command {
                 vectors: u64::from(p.rows),
                 inner: u64::from(p.inner),
             }),
-            _ => None,
+            Operation::Vector(v) => v.window.as_ref().map(|window| WindowOf {
+                place: v.place,
+                address: &v.input.address,
+                pitch: v.input.stride,
+                window,
+                vectors: u64::from(v.rows),
+                inner: 1,
+            }),
+            Operation::Mvin(_) | Operation::Mvout(_) | Operation::Requantize(_) | Operation::Fence => None,
         }
     }
 }

@@ -1,22 +1,40 @@
-//! The vector unit: takes finished sums from the accumulator, requantizes them, and writes the next layer's integers.
+//! The vector unit: takes finished sums from the accumulator, requantizes them, and writes the next layer's integers; or works on integers in
+//! a scratchpad (`operation`).
 //!
 //! A command takes `start_cycles`, then works through its rows in groups of `lanes` elements, each group for the operation's cycles. A
-//! group takes its accumulator row and its scratchpad row in its first cycle, or stalls until it has both.
+//! group takes the memory rows that it reads and writes in its first cycle, or stalls until it has them.
+
+mod operation;
 
 use super::array::rows_touched;
 use super::claims::{Claims, Use};
 use super::memory::{Sram, scratchpad_index, size};
 use super::queue::{Did, Ending, Queue, Shared};
-use crate::chip::Chip;
+use crate::chip::{Chip, VectorCycles};
 use crate::counts::{CycleCounts, StallReason};
 use crate::numerics::load_sum;
-use crate::program::{Command, Operation, Place, Requantize};
+use crate::program::{Command, Operation, Place, Requantize, Tag};
+use operation::{Operating, Scratch};
 use std::collections::VecDeque;
 
 /// A command under way.
 #[derive(Debug, Clone, Copy)]
 struct Work {
     ending: Ending,
+    /// The cycle from which it may begin.
+    fetched: u64,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Requantize(Requantizing),
+    Operation(Operating),
+}
+
+/// A requantization under way.
+#[derive(Debug, Clone, Copy)]
+struct Requantizing {
     sums: u64,
     sums_stride: u64,
     place: Place,
@@ -28,8 +46,6 @@ struct Work {
     /// Whether a row of sums is a channel's: then its results go down.
     by_channels: bool,
     stage: u32,
-    /// The cycle from which it may begin.
-    fetched: u64,
     /// The group that comes next, by its row and first column.
     row: u64,
     col: u64,
@@ -41,8 +57,10 @@ pub(super) struct Vector<'p> {
     pub(super) cycles: CycleCounts,
     lanes: u64,
     start_cycles: u64,
-    requantize_cycles: u64,
+    cycles_of: VectorCycles,
+    /// Of the accumulator, and of the scratchpad that activations lie in.
     latency: u64,
+    pad_latency: u64,
     element_bytes: u64,
     /// Commands whose first sums are on their way from the memory, in order, and how many may be.
     next: VecDeque<Work>,
@@ -53,20 +71,23 @@ pub(super) struct Vector<'p> {
     /// Cycles that the group under way has left, the present one included.
     left: u64,
     claims: Claims,
+    scratch: Scratch,
 }
 
 impl<'p> Vector<'p> {
     pub(super) fn new(queue: Queue<'p>, chip: &Chip, element_bytes: u64) -> Self {
         let unit = chip.vector();
         let latency = chip.accumulator().latency.get();
-        let ahead = size(latency) + 2;
+        let pad_latency = chip.scratchpads()[chip.scratchpad_roles().activation].latency.get();
+        let ahead = size(latency.max(pad_latency)) + 2;
         Self {
             queue,
             cycles: CycleCounts::default(),
             lanes: u64::from(unit.lanes),
             start_cycles: u64::from(unit.start_cycles),
-            requantize_cycles: u64::from(unit.cycles.requantize),
+            cycles_of: unit.cycles,
             latency,
+            pad_latency,
             element_bytes,
             next: VecDeque::with_capacity(ahead),
             ahead,
@@ -74,6 +95,7 @@ impl<'p> Vector<'p> {
             starting: 0,
             left: 0,
             claims: Claims::new(),
+            scratch: Scratch::default(),
         }
     }
 
@@ -95,7 +117,7 @@ impl<'p> Vector<'p> {
         {
             self.next.pop_front();
             (self.work, self.starting) = (Some(next), self.start_cycles);
-            self.open_group(shared);
+            self.begin(shared);
         }
         if self.work.is_none() {
             return self.account_quiet(blocked, 1);
@@ -168,77 +190,113 @@ impl<'p> Vector<'p> {
         if let Some(reason) = self.queue.blocked(shared) {
             return Some(reason);
         }
-        if let Operation::Requantize(requantize) = &command.operation {
-            let counters = self.queue.counters();
-            let Requantize { sums, result, channel, .. } = requantize;
-            let (sums, result, channel) = (sums.resolve(counters), result.resolve(counters), channel.resolve(counters));
-            let ending = self.queue.start(shared, command, cycle);
-            self.next.push_back(Work {
-                ending,
-                sums,
-                sums_stride: requantize.sums_stride,
-                place: requantize.place,
-                result,
-                result_stride: requantize.result_stride,
-                rows: u64::from(requantize.rows),
-                cols: u64::from(requantize.cols),
-                channel,
-                by_channels: requantize.by_channels,
-                stage: requantize.stage,
-                fetched: cycle + self.latency,
-                row: 0,
-                col: 0,
-            });
-        } else {
-            let ending = self.queue.start(shared, command, cycle);
-            ending.end(shared, cycle);
-        }
+        let counters = self.queue.counters();
+        let (what, latency) = match &command.operation {
+            Operation::Requantize(requantize) => (What::Requantize(Requantizing::new(requantize, counters)), self.latency),
+            Operation::Vector(work) => (What::Operation(Operating::new(shared.program, work, counters)), self.pad_latency),
+            _ => {
+                let ending = self.queue.start(shared, command, cycle);
+                ending.end(shared, cycle);
+                return None;
+            }
+        };
+        let ending = self.queue.start(shared, command, cycle);
+        self.next.push_back(Work { ending, fetched: cycle + latency, what });
         None
+    }
+
+    /// Begins the first group of a command.
+    fn begin(&mut self, shared: &Shared<'_>) {
+        if let Some(Work { what: What::Operation(operating), .. }) = &mut self.work {
+            operating.open_row(&mut self.scratch);
+        }
+        self.open_group(shared);
     }
 
     /// Lists the memory rows that the next group needs.
     fn open_group(&mut self, shared: &Shared<'_>) {
-        self.left = self.requantize_cycles;
-        let Some(work) = self.work else { return };
-        let group = Group::of(&work, self.lanes, self.element_bytes);
-        self.claims.add(shared, work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes, Use::Access);
-        for row in group.result_rows(shared.sram_ref(work.place)) {
-            self.claims.add_row(work.place, row, Use::Access);
+        let Some(work) = &self.work else { return };
+        match &work.what {
+            What::Requantize(work) => {
+                self.left = u64::from(self.cycles_of.requantize);
+                let group = Group::of(work, self.lanes, self.element_bytes);
+                self.claims.add(shared, work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes, Use::Access);
+                for row in group.result_rows(shared.sram_ref(work.place)) {
+                    self.claims.add_row(work.place, row, Use::Access);
+                }
+            }
+            What::Operation(operating) => {
+                self.left = u64::from(self.cycles_of.of(operating.kind));
+                operating.claim(&mut self.claims, shared, &self.scratch, self.lanes);
+            }
         }
     }
 
     /// Computes the group that has had its cycles, and goes on to the next, or ends the command.
     fn finish_group(&mut self, shared: &mut Shared<'_>, cycle: u64) {
-        let Some(mut work) = self.work else { return };
-        let group = Group::of(&work, self.lanes, self.element_bytes);
-        let width = self.element_bytes;
-        let stage = &shared.program.output_stages[work.stage as usize];
+        let Some(work) = &mut self.work else { return };
+        let ending = work.ending;
+        let more = match &mut work.what {
+            What::Requantize(work) => work.finish_group(shared, ending.tag, self.lanes, self.element_bytes),
+            What::Operation(operating) => {
+                operating.account(shared, &self.scratch, ending.tag, self.lanes);
+                let more = operating.advance(&mut self.scratch, self.lanes);
+                if !more && shared.has_numbers {
+                    operating.compute(shared, &mut self.scratch);
+                }
+                more
+            }
+        };
+        if more {
+            self.open_group(shared);
+        } else {
+            ending.end(shared, cycle);
+            self.work = None;
+        }
+    }
+}
+
+impl Requantizing {
+    fn new(requantize: &Requantize, counters: &[u64]) -> Self {
+        Self {
+            sums: requantize.sums.resolve(counters),
+            sums_stride: requantize.sums_stride,
+            place: requantize.place,
+            result: requantize.result.resolve(counters),
+            result_stride: requantize.result_stride,
+            rows: u64::from(requantize.rows),
+            cols: u64::from(requantize.cols),
+            channel: requantize.channel.resolve(counters),
+            by_channels: requantize.by_channels,
+            stage: requantize.stage,
+            row: 0,
+            col: 0,
+        }
+    }
+
+    /// Computes the group that has had its cycles; tells whether there is another.
+    fn finish_group(&mut self, shared: &mut Shared<'_>, tag: Tag, lanes: u64, width: u64) -> bool {
+        let group = Group::of(self, lanes, width);
+        let stage = &shared.program.output_stages[self.stage as usize];
         let numbers = if shared.has_numbers { group.elements } else { 0 };
         for element in 0..numbers {
             let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
-            let channel = size(work.channel + if work.by_channels { work.row } else { work.col + element });
+            let channel = size(self.channel + if self.by_channels { self.row } else { self.col + element });
             let value = i8::try_from(stage.apply(channel, sum)).expect("bug: an int8 output stage clamps to eight bits");
-            shared.scratchpads[scratchpad_index(work.place)].write(group.result + element * group.step, 1)[0] = value.to_le_bytes()[0];
+            shared.scratchpads[scratchpad_index(self.place)].write(group.result + element * group.step, 1)[0] = value.to_le_bytes()[0];
         }
         let sums = rows_touched(shared.accumulator.row_of(group.sums), shared.accumulator.row_of(group.sums + group.elements * width - 1));
-        let results = group.result_rows(shared.sram_ref(work.place)).count() as u64;
-        let tag = work.ending.tag;
+        let results = group.result_rows(shared.sram_ref(self.place)).count() as u64;
         shared.accounts.actions(tag).accumulator_reads += sums;
         shared.accounts.actions(tag).vector_operations += group.elements;
-        shared.accounts.scratchpad_write(tag, work.place, results);
+        shared.accounts.scratchpad_write(tag, self.place, results);
         shared.accounts.traffic(tag).accumulator.psum.read += group.elements * width;
         shared.accounts.traffic(tag).scratchpad.output.write += group.elements;
-        work.col += group.elements;
-        if work.col == work.cols {
-            (work.row, work.col) = (work.row + 1, 0);
+        self.col += group.elements;
+        if self.col == self.cols {
+            (self.row, self.col) = (self.row + 1, 0);
         }
-        if work.row == work.rows {
-            work.ending.end(shared, cycle);
-            self.work = None;
-        } else {
-            self.work = Some(work);
-            self.open_group(shared);
-        }
+        self.row < self.rows
     }
 }
 
@@ -252,7 +310,7 @@ struct Group {
 }
 
 impl Group {
-    fn of(work: &Work, lanes: u64, element_bytes: u64) -> Self {
+    fn of(work: &Requantizing, lanes: u64, element_bytes: u64) -> Self {
         Self {
             sums: work.sums + work.row * work.sums_stride + work.col * element_bytes,
             result: if work.by_channels {

@@ -260,6 +260,7 @@ impl<'c> Emitter<'c> {
             queues,
             semaphores: semaphores(self.mapping),
             output_stages: self.output_stages,
+            vector_ops: Vec::new(),
             stages,
             images: self.images,
             inputs: self.inputs,

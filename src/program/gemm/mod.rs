@@ -163,6 +163,7 @@ impl Gemm {
             queues: vec![UnitQueue { unit: UnitId { core: 0, kind: UnitKind::Array, index: 0 }, items: self.items(weight_base) }],
             semaphores: Vec::new(),
             output_stages: Vec::new(),
+            vector_ops: Vec::new(),
             stages: vec![StageDecl { name: "gemm".to_string(), mode: 0 }],
             images: Vec::new(),
             inputs: vec![region(self.activation_place, 0, activations), region(self.weight_place, weight_base, weights)],

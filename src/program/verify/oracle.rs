@@ -368,6 +368,7 @@ fn programs() -> impl Strategy<Value = ProgramParts> {
                 .map(|(number, tokens)| SemaphoreDecl { name: format!("s{number}"), tokens, reason: StallReason::BufferFull })
                 .collect(),
             output_stages: Vec::new(),
+            vector_ops: Vec::new(),
             stages: vec![StageDecl { name: "one".to_string(), mode: 0 }],
             images: vec![Image { place: Place::Scratchpad(0, 0), address: 0, bytes: vec![0; image.min(usize::try_from(pad).unwrap())] }],
             inputs: vec![HostRegion { place: Place::Dram, address, bytes: bytes.min(dram - address) }],

@@ -2,10 +2,12 @@
 
 use super::super::command::Access;
 use super::super::cursor::MAX_DEPTH;
-use super::super::{ArrayMode, Command, HostRegion, Item, MAX_POSTS, Operation, Place, ProgramError, ProgramParts, UnitId, UnitKind};
+use super::super::{
+    ArrayMode, Command, HostRegion, Item, MAX_POSTS, Operation, Place, ProgramError, ProgramParts, UnitId, UnitKind, VectorWork,
+};
 use super::{MAX_ARRAY_COMMANDS, MAX_COMMANDS, host, memories};
 use crate::chip::Stationary;
-use crate::numerics::Dtype;
+use crate::numerics::{Dtype, VectorKind};
 
 /// The most rows, columns, lanes, and weights of a group of an array.
 const MAX_SIZE: u32 = 1 << 16;
@@ -176,6 +178,7 @@ impl Shape {
             Operation::Compute(_) => (UnitKind::Array, "compute"),
             Operation::Product(_) => (UnitKind::Array, "product"),
             Operation::Requantize(_) => (UnitKind::Vector, "requantize"),
+            Operation::Vector(_) => (UnitKind::Vector, "vector"),
             Operation::Fence => return Ok(()),
         };
         if unit.kind != kind {
@@ -267,6 +270,10 @@ impl Shape {
                     )));
                 }
             }
+            Operation::Vector(v) => {
+                known(v.place)?;
+                vector(parts, v).map_err(Problem::Text)?;
+            }
             Operation::Fence => {}
         }
         Ok(())
@@ -281,6 +288,39 @@ impl Shape {
             memory.add(start, end);
         }
     }
+}
+
+/// What a vector command says by itself.
+fn vector(parts: &ProgramParts, work: &VectorWork) -> Result<(), String> {
+    let Some(op) = parts.vector_ops.get(work.op as usize) else {
+        return Err(format!("names vector operation {} of {}", work.op, parts.vector_ops.len()));
+    };
+    let kind = op.kind();
+    let name = kind.name();
+    if !matches!(work.place, Place::Scratchpad(..)) {
+        return Err(format!("works on {}, which is no scratchpad", work.place));
+    }
+    if work.rows == 0 || work.cols == 0 {
+        return Err(format!("works on {} rows of {} elements", work.rows, work.cols));
+    }
+    if (kind == VectorKind::Pool) != work.window.is_some() {
+        return Err(format!("{name} {} a window", if work.window.is_some() { "slides no such thing as" } else { "needs" }));
+    }
+    let inputs = 1 + usize::from(work.second.is_some());
+    if inputs != kind.inputs() {
+        return Err(format!("{name} reads {} values, and the command gives {inputs}", kind.inputs()));
+    }
+    let elements = match &work.window {
+        // A slide that is out of range is refused later, in its own words.
+        Some(window) => window.slide.filter[0].saturating_mul(window.slide.filter[1]),
+        None => u64::from(work.cols),
+    };
+    if let Some(window) = &work.window
+        && u64::from(work.cols) > window.slide.channels
+    {
+        return Err(format!("pools {} channels of pixels of {}", work.cols, window.slide.channels));
+    }
+    op.fault(elements).map_or(Ok(()), |fault| Err(format!("its {name} {fault}")))
 }
 
 /// The most commands.

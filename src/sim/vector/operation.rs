@@ -1,0 +1,240 @@
+//! One operation of the vector unit other than requantizing, group by group.
+//!
+//! A row is worked through in groups of `lanes` elements, as often as the operation sweeps over it; under a window a group is worked through
+//! tap by tap. A group of a sweep, or a tap of a group, reads its elements; the last one writes the results.
+
+use super::super::claims::{Claims, Use};
+use super::super::memory::{scratchpad_index, size};
+use super::super::queue::Shared;
+use crate::numerics::{VectorKind, VectorOp};
+use crate::program::{Place, ProgramParts, Slide, Tag, VectorWork};
+
+/// A command under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operating {
+    pub(super) kind: VectorKind,
+    op: u32,
+    place: Place,
+    /// Addresses and strides of the inputs; the second is the first again where there is none.
+    inputs: [(u64, u64); 2],
+    count: usize,
+    result: u64,
+    result_stride: u64,
+    rows: u64,
+    cols: u64,
+    window: Option<Taps>,
+    /// The step that comes next.
+    row: u64,
+    sweep: u64,
+    col: u64,
+    tap: usize,
+}
+
+/// The window of a pooling, resolved.
+#[derive(Debug, Clone, Copy)]
+struct Taps {
+    slide: Slide,
+    ring: u64,
+    first: u64,
+}
+
+impl Taps {
+    /// The places in memory of the pixels under the window at a row of results, without padding.
+    fn each(&self, row: u64, mut see: impl FnMut(u64)) {
+        // The pieces of K with one channel a tap are the taps.
+        let taps = Slide { channels: 1, ..self.slide };
+        taps.pieces(self.first + row, 0..taps.reduction(), |piece| see(piece.pixel % self.ring));
+    }
+}
+
+/// Bytes for the rows that are worked on, kept from command to command.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// The pixels under the window at the row that is worked on.
+    taps: Vec<u64>,
+    inputs: [Vec<i8>; 2],
+    sums: Vec<i32>,
+    results: Vec<i8>,
+}
+
+impl Operating {
+    pub(super) fn new(program: &ProgramParts, work: &VectorWork, counters: &[u64]) -> Self {
+        let input = (work.input.address.resolve(counters), work.input.stride);
+        let second = work.second.as_ref().map_or(input, |second| (second.address.resolve(counters), second.stride));
+        let kind = program.vector_ops[work.op as usize].kind();
+        Self {
+            kind,
+            op: work.op,
+            place: work.place,
+            inputs: [input, second],
+            count: kind.inputs(),
+            result: work.result.resolve(counters),
+            result_stride: work.result_stride,
+            rows: u64::from(work.rows),
+            cols: u64::from(work.cols),
+            window: work.window.as_ref().map(|window| Taps {
+                slide: window.slide,
+                ring: window.ring,
+                first: window.vector.resolve(counters),
+            }),
+            row: 0,
+            sweep: 0,
+            col: 0,
+            tap: 0,
+        }
+    }
+
+    /// Finds the taps of the row that comes next.
+    pub(super) fn open_row(&mut self, scratch: &mut Scratch) {
+        if let Some(window) = &self.window {
+            scratch.taps.clear();
+            window.each(self.row, |pixel| scratch.taps.push(pixel));
+        }
+        self.open_group(scratch);
+    }
+
+    /// Begins at the group's last tap. A window over nothing but padding takes the time of one.
+    fn open_group(&mut self, scratch: &Scratch) {
+        self.tap = if self.window.is_some() { scratch.taps.len().saturating_sub(1) } else { 0 };
+    }
+
+    fn elements(&self, lanes: u64) -> u64 {
+        lanes.min(self.cols - self.col)
+    }
+
+    fn is_last_of_group(&self) -> bool {
+        self.tap == 0 && self.sweep + 1 == self.kind.sweeps()
+    }
+
+    /// Where the step's inputs lie.
+    fn reads(&self, scratch: &Scratch) -> impl Iterator<Item = u64> + use<> {
+        let (line, count) = match &self.window {
+            None => (self.row, self.count),
+            Some(_) => scratch.taps.get(self.tap).map_or((0, 0), |pixel| (*pixel, self.count)),
+        };
+        let (inputs, col) = (self.inputs, self.col);
+        (0..count).map(move |number| inputs[number].0 + line * inputs[number].1 + col)
+    }
+
+    /// Lists the memory rows that the step needs.
+    pub(super) fn claim(&self, claims: &mut Claims, shared: &Shared<'_>, scratch: &Scratch, lanes: u64) {
+        let elements = self.elements(lanes);
+        for address in self.reads(scratch) {
+            claims.add(shared, self.place, address, elements, Use::Access);
+        }
+        if self.is_last_of_group() {
+            claims.add(shared, self.place, self.result + self.row * self.result_stride + self.col, elements, Use::Access);
+        }
+    }
+
+    /// Counts the step, which has had its cycles.
+    pub(super) fn account(&self, shared: &mut Shared<'_>, scratch: &Scratch, tag: Tag, lanes: u64) {
+        let elements = self.elements(lanes);
+        let rows = |shared: &Shared<'_>, address: u64| {
+            let memory = shared.sram_ref(self.place);
+            memory.row_of(address + elements - 1) - memory.row_of(address) + 1
+        };
+        for address in self.reads(scratch) {
+            let read = rows(shared, address);
+            shared.accounts.scratchpad_read(tag, self.place, read);
+            shared.accounts.traffic(tag).scratchpad.input.read += elements;
+        }
+        if self.is_last_of_group() {
+            let written = rows(shared, self.result + self.row * self.result_stride + self.col);
+            shared.accounts.scratchpad_write(tag, self.place, written);
+            shared.accounts.traffic(tag).scratchpad.output.write += elements;
+        }
+        shared.accounts.actions(tag).vector_operations += elements;
+    }
+
+    /// Goes on to the next step; tells whether there is one.
+    pub(super) fn advance(&mut self, scratch: &mut Scratch, lanes: u64) -> bool {
+        if self.tap > 0 {
+            self.tap -= 1;
+            return true;
+        }
+        self.col += self.elements(lanes);
+        self.open_group(scratch);
+        if self.col < self.cols {
+            return true;
+        }
+        (self.col, self.sweep) = (0, self.sweep + 1);
+        if self.sweep < self.kind.sweeps() {
+            return true;
+        }
+        (self.sweep, self.row) = (0, self.row + 1);
+        if self.row < self.rows {
+            self.open_row(scratch);
+        }
+        self.row < self.rows
+    }
+
+    /// Computes all results. What the command reads stays until it ends, which is what its semaphores are for; what it writes nobody may look at
+    /// before.
+    pub(super) fn compute(&self, shared: &mut Shared<'_>, scratch: &mut Scratch) {
+        let op = &shared.program.vector_ops[self.op as usize];
+        let pad = scratchpad_index(self.place);
+        for row in 0..self.rows {
+            let memory = &shared.scratchpads[pad];
+            let load = |(address, stride): (u64, u64), line: u64, into: &mut Vec<i8>| {
+                into.clear();
+                into.extend(memory.read(address + line * stride, self.cols).iter().map(|byte| i8::from_le_bytes([*byte])));
+            };
+            let Scratch { inputs: [first, second], sums, results, .. } = &mut *scratch;
+            match &self.window {
+                None => {
+                    load(self.inputs[0], row, first);
+                    if self.count == 2 {
+                        load(self.inputs[1], row, second);
+                    }
+                    results.resize(size(self.cols), 0);
+                    match op {
+                        VectorOp::Table(table) => each(first, results, |x| table.apply(x)),
+                        VectorOp::Sum(sum) => both(first, second, results, |a, b| sum.apply(a, b)),
+                        VectorOp::Product(product) => both(first, second, results, |a, b| product.apply(a, b)),
+                        VectorOp::Softmax(softmax) => softmax.apply(first, results),
+                        VectorOp::LayerNorm(norm) => norm.apply(first, results),
+                        VectorOp::Maximum | VectorOp::Average(_) => unreachable!("bug: the verifier gives every pooling a window"),
+                    }
+                }
+                Some(window) => {
+                    let mut taps = 0_u32;
+                    sums.clear();
+                    sums.resize(size(self.cols), if matches!(op, VectorOp::Maximum) { i32::from(i8::MIN) } else { 0 });
+                    window.each(row, |pixel| {
+                        taps += 1;
+                        load(self.inputs[0], pixel, first);
+                        let is_greatest = matches!(op, VectorOp::Maximum);
+                        for (sum, x) in sums.iter_mut().zip(first.iter()) {
+                            let x = i32::from(*x);
+                            *sum = if is_greatest { x.max(*sum) } else { sum.saturating_add(x) };
+                        }
+                    });
+                    let of_window = window.slide.filter[0] * window.slide.filter[1];
+                    let all = u32::try_from(of_window).unwrap_or(u32::MAX);
+                    results.clear();
+                    results.extend(sums.iter().map(|sum| match op {
+                        VectorOp::Average(average) => average.apply(i64::from(*sum), taps, all),
+                        _ => i8::try_from(*sum).expect("bug: the greatest of bytes is a byte"),
+                    }));
+                }
+            }
+            let written = shared.scratchpads[pad].write(self.result + row * self.result_stride, self.cols);
+            for (byte, y) in written.iter_mut().zip(scratch.results.iter()) {
+                [*byte] = y.to_le_bytes();
+            }
+        }
+    }
+}
+
+fn each(inputs: &[i8], results: &mut [i8], apply: impl Fn(i8) -> i8) {
+    for (x, y) in inputs.iter().zip(results) {
+        *y = apply(*x);
+    }
+}
+
+fn both(first: &[i8], second: &[i8], results: &mut [i8], apply: impl Fn(i8, i8) -> i8) {
+    for ((a, b), y) in first.iter().zip(second).zip(results) {
+        *y = apply(*a, *b);
+    }
+}
