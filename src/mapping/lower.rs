@@ -1,7 +1,7 @@
 //! From a quantized network to array operations: which layers make a stage, and what the host does at the end.
 
 use super::{MappingError, Problem, Rules};
-use crate::chip::{Chip, Format, Group, Sparsity};
+use crate::chip::{Chip, Codec, Format, Group, Sparsity};
 use crate::network::{Dense, Layer, LayerId, Network, Op, Weight};
 use crate::numerics::Dtype;
 use ndarray::{ArrayView2, Axis};
@@ -17,7 +17,8 @@ pub struct Lowered {
     pub problem: Problem,
     /// Whether its input is the output of the operation before it.
     pub follows: bool,
-    /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such; else empty.
+    /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such or DRAM leaves them out; empty
+    /// where neither is so, or nobody knows.
     pub zeros: Vec<bool>,
 }
 
@@ -105,10 +106,8 @@ fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, bat
     if let Some(group) = rules.mode.group {
         is_pruned(values.view(), group, &layer.name)?;
     }
-    let zeros = match chip.array().sparsity {
-        Sparsity::TileSkip => values.iter().map(|value| *value == 0).collect(),
-        Sparsity::Dense | Sparsity::NM { .. } => Vec::new(),
-    };
+    let matters = chip.array().sparsity == Sparsity::TileSkip || chip.storage().codec != Codec::None;
+    let zeros = if matters { values.iter().map(|value| *value == 0).collect() } else { Vec::new() };
     Ok(Lowered { layer: Some(layer.id), name: layer.name.clone(), problem, follows, zeros })
 }
 
