@@ -500,7 +500,8 @@ impl Engine<'_> {
         }
         self.quiet = Quiet::Beats;
         // Beats are all alike until one completes a piece, or carries less than it could, or lets a burst be asked for.
-        let mut target = moving.flight.piece_end(shared).min(most + 1);
+        // Where a beat may carry no whole byte, one more after the last that could cross would be none.
+        let mut target = moving.flight.piece_end(shared).min(if moving.rate < WHOLE { most } else { most + 1 });
         match moving.flight.direction {
             // The place that it frees is the oldest if it is the oldest transfer.
             Direction::In if is_full && self.linking == 0 => {
