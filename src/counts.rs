@@ -32,13 +32,15 @@ pub enum StallReason {
     DramLatency,
     /// DRAM's bus carries another transfer.
     DramBandwidth,
+    /// The bytes that have come are still being unpacked.
+    Codec,
     /// The array drains, or ends a pass, before the next one may enter.
     ArrayDrain,
 }
 
 impl StallReason {
     /// Every reason, in the order of reports.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::WeightsNotReady,
         Self::InputNotReady,
         Self::BiasNotReady,
@@ -50,6 +52,7 @@ impl StallReason {
         Self::AccumulatorHazard,
         Self::DramLatency,
         Self::DramBandwidth,
+        Self::Codec,
         Self::ArrayDrain,
     ];
 
@@ -67,6 +70,7 @@ impl StallReason {
             Self::AccumulatorHazard => "accumulator_hazard",
             Self::DramLatency => "dram_latency",
             Self::DramBandwidth => "dram_bandwidth",
+            Self::Codec => "codec",
             Self::ArrayDrain => "array_drain",
         }
     }
@@ -319,6 +323,10 @@ pub struct ActionCounts {
     pub dram_activates: u64,
     /// Refresh commands in DRAM with banks, one a rank each.
     pub dram_refreshes: u64,
+    /// Bytes of coded blocks that were read, as they lie in DRAM.
+    pub coded_bytes: u64,
+    /// Bytes that the DMA engines made of them.
+    pub unpacked_bytes: u64,
     /// Elements that the vector unit worked on, an operation each.
     pub vector_operations: u64,
 }
@@ -339,6 +347,8 @@ impl AddAssign for ActionCounts {
         self.dram_write_bytes += other.dram_write_bytes;
         self.dram_activates += other.dram_activates;
         self.dram_refreshes += other.dram_refreshes;
+        self.coded_bytes += other.coded_bytes;
+        self.unpacked_bytes += other.unpacked_bytes;
         self.vector_operations += other.vector_operations;
     }
 }
@@ -355,7 +365,7 @@ mod tests {
             assert_eq!(counts.stalled(reason), cycles);
             assert_eq!(StallReason::from_name(reason.name()), Some(reason));
         }
-        assert_eq!(counts.stalled_total(), (1..=12).sum::<u64>());
+        assert_eq!(counts.stalled_total(), (1..=13).sum::<u64>());
         assert_eq!(counts.since(&counts), CycleCounts::default());
     }
 }

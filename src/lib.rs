@@ -38,6 +38,7 @@
 //! ARCHITECTURE.md in the repository tells who may know whom, and the contract of time.
 
 pub mod chip;
+pub mod codec;
 pub mod compress;
 pub mod counts;
 pub mod data;

@@ -189,6 +189,7 @@ impl Case {
             local_stride: SUMS,
             rows: u64::from(most),
             row_bytes: u64::from(self.cols) * 4,
+            coded: None,
         };
         let unit = |kind| UnitId { core: 0, kind, index: 0 };
         let mvout = Command { tag, wait: vec![sync(0)], operation: Operation::Mvout(out), post: vec![] };

@@ -60,6 +60,7 @@ impl Area {
             local_stride: self.row_bytes,
             rows: self.rows,
             row_bytes: self.row_bytes,
+            coded: None,
         }
     }
 }

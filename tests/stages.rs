@@ -1,5 +1,5 @@
 //! Do stages of convolutions and dense layers come out right on the whole machine, whatever the chip (memories, ports, engines, dataflow,
-//! lanes, sparsity), the filter and the images; do both drives agree; and do the bounds hold?
+//! lanes, sparsity, codec), the filter and the images; do both drives agree; and do the bounds hold?
 //!
 //! The longer run: `PROPTEST_CASES=20000 cargo test --release --test stages`.
 
@@ -7,12 +7,12 @@
 
 mod dataflows;
 
-use dataflows::{banked, burst_bytes, dataflow, memories};
+use dataflows::{banked, burst_bytes, codec, dataflow, memories};
 use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use systole::chip::{self, Chip, Sparsity, Stationary};
+use systole::chip::{self, Chip, Codec, Sparsity, Stationary};
 use systole::mapping::{self, Choice, Lowered, MappingError, Order, Problem, WeightStart};
 use systole::numerics::{AccumulateRule, Dtype, LayerClass, OutputStage, Quantization};
 use systole::program::{Program, StageNumbers, emit_stages, emit_timing};
@@ -32,6 +32,7 @@ struct Case {
     /// Whether stages are mapped as one of the candidates of a search.
     chosen: bool,
     density: f64,
+    weight: Dtype,
     seed: u64,
 }
 
@@ -55,7 +56,7 @@ fn problems(case: &Case) -> Vec<Problem> {
             stride: *stride,
             dilation: *dilation,
             padding: *padding,
-            ..Problem::matrix(1, channels, *m, Dtype::Int8, Dtype::Int8)
+            ..Problem::matrix(1, channels, *m, case.weight, Dtype::Int8)
         });
         (channels, image) = (*m, [p, q]);
     }
@@ -76,8 +77,7 @@ fn layers(case: &Case, chip: &Chip, rng: &mut ChaCha8Rng) -> Vec<Layer> {
     let drawn = problems(case).into_iter().map(|problem| {
         let size = |of: u64| usize::try_from(of).unwrap();
         let (k, m) = (size(problem.reduction()), size(problem.channels()));
-        let mut weights =
-            Array2::from_shape_simple_fn((k, m), || if rng.random_bool(case.density) { rng.random_range(-128..128_i16) } else { 0 });
+        let mut weights = Array2::from_shape_simple_fn((k, m), || if rng.random_bool(case.density) { weight(case.weight, rng) } else { 0 });
         let corner = (rng.random_range(0..=k), rng.random_range(0..=m));
         weights.indexed_iter_mut().for_each(|((row, col), weight)| {
             if row < corner.0 && col < corner.1 {
@@ -109,6 +109,10 @@ fn layers(case: &Case, chip: &Chip, rng: &mut ChaCha8Rng) -> Vec<Layer> {
         layer
     });
     drawn.collect()
+}
+
+fn weight(dtype: Dtype, rng: &mut ChaCha8Rng) -> i16 {
+    i16::try_from(rng.random_range(dtype.min()..=dtype.max())).unwrap()
 }
 
 /// One layer by plain loops over N x H x W x C: every update of the accumulator by its rule.
@@ -169,9 +173,10 @@ fn kept(sparsity: Sparsity, weights: &[i16]) -> Vec<Option<usize>> {
     places
 }
 
-/// For each element of K and channel, whether its weight is zero, where the chip skips tiles of such.
+/// For each element of K and channel, whether its weight is zero, where the chip skips tiles of such or leaves them out of DRAM.
 fn zeros(layer: &Layer, chip: &Chip) -> Vec<bool> {
-    if chip.array().sparsity == Sparsity::TileSkip { layer.weights.iter().map(|weight| *weight == 0).collect() } else { Vec::new() }
+    let matters = chip.array().sparsity == Sparsity::TileSkip || chip.storage().codec != Codec::None;
+    if matters { layer.weights.iter().map(|weight| *weight == 0).collect() } else { Vec::new() }
 }
 
 fn check(case: &Case) -> Result<(), TestCaseError> {
@@ -248,6 +253,9 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
             (timed.actions.dram_activates, timed.actions.dram_refreshes),
             (stage.actions.dram_activates, stage.actions.dram_refreshes)
         );
+        let (coded, unpacked) = (stage.actions.coded_bytes, stage.actions.unpacked_bytes);
+        prop_assert!(coded <= unpacked && coded <= stage.traffic.dram.weight.read, "nothing grows");
+        prop_assert_eq!((timed.actions.coded_bytes, timed.actions.unpacked_bytes), (coded, unpacked));
         let (bus, wanted) = ([stage.actions.dram_read_bytes, stage.actions.dram_write_bytes], stage.traffic.dram.total());
         let wanted = [wanted.read, wanted.write];
         if let Some(burst) = burst_bytes(&chip) {
@@ -286,10 +294,11 @@ fn cases() -> impl Strategy<Value = Case> {
     let clocks = prop::sample::select(&["MHz(1000)", "MHz(7)", "MHz(933.33)", "GHz(9)"][..]);
     let dram = (prop_oneof![2 => Just(None), 1 => banked().prop_map(Some)], clocks);
     let densities = prop_oneof![2 => Just(1.0), 1 => Just(0.3), 1 => Just(0.03)];
-    let rest = ((any::<bool>(), any::<bool>()), densities, any::<u64>(), vector, 0..=6_u64, dram);
+    let storage = (codec(), prop_oneof![3 => Just(Dtype::Int8), 1 => Just(Dtype::Int4), 1 => Just(Dtype::Int2)]);
+    let rest = ((any::<bool>(), any::<bool>()), (densities, storage), any::<u64>(), vector, 0..=6_u64, dram);
     (array, memories(), rules, problem, rest).prop_map(|(array, mut sets, rules, problem, rest)| {
         let (((rows, cols), dataflows, lanes), (sparsity, gating, overflow, bits)) = (array, rules);
-        let ((resident, chosen), density, seed, (vector_lanes, start, each), depth, (dram, clock)) = rest;
+        let ((resident, chosen), (density, (codec, weight)), seed, (vector_lanes, start, each), depth, (dram, clock)) = rest;
         let sparsity = if sparsity.starts_with("NM") && (dataflows.iter().any(|one| one.starts_with("Input")) || rows * lanes % 2 == 1) {
             "Dense"
         } else {
@@ -323,8 +332,11 @@ fn cases() -> impl Strategy<Value = Case> {
             ("array.zero_gating", gating.to_string()),
             (
                 "formats",
-                format!("[(weight: Int8, activation: Int8, lanes: {lanes}, accumulator_bits: {bits}, overflow: {overflow}, pe: Table)]"),
+                format!(
+                    "[(weight: {weight:?}, activation: Int8, lanes: {lanes}, accumulator_bits: {bits}, overflow: {overflow}, pe: Table)]"
+                ),
             ),
+            ("storage.codec", if sparsity.starts_with("NM") { "None".to_string() } else { codec }),
             ("vector.lanes", vector_lanes.to_string()),
             ("vector.start_cycles", start.to_string()),
             ("vector.cycles.requantize", each.to_string()),
@@ -333,7 +345,7 @@ fn cases() -> impl Strategy<Value = Case> {
             sets.extend([("dram", dram), ("clock", clock.to_string())]);
         }
         let (batch, channels, image, layers) = problem;
-        Case { sets, batch, channels, image, layers, resident, chosen, density, seed }
+        Case { sets, batch, channels, image, layers, resident, chosen, density, weight, seed }
     })
 }
 

@@ -39,6 +39,7 @@ fn parts(chip: &Chip, case: &Case) -> ProgramParts {
         local_stride: case.work.result_stride,
         rows,
         row_bytes: cols,
+        coded: None,
     };
     let unit = |kind| UnitId { core: 0, kind, index: 0 };
     ProgramParts {

@@ -217,8 +217,9 @@ fn operands_have_one_home(reader: &mut Reader, root: &Node, pads: &[Option<Scrat
 /// Every action that the chip can do has an energy, and no other has.
 fn energies_are_complete(reader: &mut Reader, root: &Node, draft: &Draft) {
     let (Some(EnergySource::Listed(entries)), Some(array), Some(dram)) = (&draft.energy, &draft.array, &draft.dram) else { return };
+    let Some(storage) = draft.storage else { return };
     let (Some(formats), Some(gating)) = (draft.formats.iter().cloned().collect::<Option<Vec<_>>>(), array.zero_gating) else { return };
-    let wanted = Action::all(&formats, gating, draft.scratchpads.len(), dram);
+    let wanted = Action::all(&formats, gating, draft.scratchpads.len(), dram, storage.codec);
     let listed: Vec<Action> = entries.iter().map(|entry| entry.action).collect();
     complete(reader, root, ("energy", "action", "an action"), &wanted, &listed, written_action);
     for (format, index) in formats.iter().zip(0..) {

@@ -5,6 +5,7 @@
 use super::array::{Array, Dataflow, Stationary};
 use super::dram::Dram;
 use super::price::{AreaSource, EnergySource, PeCost};
+use crate::codec::Code;
 use crate::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Requantizer, VectorKind};
 use crate::units::{Bytes, BytesPerCycle, Cycles, Hertz};
 use serde::Serialize;
@@ -235,7 +236,7 @@ pub struct Storage {
     pub weight: StorageWidth,
     /// The room that an activation takes.
     pub activation: StorageWidth,
-    /// How DRAM's bytes are compressed.
+    /// How the weights' zeros are left out in DRAM.
     pub codec: Codec,
 }
 
@@ -248,21 +249,55 @@ pub enum StorageWidth {
     WholeBytes,
 }
 
-/// How the DMA engines compress what goes to DRAM, and unpack it when it comes in.
+/// How the DMA engines unpack what lies coded in DRAM when it comes in: each piece of weights that a transfer fetches is a block of its own,
+/// kept as it is where its code is no shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Codec {
     /// Not at all.
     None,
     /// A bit an element says whether it is zero; only the others follow.
     ZeroBitmask {
-        /// Unpacked bytes in a cycle.
+        /// Bytes that an engine unpacks in a cycle.
         bytes_per_cycle: BytesPerCycle,
+        /// Whether activations are coded too.
+        activations: bool,
     },
     /// Runs of zeros are counted.
     RunLength {
-        /// Unpacked bytes in a cycle.
+        /// Bytes that an engine unpacks in a cycle.
         bytes_per_cycle: BytesPerCycle,
+        /// Bits of the length of a run.
+        run_bits: u32,
+        /// Whether activations are coded too.
+        activations: bool,
     },
+}
+
+impl Codec {
+    /// How zeros are left out; none where they are not.
+    pub fn code(self) -> Option<Code> {
+        match self {
+            Self::None => None,
+            Self::ZeroBitmask { .. } => Some(Code::ZeroBitmask),
+            Self::RunLength { run_bits, .. } => Some(Code::RunLength { run_bits }),
+        }
+    }
+
+    /// Bytes that an engine unpacks in a cycle; none where there is nothing to unpack.
+    pub fn bytes_per_cycle(self) -> Option<BytesPerCycle> {
+        match self {
+            Self::None => None,
+            Self::ZeroBitmask { bytes_per_cycle, .. } | Self::RunLength { bytes_per_cycle, .. } => Some(bytes_per_cycle),
+        }
+    }
+
+    /// Whether activations are coded too.
+    pub fn codes_activations(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::ZeroBitmask { activations, .. } | Self::RunLength { activations, .. } => activations,
+        }
+    }
 }
 
 /// What lies between the DMA engines and DRAM.

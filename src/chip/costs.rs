@@ -91,7 +91,7 @@ fn area_entry(reader: &mut Reader, item: Item<'_>) -> Option<AreaEntry> {
 }
 
 /// The actions that have nothing in parentheses.
-const PLAIN_ACTIONS: [(&str, Action); 10] = [
+const PLAIN_ACTIONS: [(&str, Action); 11] = [
     ("RegisterBit", Action::RegisterBit),
     ("ZeroPointSubtract", Action::ZeroPointSubtract),
     ("AccumulatorRead", Action::AccumulatorRead),
@@ -100,6 +100,7 @@ const PLAIN_ACTIONS: [(&str, Action); 10] = [
     ("DramWriteByte", Action::DramWriteByte),
     ("DramActivate", Action::DramActivate),
     ("DramRefresh", Action::DramRefresh),
+    ("CodecByte", Action::CodecByte),
     ("VectorOperation", Action::VectorOperation),
     ("LeakageMicrosecond", Action::LeakageMicrosecond),
 ];

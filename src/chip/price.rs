@@ -2,7 +2,7 @@
 //!
 //! Not here: the shipped tables and what a run costs (`energy`).
 
-use super::chip::Format;
+use super::chip::{Codec, Format};
 use super::dram::Dram;
 use crate::numerics::Dtype;
 use serde::Serialize;
@@ -98,6 +98,8 @@ pub enum Action {
     DramActivate,
     /// A refresh command of DRAM with banks, to one rank.
     DramRefresh,
+    /// A byte that a DMA engine unpacked.
+    CodecByte,
     /// One element of a vector operation.
     VectorOperation,
     /// A PE clocked for a cycle, whatever it does, while the array works in `weight` by `activation`.
@@ -112,9 +114,9 @@ pub enum Action {
 }
 
 impl Action {
-    /// Every action that a chip can do which multiplies `formats`, gates zeros or not, has this many scratchpads and this DRAM, in the order
-    /// of tables.
-    pub fn all(formats: &[Format], zero_gating: bool, scratchpads: usize, dram: &Dram) -> Vec<Self> {
+    /// Every action that a chip can do which multiplies `formats`, gates zeros or not, has this many scratchpads, this DRAM and this codec, in
+    /// the order of tables.
+    pub fn all(formats: &[Format], zero_gating: bool, scratchpads: usize, dram: &Dram, codec: Codec) -> Vec<Self> {
         let pairs = || formats.iter().map(|format| (format.weight, format.activation));
         let macs = pairs().map(|(weight, activation)| Self::Mac { weight, activation });
         let gated = formats.iter().filter(|format| zero_gating && !format.is_binary());
@@ -126,7 +128,8 @@ impl Action {
             Dram::Ideal { .. } => &[],
             Dram::Banked(_) => &[Self::DramActivate, Self::DramRefresh],
         };
-        let memories = memories.into_iter().chain(rows.iter().copied()).chain([Self::VectorOperation]);
+        let unpacks = (codec != Codec::None).then_some(Self::CodecByte);
+        let memories = memories.into_iter().chain(rows.iter().copied()).chain(unpacks).chain([Self::VectorOperation]);
         let clocks = pairs().map(|(weight, activation)| Self::PeClock { weight, activation });
         macs.chain(gated).chain(array).chain(pads).chain(memories).chain(clocks).chain([Self::LeakageMicrosecond]).collect()
     }

@@ -15,6 +15,7 @@ use super::dram::Dram;
 use super::price::{AreaSource, EnergySource};
 use super::read::{CAPACITY, FEATURE, FREQUENCY, Item, Reader, number};
 use super::tree::Node;
+use crate::codec::MOST_RUN_BITS;
 use crate::numerics::{Dtype, Overflow, Requantizer, Rounding};
 use crate::units::{Bytes, Hertz};
 
@@ -225,9 +226,18 @@ fn codec(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Codec> {
     if name == "None" {
         return reader.word(&item).map(|()| Codec::None);
     }
-    let fields = reader.record(Some(item), Some(name), &["bytes_per_cycle"])?;
-    let bytes_per_cycle = reader.rate(fields.get("bytes_per_cycle"), MOST_RATE)?;
-    Some(if name == "RunLength" { Codec::RunLength { bytes_per_cycle } } else { Codec::ZeroBitmask { bytes_per_cycle } })
+    let counts_runs = name == "RunLength";
+    let allowed: &[&str] = if counts_runs { &["bytes_per_cycle", "run_bits", "activations"] } else { &["bytes_per_cycle", "activations"] };
+    let fields = reader.record(Some(item), Some(name), allowed)?;
+    let bytes_per_cycle = reader.rate(fields.get("bytes_per_cycle"), MOST_RATE);
+    let run_bits = if counts_runs { reader.whole(fields.get("run_bits"), 1..=MOST_RUN_BITS) } else { Some(0) };
+    let activations = reader.choice(fields.get("activations"), &YES_OR_NO);
+    let (bytes_per_cycle, run_bits, activations) = (bytes_per_cycle?, run_bits?, activations?);
+    Some(if counts_runs {
+        Codec::RunLength { bytes_per_cycle, run_bits, activations }
+    } else {
+        Codec::ZeroBitmask { bytes_per_cycle, activations }
+    })
 }
 
 fn scratchpad(reader: &mut Reader, item: Item<'_>) -> Option<Scratchpad> {

@@ -3,6 +3,7 @@
 //!
 //! Not here: what no hardware could do (`check`).
 
+use super::array::Sparsity;
 use super::chip::{Codec, Depthwise, StorageWidth, Unsupported};
 use super::read::Reader;
 use super::schema::Draft;
@@ -26,8 +27,15 @@ pub(super) fn check(reader: &mut Reader, root: &Node, draft: &Draft) {
                 refuse(&format!("storage.{field}"), "elements kept wider than their format", &format!("{field}: Packed"));
             }
         }
-        if storage.codec != Codec::None {
-            refuse("storage.codec", "a DMA codec", "codec: None");
+        if storage.codec.codes_activations() {
+            let what = "coded activations, whose length, and with it the time that they take, would depend on the samples that run";
+            refuse("storage.codec.activations", what, "activations: false");
+        }
+        if let Some(Sparsity::NM { n, m }) = draft.array.as_ref().and_then(|array| array.sparsity)
+            && storage.codec != Codec::None
+        {
+            let what = format!("a codec behind `NM(n: {n}, m: {m})`, whose weights lie in DRAM without their zeros as it is");
+            refuse("storage.codec", &what, "codec: None");
         }
     }
     if let Some(vector) = &draft.vector {

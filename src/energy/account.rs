@@ -38,6 +38,8 @@ pub struct EnergyByPart {
     pub accumulator: Picojoules,
     /// DRAM's bus and device.
     pub dram: Picojoules,
+    /// Unpacking of what lies coded in DRAM.
+    pub codec: Picojoules,
     /// The vector unit.
     pub vector: Picojoules,
     /// The clock of the array, used or idle.
@@ -48,13 +50,14 @@ pub struct EnergyByPart {
 
 impl EnergyByPart {
     /// Every component by name, in the order of reports.
-    pub fn parts(&self) -> [(&'static str, Picojoules); 8] {
+    pub fn parts(&self) -> [(&'static str, Picojoules); 9] {
         [
             ("mac", self.mac),
             ("registers", self.registers),
             ("scratchpad", self.scratchpad),
             ("accumulator", self.accumulator),
             ("dram", self.dram),
+            ("codec", self.codec),
             ("vector", self.vector),
             ("clock", self.clock),
             ("leakage", self.leakage),
@@ -73,6 +76,7 @@ impl EnergyByPart {
             Action::ScratchpadRead(_) | Action::ScratchpadWrite(_) => &mut self.scratchpad,
             Action::AccumulatorRead | Action::AccumulatorWrite => &mut self.accumulator,
             Action::DramReadByte | Action::DramWriteByte | Action::DramActivate | Action::DramRefresh => &mut self.dram,
+            Action::CodecByte => &mut self.codec,
             Action::VectorOperation => &mut self.vector,
             Action::PeClock { .. } => &mut self.clock,
             Action::LeakageMicrosecond => &mut self.leakage,
@@ -137,6 +141,7 @@ fn count(table: &EnergyTable, stage: &StageActivity) -> Counts {
         (Action::DramWriteByte, did.dram_write_bytes),
         (Action::DramActivate, did.dram_activates),
         (Action::DramRefresh, did.dram_refreshes),
+        (Action::CodecByte, did.unpacked_bytes),
         (Action::VectorOperation, did.vector_operations),
         (Action::PeClock { weight, activation }, stage.window.get() * table.pes()),
         (Action::LeakageMicrosecond, stage.window.get()),
@@ -200,6 +205,8 @@ mod tests {
             dram_write_bytes: 64,
             dram_activates: 0,
             dram_refreshes: 0,
+            coded_bytes: 0,
+            unpacked_bytes: 0,
             vector_operations: 32,
         };
         StageActivity { actions, window: Cycles::new(window), weight: Dtype::Int8, activation: Dtype::Int8 }

@@ -154,6 +154,13 @@ pub(super) fn zero_point_subtract(technology: &Technology) -> Figure {
     scaled(technology, operation("int8 add").picojoules, Fidelity::Derived, &format!("{HOROWITZ_SOURCE}: int8 add"))
 }
 
+/// Energy of a byte that a DMA engine unpacks, in picojoules: it and the byte that it comes from are written to a register each, and a counter
+/// of eight bits finds its place.
+pub(super) fn codec_byte(technology: &Technology) -> Figure {
+    let value = 16.0 * REGISTER_BIT_PJ + operation("int8 add").picojoules;
+    scaled(technology, value, Fidelity::Assumed, &format!("assumed: 16 flip-flops written; {HOROWITZ_SOURCE}: int8 add"))
+}
+
 /// Energy of one element of a vector operation, in picojoules.
 pub(super) fn vector_operation(technology: &Technology, requantizer: Requantizer) -> Figure {
     let multiply = match requantizer {
@@ -285,6 +292,14 @@ mod tests {
         parts.formats[0].pe = pe;
         assert_eq!(mac(&NM45, &parts.formats[0]), Figure { value: 0.07, fidelity: Fidelity::Published, source });
         assert!((pe_area(&parts.parts()).value - 99.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_byte_unpacked_is_two_registers_and_a_counter() {
+        // 16 * 0.005 + 0.03.
+        let figure = codec_byte(&NM45);
+        assert!((figure.value - 0.11).abs() < 1e-12, "{figure:?}");
+        assert_eq!(figure.fidelity, Fidelity::Assumed);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Not here: what they cost. This stands between the chip and the tables so that a table can be worked out for parts alone.
 
-use crate::chip::{Accumulator, Action, Array, Chip, Dram, Format, Part, Scratchpad, Technology, VectorUnit};
+use crate::chip::{Accumulator, Action, Array, Chip, Codec, Dram, Format, Part, Scratchpad, Technology, VectorUnit};
 use crate::numerics::Dtype;
 use crate::units::Hertz;
 
@@ -27,6 +27,8 @@ pub struct ChipParts<'a> {
     pub vector: &'a VectorUnit,
     /// The external memory.
     pub dram: &'a Dram,
+    /// What the DMA engines unpack.
+    pub codec: Codec,
 }
 
 impl<'a> From<&'a Chip> for ChipParts<'a> {
@@ -41,6 +43,7 @@ impl<'a> From<&'a Chip> for ChipParts<'a> {
             accumulator: chip.accumulator(),
             vector: chip.vector(),
             dram: chip.dram(),
+            codec: chip.storage().codec,
         }
     }
 }
@@ -53,7 +56,7 @@ impl ChipParts<'_> {
 
     /// Every action that this chip can do, in the order of tables.
     pub fn actions(&self) -> Vec<Action> {
-        Action::all(self.formats, self.array.zero_gating, self.scratchpads.len(), self.dram)
+        Action::all(self.formats, self.array.zero_gating, self.scratchpads.len(), self.dram, self.codec)
     }
 
     /// Every part of this chip that takes area, in the order of tables.
@@ -87,8 +90,8 @@ pub(super) fn register_bits(format: &Format) -> u32 {
 pub(super) mod fixture {
     use super::ChipParts;
     use crate::chip::{
-        Accumulator, Array, Depthwise, Dram, Format, PeCost, Scratchpad, ScratchpadRole, Sparsity, SramCell, Technology, Unsupported,
-        VectorCycles, VectorUnit,
+        Accumulator, Array, Codec, Depthwise, Dram, Format, PeCost, Scratchpad, ScratchpadRole, Sparsity, SramCell, Technology,
+        Unsupported, VectorCycles, VectorUnit,
     };
     use crate::numerics::{Dtype, Overflow, Requantizer};
     use crate::units::{Bytes, BytesPerCycle, Cycles, Hertz};
@@ -102,6 +105,7 @@ pub(super) mod fixture {
         pub(in crate::energy) accumulator: Accumulator,
         pub(in crate::energy) vector: VectorUnit,
         pub(in crate::energy) dram: Dram,
+        pub(in crate::energy) codec: Codec,
     }
 
     pub(in crate::energy) fn format(weight: Dtype, lanes: u32) -> Format {
@@ -131,6 +135,7 @@ pub(super) mod fixture {
                 unsupported: Unsupported::Refuse,
             },
             dram: Dram::Ideal { bytes_per_cycle: BytesPerCycle::whole(16), latency: Cycles::new(100) },
+            codec: Codec::None,
         }
     }
 
@@ -146,6 +151,7 @@ pub(super) mod fixture {
                 accumulator: &self.accumulator,
                 vector: &self.vector,
                 dram: &self.dram,
+                codec: self.codec,
             }
         }
     }

@@ -97,6 +97,7 @@ fn shipped(parts: &ChipParts<'_>) -> Vec<EnergyEntry> {
         Action::DramReadByte | Action::DramWriteByte => byte.clone(),
         Action::DramActivate => dram::activate(banked(parts.dram)),
         Action::DramRefresh => dram::refresh(banked(parts.dram)),
+        Action::CodecByte => arithmetic::codec_byte(technology),
         Action::VectorOperation => arithmetic::vector_operation(technology, parts.vector.requantize),
         Action::PeClock { weight, activation } => arithmetic::pe_clock(technology, parts.format(weight, activation)),
         Action::LeakageMicrosecond => leakage(parts, &pads, &sums),

@@ -30,6 +30,8 @@ pub struct Demand {
     pub streaming: u64,
     /// DRAM's bus and the engines at it.
     pub dram: u64,
+    /// Whether it is unpacking that takes them so long.
+    pub unpacks: bool,
     /// The vector unit.
     pub vector: u64,
 }
@@ -42,7 +44,7 @@ impl Demand {
         if 2 * most < cycles.get() {
             "latency"
         } else if most == self.dram {
-            "dram_bandwidth"
+            if self.unpacks { "codec" } else { "dram_bandwidth" }
         } else if most == self.vector {
             "vector_unit"
         } else if 2 * self.streaming < self.array {
@@ -111,6 +113,7 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
         let first = stages.is_empty();
         let own_traffic = Traffic {
             weights: traffic.weights.saturating_sub(if first { 0 } else { ahead }),
+            unpacked: traffic.unpacked.saturating_sub(if first { 0 } else { ahead }),
             biases: if first { traffic.biases } else { 0 },
             ..traffic
         };
@@ -118,7 +121,13 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
         let own_array = passes.cycles - passes.last_slack + passes.tail - loaded_before;
         stages.push(StageBound {
             cycles: Cycles::new(own_array.max(own_traffic.cycles(chip)).max(vector)),
-            demand: Demand { array: passes.cycles, streaming: passes.streaming, dram: traffic.cycles(chip), vector },
+            demand: Demand {
+                array: passes.cycles,
+                streaming: passes.streaming,
+                dram: traffic.cycles(chip),
+                unpacks: traffic.is_bound_by_codec(chip),
+                vector,
+            },
             passes: passes.count,
             mapping_efficiency: passes.filled as f64 / (passes.count.max(1) * pe_count) as f64,
         });
@@ -147,6 +156,8 @@ fn load(dataflow: &Dataflow, rows: u32, cols: u32) -> u64 {
 #[derive(Debug, Clone, Copy, Default)]
 struct Traffic {
     weights: u64,
+    /// Bytes that are unpacked from coded weights.
+    unpacked: u64,
     biases: u64,
     input: u64,
     output: u64,
@@ -157,7 +168,9 @@ impl Traffic {
     fn of(stage: &Stage) -> Self {
         let (problem, rules) = (&stage.problem, &stage.rules);
         let only_if = |so: bool, bytes: u64| if so { bytes } else { 0 };
-        let weights = stage.weight_pieces().iter().map(|piece| piece.count * rules.weight_bytes(piece.channels, piece.inner)).sum::<u64>();
+        let pieces = stage.weight_pieces();
+        let packed = || pieces.iter().map(|piece| piece.count * rules.weight_bytes(piece.channels, piece.inner)).sum::<u64>();
+        let weights = if stage.stored.is_empty() { packed() } else { stage.stored.iter().sum() };
         // A line of biases where lines are vectors; where they are channels, one a tile of vectors, as long as the tile.
         let lines = if rules.lines_are_channels() { problem.vectors() } else { stage.blocks() };
         let of_channels = problem.activation.packed_bytes(problem.c);
@@ -166,6 +179,7 @@ impl Traffic {
         let rows = if fetched && !problem.is_matrix() { (0..stage.blocks()).map(rows).sum() } else { problem.input_rows() };
         Self {
             weights: only_if(stage.weights == WeightBuffer::Fetched, stage.weight_fetches() * weights),
+            unpacked: stage.weight_fetches() * stage.unpacked_bytes(),
             biases: lines * problem.channels() * rules.element,
             input: only_if(fetched, rows * problem.input[1] * of_channels),
             output: only_if(
@@ -177,13 +191,26 @@ impl Traffic {
 
     fn add(&mut self, more: Self) {
         self.weights += more.weights;
+        self.unpacked += more.unpacked;
         self.biases += more.biases;
         self.input += more.input;
         self.output += more.output;
     }
 
-    /// Cycles of the bus for all of it, or of the engine that loads weights and biases, if that is slower.
+    /// Cycles of the bus for all of it, or of the engine that loads and unpacks weights and loads biases, if that is slower.
     fn cycles(self, chip: &Chip) -> u64 {
+        self.bus_cycles(chip).max(self.codec_cycles(chip))
+    }
+
+    fn is_bound_by_codec(self, chip: &Chip) -> bool {
+        self.codec_cycles(chip) > self.bus_cycles(chip)
+    }
+
+    fn codec_cycles(self, chip: &Chip) -> u64 {
+        chip.storage().codec.bytes_per_cycle().map_or(0, |rate| rate.cycles_for(Bytes::new(self.unpacked)).get())
+    }
+
+    fn bus_cycles(self, chip: &Chip) -> u64 {
         let loaded = self.weights + self.biases;
         let bus = chip.dram().bytes_per_cycle(chip.clock()).cycles_for(Bytes::new(loaded + self.input + self.output));
         bus.max(chip.dma().bytes_per_cycle.cycles_for(Bytes::new(loaded))).get()

@@ -4,12 +4,13 @@
 //! them the other way round. What is left is one ring of weights for all stages, so that a stage's weights are fetched while the one before
 //! still computes. The accumulator is one ring of blocks.
 
+use super::stored::{coding, stored};
 use super::tiling::rows_for_blocks;
 use super::{
     Buffers, InputBuffer, LoopNest, Lowered, Mapping, MappingError, Order, OutputBuffer, Problem, Rules, Stage, Tiling, WeightBuffer,
     WeightStart, round_up,
 };
-use crate::chip::{Chip, Scratchpad, Stationary};
+use crate::chip::{Chip, Scratchpad, Sparsity, Stationary};
 use serde::{Deserialize, Serialize};
 
 /// The most samples in a batch.
@@ -181,15 +182,18 @@ pub fn map_as(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, c
         input: places.inputs[index],
         output: places.outputs[index],
         weights: weights[index],
-        skipped: skipped(draft),
+        skipped: skipped(draft, chip),
+        coding: coding(draft.problem(), chip),
+        stored: Vec::new(),
     });
+    let mapped = mapped.zip(stages).map(|(stage, lowered)| Stage { stored: stored(&stage, &lowered.zeros), ..stage });
     Ok(Mapping { batch, stages: mapped.collect(), buffers })
 }
 
 /// For each chunk of channels, each tile of K: whether its weights are all zero; empty where the array skips none.
-fn skipped(draft: &Draft<'_>) -> Vec<bool> {
+fn skipped(draft: &Draft<'_>, chip: &Chip) -> Vec<bool> {
     let (zeros, problem, rules) = (&draft.lowered.zeros, draft.problem(), &draft.rules);
-    if zeros.is_empty() {
+    if zeros.is_empty() || chip.array().sparsity != Sparsity::TileSkip {
         return Vec::new();
     }
     let (channels, chunk, tile) = (problem.channels(), draft.tiling.chunk, rules.k_tile(problem));

@@ -1,8 +1,8 @@
 //! From a quantized network to array operations: which layers make a stage, and what the host does at the end.
 
 use super::{MappingError, Problem, Rules};
-use crate::chip::{Chip, Format, Group, Sparsity};
-use crate::network::{Activation, Dense, Layer, LayerId, Network, Op, Weight};
+use crate::chip::{Chip, Codec, Format, Group, Sparsity};
+use crate::network::{Dense, Layer, LayerId, Network, Op, Weight};
 use crate::numerics::Dtype;
 use ndarray::{ArrayView2, Axis};
 
@@ -17,7 +17,8 @@ pub struct Lowered {
     pub problem: Problem,
     /// Whether its input is the output of the operation before it.
     pub follows: bool,
-    /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such; else empty.
+    /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such or DRAM leaves them out; empty
+    /// where neither is so, or nobody knows.
     pub zeros: Vec<bool>,
 }
 
@@ -104,9 +105,6 @@ fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, bat
     if zero_points.iter().any(|zero| *zero != 0) {
         return refuse("has weights with a zero point", "quantize weights symmetrically");
     }
-    if matches!(dense.activation, Activation::Clip { .. }) {
-        return refuse("is clipped, which its output stage cannot do yet", "only a relu can follow a dense layer");
-    }
     let rows = batch * (source.output.elements() / dense.inputs()) as u64;
     let problem = Problem::matrix(rows, dense.inputs() as u64, dense.outputs() as u64, *dtype, input.dtype);
     let format = format_of(&layer.name, &problem, chip)?;
@@ -114,10 +112,8 @@ fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, bat
     if let Some(group) = rules.mode.group {
         is_pruned(values.view(), group, &layer.name)?;
     }
-    let zeros = match chip.array().sparsity {
-        Sparsity::TileSkip => values.iter().map(|value| *value == 0).collect(),
-        Sparsity::Dense | Sparsity::NM { .. } => Vec::new(),
-    };
+    let matters = chip.array().sparsity == Sparsity::TileSkip || chip.storage().codec != Codec::None;
+    let zeros = if matters { values.iter().map(|value| *value == 0).collect() } else { Vec::new() };
     Ok(Lowered { layer: Some(layer.id), name: layer.name.clone(), problem, follows, zeros })
 }
 

@@ -13,6 +13,7 @@ mod problem;
 mod search;
 mod slide;
 mod stage;
+mod stored;
 mod tiling;
 
 pub use bounds::{Bounds, Demand, StageBound, lower_bounds};

@@ -1,6 +1,7 @@
 //! A mapped network: its stages, and how they share a chip's memories.
 
 use super::{Dim, LoopNest, Pitches, Problem, Rules, Tiling};
+use crate::codec::Coding;
 use crate::network::LayerId;
 use std::ops::Range;
 
@@ -60,6 +61,11 @@ pub struct Stage {
     pub weights: WeightBuffer,
     /// For each chunk of channels, each tile of K: whether its weights are all zero, so that the array skips it; empty where none is skipped.
     pub skipped: Vec<bool>,
+    /// How its weights may lie coded in DRAM, where the chip has a codec for them.
+    pub coding: Option<Coding>,
+    /// For each chunk of channels, each tile of K: bytes of its weights in DRAM, fewer than it has where they lie coded, none where it is
+    /// skipped. Empty where none lies coded.
+    pub stored: Vec<u64>,
 }
 
 /// Weights of one size.
@@ -94,6 +100,38 @@ impl Stage {
     pub fn is_skipped(&self, chunk: u64, k_tile: u64) -> bool {
         let k_tiles = self.skipped.len() as u64 / self.chunks();
         usize::try_from(chunk * k_tiles + k_tile).is_ok_and(|place| self.skipped.get(place).copied().unwrap_or(false))
+    }
+
+    /// How a tile of weights lies coded in DRAM, if it does, and in how many bytes.
+    pub fn coded(&self, chunk: u64, k_tile: u64) -> Option<(Coding, u64)> {
+        let bytes = self.stored_bytes(chunk, k_tile)?;
+        let of = |size: u64, tile: u64, number: u64| tile.min(size - number * tile);
+        let channels = of(self.problem.channels(), self.tiling.chunk, chunk);
+        let inner = of(self.problem.reduction(), self.rules.k_tile(&self.problem), k_tile);
+        self.coding.filter(|_| bytes < self.rules.weight_bytes(channels, inner)).map(|coding| (coding, bytes))
+    }
+
+    /// Bytes of a tile of weights in DRAM, where any tile of the stage lies coded.
+    pub fn stored_bytes(&self, chunk: u64, k_tile: u64) -> Option<u64> {
+        let k_tiles = self.stored.len() as u64 / self.chunks();
+        self.stored.get(usize::try_from(chunk * k_tiles + k_tile).ok()?).copied()
+    }
+
+    /// Bytes that are unpacked when all weights are fetched once.
+    pub fn unpacked_bytes(&self) -> u64 {
+        if self.stored.is_empty() {
+            return 0;
+        }
+        let tile = |size: u64, tile: u64, number: u64| tile.min(size - number * tile);
+        let k_tiles = self.rules.k_tiles(&self.problem);
+        let pieces = (0..self.chunks()).flat_map(|chunk| (0..k_tiles).map(move |k| (chunk, k)));
+        let coded = pieces.filter(|(chunk, k)| !self.is_skipped(*chunk, *k) && self.coded(*chunk, *k).is_some());
+        coded
+            .map(|(chunk, k)| {
+                let channels = tile(self.problem.channels(), self.tiling.chunk, chunk);
+                self.rules.weight_bytes(channels, tile(self.problem.reduction(), self.rules.k_tile(&self.problem), k))
+            })
+            .sum()
     }
 
     /// The tiles of weights that are not skipped, by size.

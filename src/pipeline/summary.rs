@@ -6,7 +6,7 @@ use crate::chip::{Chip, Format};
 use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
 use crate::data::{FileHash, sha256_hex};
 use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account};
-use crate::mapping::{Mapping, StageBound, WeightStart, lower_bounds};
+use crate::mapping::{Mapping, Stage, StageBound, WeightStart, lower_bounds};
 use crate::network::Layer;
 use crate::report::{ChipSummary, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
 use crate::units::Cycles;
@@ -67,6 +67,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
             layers: layers.len() as u64,
             macs: macs / options.batch,
             weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
+            weight_stored_bytes: layers.iter().map(|layer| layer.weight_stored_bytes).sum(),
         },
         recipe: options.scheme.to_string(),
         batch: options.batch,
@@ -93,6 +94,8 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         mismatches: ran.compared.as_ref().map(|compared| compared.mismatches),
         output_values: ran.compared.as_ref().map_or(0, |compared| compared.values),
         first_mismatch: ran.compared.and_then(|compared| compared.first),
+        coded_bytes: totals.actions.iter().map(|actions| actions.coded_bytes).sum(),
+        unpacked_bytes: totals.actions.iter().map(|actions| actions.unpacked_bytes).sum(),
         dram_read_bytes: totals.actions.iter().map(|actions| actions.dram_read_bytes).sum(),
         dram_write_bytes: totals.actions.iter().map(|actions| actions.dram_write_bytes).sum(),
         traffic_bytes: traffic,
@@ -157,9 +160,12 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
             mapping_efficiency: bound.mapping_efficiency,
             bound_by: bound.demand.binding(run.window).to_string(),
             weight_bytes: facts.weight_bytes,
+            weight_stored_bytes: stored_bytes(stage, facts, ran.mapping),
             sparsity: facts.sparsity,
             energy_pj: energy.stages[number].total.get(),
             sqnr_db: facts.sqnr_db,
+            coded_bytes: actions.coded_bytes,
+            unpacked_bytes: actions.unpacked_bytes,
             dram_read_bytes: actions.dram_read_bytes,
             dram_write_bytes: actions.dram_write_bytes,
             traffic_bytes: totals.traffic[number],
@@ -167,6 +173,12 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
     }
     rows.extend(ran.host.iter().cloned());
     rows
+}
+
+/// Bytes of a stage's weights and biases in DRAM: where some lie coded, its pieces with what fills them up, and a bias a channel.
+fn stored_bytes(stage: &Stage, facts: &Facts, mapping: &Mapping) -> u64 {
+    let biases = stage.problem.channels() * mapping.buffers().accumulator_element_bytes;
+    if stage.stored.is_empty() { facts.weight_bytes } else { stage.stored.iter().sum::<u64>() + biases }
 }
 
 /// The row of a layer that the host computes outside of the chip's clock.
@@ -188,9 +200,12 @@ pub(super) fn host_row(layer: &Layer) -> LayerSummary {
         mapping_efficiency: 0.0,
         bound_by: "host".to_string(),
         weight_bytes: 0,
+        weight_stored_bytes: 0,
         sparsity: 0.0,
         energy_pj: 0.0,
         sqnr_db: None,
+        coded_bytes: 0,
+        unpacked_bytes: 0,
         dram_read_bytes: 0,
         dram_write_bytes: 0,
         traffic_bytes: TrafficBytes::default(),

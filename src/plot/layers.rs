@@ -261,6 +261,7 @@ const fn reason_name(reason: StallReason) -> &'static str {
         StallReason::AccumulatorHazard => "accumulator row pending",
         StallReason::DramLatency => "DRAM latency",
         StallReason::DramBandwidth => "DRAM busy",
+        StallReason::Codec => "unpacking",
         StallReason::ArrayDrain => "array drains",
     }
 }

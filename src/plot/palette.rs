@@ -32,6 +32,7 @@ pub(super) const fn stall(reason: StallReason) -> RGBColor {
         StallReason::AccumulatorHazard => RGBColor(0x85, 0x3D, 0x66),
         StallReason::DramLatency => RGBColor(0xF2, 0xB8, 0x94),
         StallReason::DramBandwidth => RGBColor(0xD5, 0x5E, 0x00),
+        StallReason::Codec => RGBColor(0x8B, 0x5A, 0x2B),
         StallReason::ArrayDrain => RGBColor(0x4D, 0x4D, 0x4D),
     }
 }

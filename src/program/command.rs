@@ -1,6 +1,7 @@
 //! The commands, and the queues that hold them.
 
 use super::{Address, ArrayMode};
+use crate::codec::Coding;
 use crate::counts::{Operand, StallReason};
 use crate::mapping::Slide;
 use serde::{Deserialize, Serialize};
@@ -154,12 +155,44 @@ pub struct Transfer {
     pub rows: u64,
     /// Bytes of a row.
     pub row_bytes: u64,
+    /// How the rows lie coded in DRAM, if they do: as one block at `dram`, of all rows side by side (`dram_stride` is `row_bytes`).
+    pub coded: Option<Coded>,
+}
+
+/// A coded block in DRAM. Its length is part of the program, so that no time depends on what lies in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coded {
+    /// How it is coded.
+    pub coding: Coding,
+    /// Its bytes; fewer than it unpacks to.
+    pub bytes: u64,
 }
 
 impl Transfer {
     /// Bytes that cross DRAM's bus.
     pub fn dram_bytes(&self) -> u64 {
-        if self.dram_stride == 0 { self.row_bytes } else { self.rows * self.row_bytes }
+        match self.coded {
+            Some(coded) => coded.bytes,
+            None if self.dram_stride == 0 => self.row_bytes,
+            None => self.rows * self.row_bytes,
+        }
+    }
+
+    /// What is wrong with how its rows are said to lie coded, if they are.
+    pub(crate) fn coding_fault(&self) -> Option<String> {
+        let Coded { coding, bytes } = self.coded?;
+        let wanted = self.rows.checked_mul(self.row_bytes);
+        let (Some(wanted), Some(elements)) = (wanted, wanted.and_then(|wanted| coding.elements(wanted)).filter(|_| coding.is_valid()))
+        else {
+            return Some(format!("{} rows of {} bytes cannot be coded as {coding:?}", self.rows, self.row_bytes));
+        };
+        if self.dram_stride != self.row_bytes {
+            return Some(format!("coded rows of {} bytes are {} bytes apart, not side by side", self.row_bytes, self.dram_stride));
+        }
+        let least = coding.least_bytes(elements);
+        let possible = bytes >= least.max(1) && bytes < wanted;
+        (!possible).then(|| format!("{wanted} bytes are coded in {bytes}, which is not from {least} on and less than there are"))
     }
 }
 
@@ -472,7 +505,8 @@ impl VectorWork {
 impl Transfer {
     fn dram_region(&self, access: Access) -> RegionOf<'_> {
         let rows = if self.dram_stride == 0 { 1 } else { self.rows };
-        RegionOf { place: Place::Dram, address: &self.dram, stride: self.dram_stride, rows, row_bytes: self.row_bytes, access, outer: ONCE }
+        let (rows, row_bytes) = self.coded.map_or((rows, self.row_bytes), |coded| (1, coded.bytes));
+        RegionOf { place: Place::Dram, address: &self.dram, stride: self.dram_stride, rows, row_bytes, access, outer: ONCE }
     }
 
     fn local_region(&self, access: Access) -> RegionOf<'_> {

@@ -19,8 +19,8 @@ pub use crate::mapping::{Piece, Slide};
 pub(crate) use address::gcd;
 pub use address::{Address, Ring};
 pub use command::{
-    Command, Compute, Item, Operation, Place, Preload, Product, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer, UnitId,
-    UnitKind, UnitQueue, VectorInput, VectorWork, Window,
+    Coded, Command, Compute, Item, Operation, Place, Preload, Product, Repeat, Requantize, Semaphore, SemaphoreDecl, Sync, Tag, Transfer,
+    UnitId, UnitKind, UnitQueue, VectorInput, VectorWork, Window,
 };
 pub use cursor::Cursor;
 pub use emit::{StageNumbers, emit, emit_stages, emit_timing};

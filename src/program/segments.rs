@@ -50,10 +50,17 @@ pub(super) fn singles(segment: Segment) -> impl Iterator<Item = Segment> {
 /// The pieces that are kept, in loops over those that follow each other, each with how many kept pieces stand before it. The first of all
 /// says that it is first, the last that it is last.
 pub(super) fn runs(pieces: Vec<Segment>, keep: impl Fn(u64) -> bool) -> Vec<(u64, Segment)> {
+    runs_alike(pieces, keep, |_, _| true)
+}
+
+/// The same, in loops over pieces that are alike, each to the one before it.
+pub(super) fn runs_alike(pieces: Vec<Segment>, keep: impl Fn(u64) -> bool, alike: impl Fn(u64, u64) -> bool) -> Vec<(u64, Segment)> {
     let mut all: Vec<(u64, Segment)> = Vec::new();
     for (kept, single) in (0..).zip(pieces.into_iter().flat_map(singles).filter(|single| keep(single.start))) {
         match all.last_mut() {
-            Some((_, run)) if run.size == single.size && run.start + run.trips == single.start => run.trips += 1,
+            Some((_, run)) if run.size == single.size && run.start + run.trips == single.start && alike(single.start - 1, single.start) => {
+                run.trips += 1;
+            }
             _ => all.push((kept, Segment { first: kept == 0, last: false, ..single })),
         }
     }

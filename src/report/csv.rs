@@ -18,7 +18,7 @@ const BEFORE_STALLS: [(&str, Cell); 7] = [
     ("idle_cycles", |layer| layer.idle_cycles.to_string()),
 ];
 
-const AFTER_STALLS: [(&str, Cell); 13] = [
+const AFTER_STALLS: [(&str, Cell); 16] = [
     ("first_tick", |layer| layer.first_tick.to_string()),
     ("last_tick", |layer| layer.last_tick.to_string()),
     ("macs_dense", |layer| layer.macs_dense.to_string()),
@@ -27,9 +27,12 @@ const AFTER_STALLS: [(&str, Cell); 13] = [
     ("mapping_efficiency", |layer| finite(Some(layer.mapping_efficiency))),
     ("bound_by", |layer| layer.bound_by.clone()),
     ("weight_bytes", |layer| layer.weight_bytes.to_string()),
+    ("weight_stored_bytes", |layer| layer.weight_stored_bytes.to_string()),
     ("sparsity", |layer| finite(Some(layer.sparsity))),
     ("energy_pj", |layer| finite(Some(layer.energy_pj))),
     ("sqnr_db", |layer| finite(layer.sqnr_db)),
+    ("coded_bytes", |layer| layer.coded_bytes.to_string()),
+    ("unpacked_bytes", |layer| layer.unpacked_bytes.to_string()),
     ("dram_read_bytes", |layer| layer.dram_read_bytes.to_string()),
     ("dram_write_bytes", |layer| layer.dram_write_bytes.to_string()),
 ];

@@ -59,6 +59,10 @@ pub struct Summary {
     pub output_values: u64,
     /// The first value that differs.
     pub first_mismatch: Option<Mismatch>,
+    /// Bytes of coded weights that were read, as they lie in DRAM; they count in `traffic_bytes.dram` too.
+    pub coded_bytes: u64,
+    /// Bytes that were unpacked from them.
+    pub unpacked_bytes: u64,
     /// Bytes on DRAM's bus, read, in whole bursts.
     pub dram_read_bytes: u64,
     /// Bytes on DRAM's bus, written, in whole bursts.
@@ -134,8 +138,10 @@ pub struct NetworkSummary {
     pub layers: u64,
     /// Multiply-accumulates a sample, as if nothing were skipped.
     pub macs: u64,
-    /// Bytes of weights and biases as stored in DRAM.
+    /// Bytes of weights and biases, packed.
     pub weight_bytes: u64,
+    /// Bytes that they take in DRAM: fewer where the chip leaves out zeros (`storage.codec`).
+    pub weight_stored_bytes: u64,
 }
 
 /// Where weights are when a program starts.
@@ -171,6 +177,8 @@ pub struct EnergyPjByPart {
     pub accumulator: f64,
     /// DRAM.
     pub dram: f64,
+    /// Unpacking of what lies coded in DRAM.
+    pub codec: f64,
     /// The vector unit.
     pub vector: f64,
     /// The clock of the array.
@@ -181,13 +189,14 @@ pub struct EnergyPjByPart {
 
 impl EnergyPjByPart {
     /// Every component by the name that a reader meets, in the order of reports.
-    pub const fn parts(&self) -> [(&'static str, f64); 8] {
+    pub const fn parts(&self) -> [(&'static str, f64); 9] {
         [
             ("MACs", self.mac),
             ("registers", self.registers),
             ("scratchpad", self.scratchpad),
             ("accumulator", self.accumulator),
             ("DRAM", self.dram),
+            ("codec", self.codec),
             ("vector", self.vector),
             ("clock", self.clock),
             ("leakage", self.leakage),
@@ -203,6 +212,7 @@ impl From<EnergyByPart> for EnergyPjByPart {
             scratchpad: energy.scratchpad.get(),
             accumulator: energy.accumulator.get(),
             dram: energy.dram.get(),
+            codec: energy.codec.get(),
             vector: energy.vector.get(),
             clock: energy.clock.get(),
             leakage: energy.leakage.get(),
@@ -274,8 +284,10 @@ pub struct LayerSummary {
     pub mapping_efficiency: f64,
     /// What binds it, such as `compute` or `dram_bandwidth`.
     pub bound_by: String,
-    /// Bytes of weights and biases as stored in DRAM.
+    /// Bytes of weights and biases, packed.
     pub weight_bytes: u64,
+    /// Bytes that they take in DRAM: fewer where the chip leaves out zeros (`storage.codec`).
+    pub weight_stored_bytes: u64,
     /// The share of its weights that are zero, 0 to 1.
     pub sparsity: f64,
     /// Energy in picojoules.
@@ -283,6 +295,10 @@ pub struct LayerSummary {
     /// Signal to quantization noise of its output against the compressed float network, in decibels; none where there is no noise or
     /// nothing to compare with.
     pub sqnr_db: Option<f64>,
+    /// Bytes of coded weights that were read, as they lie in DRAM; they count in `traffic_bytes.dram` too.
+    pub coded_bytes: u64,
+    /// Bytes that were unpacked from them.
+    pub unpacked_bytes: u64,
     /// Bytes on DRAM's bus, read, in whole bursts.
     pub dram_read_bytes: u64,
     /// Bytes on DRAM's bus, written, in whole bursts.

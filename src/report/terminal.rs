@@ -214,6 +214,7 @@ const fn stall_header(reason: StallReason) -> &'static str {
         StallReason::AccumulatorHazard => "acc row\npending",
         StallReason::DramLatency => "DRAM\nlatency",
         StallReason::DramBandwidth => "DRAM\nbusy",
+        StallReason::Codec => "un-\npacking",
         StallReason::ArrayDrain => "array\ndrain",
     }
 }

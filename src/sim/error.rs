@@ -1,5 +1,7 @@
 //! Why a machine cannot run a program.
 
+use crate::codec::CodecError;
+use crate::program::UnitId;
 use thiserror::Error;
 
 /// A fault in running a program.
@@ -36,6 +38,23 @@ pub enum SimError {
         wanted: u64,
         /// Bytes that there are.
         given: u64,
+    },
+    /// What is fetched as a coded block is none.
+    #[error(
+        "the coded block of {bytes} bytes at {address} of dram, which {unit} fetches, is not one of {wanted} bytes: {problem}\n  help: it is \
+         put there by an image or an input of the program, which `systole` emits together with the commands that fetch it"
+    )]
+    NotDecodable {
+        /// The engine.
+        unit: UnitId,
+        /// Its first byte.
+        address: u64,
+        /// Its bytes.
+        bytes: u64,
+        /// Bytes that it should unpack to.
+        wanted: u64,
+        /// What is wrong with it.
+        problem: CodecError,
     },
     /// The array's registers would not fit the host's memory.
     #[error(

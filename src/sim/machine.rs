@@ -9,7 +9,7 @@ use super::queue::{Did, Queue, Shared, Tokens};
 use super::vector::Vector;
 use crate::chip::{Chip, Dataflow, Dram, Format};
 use crate::counts::{CycleCounts, StallReason};
-use crate::program::{ArrayMode, Command, Place, Program, ProgramParts, UnitId, UnitKind};
+use crate::program::{ArrayMode, Command, Operation, Place, Program, ProgramParts, Transfer, UnitId, UnitKind};
 use crate::units::{Cycles, Tick};
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +124,18 @@ impl<'p> Machine<'p> {
         if parts.queues.iter().any(|queue| queue.unit.kind == UnitKind::Dma && queue.unit.index >= chip.dma().engines) {
             return other(format!("it uses more than the chip's {} DMA engines", chip.dma().engines));
         }
+        let codec = chip.storage().codec.code();
+        let mut unknown = None;
+        parts.each_command(UnitKind::Dma, &mut |command| {
+            if let Operation::Mvin(Transfer { coded: Some(coded), .. }) = &command.operation
+                && Some(coded.coding.code) != codec
+            {
+                unknown = Some(coded.coding.code);
+            }
+        });
+        if let Some(code) = unknown {
+            return other(format!("its weights lie coded in DRAM ({code:?}), which the chip's DMA engines do not unpack"));
+        }
         if let Dram::Banked(dram) = chip.dram()
             && parts.memories.dram > dram.capacity_bytes()
         {
@@ -200,6 +212,9 @@ impl Session<'_> {
             // A token that was just posted may wake anybody.
             if self.by_events && !posted && !self.state.done() {
                 self.cycle = self.state.run_ahead(self.cycle, last.get().saturating_add(1));
+            }
+            if let Some(fault) = self.state.shared.fault.take() {
+                return Err(fault);
             }
         }
         self.state.settle(self.cycle);
@@ -298,6 +313,8 @@ impl<'p> State<'p> {
                 .collect(),
             accumulator: sums,
             dram: vec![0; size(bytes_of(parts.memories.dram))],
+            unpacked: vec![Vec::new(); chip.dma().engines as usize],
+            fault: None,
             tokens: Tokens::new(parts),
             accounts: Accounts::new(program.commands_per_stage()),
         };

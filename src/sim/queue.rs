@@ -1,6 +1,7 @@
 //! What every unit's front end shares: its queue, the semaphores, and the posts of commands in flight.
 
 use super::accounts::Accounts;
+use super::error::SimError;
 use super::memory::Sram;
 use crate::counts::{CycleCounts, StallReason};
 use crate::program::{Command, Cursor, Place, ProgramParts, Tag};
@@ -16,6 +17,10 @@ pub(super) struct Shared<'p> {
     pub(super) scratchpads: Vec<Sram>,
     pub(super) accumulator: Sram,
     pub(super) dram: Vec<u8>,
+    /// For each DMA engine, what it unpacked last.
+    pub(super) unpacked: Vec<Vec<u8>>,
+    /// Why the run cannot go on, if it cannot.
+    pub(super) fault: Option<SimError>,
     pub(super) tokens: Tokens,
     pub(super) accounts: Accounts,
 }

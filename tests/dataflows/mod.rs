@@ -75,6 +75,17 @@ pub(crate) fn banked() -> impl Strategy<Value = String> {
     })
 }
 
+/// A codec, of any rate and length of runs, or none.
+pub(crate) fn codec() -> impl Strategy<Value = String> {
+    let rate = prop::sample::select(&["0.37", "1", "3.000001", "8", "64"][..]);
+    prop_oneof![
+        1 => Just("None".to_string()),
+        1 => rate.clone().prop_map(|rate| format!("ZeroBitmask(bytes_per_cycle: {rate}, activations: false)")),
+        1 => (rate, 1..=8_u32)
+            .prop_map(|(rate, bits)| format!("RunLength(bytes_per_cycle: {rate}, run_bits: {bits}, activations: false)")),
+    ]
+}
+
 /// Bytes of a burst, where the chip's DRAM has banks.
 pub(crate) fn burst_bytes(chip: &systole::chip::Chip) -> Option<u64> {
     match chip.dram() {

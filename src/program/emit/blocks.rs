@@ -1,7 +1,7 @@
 //! One stage's walk over its blocks and chunks: what the DMA engines and the vector unit do for each.
 
 use super::super::segments::{Segment, segments};
-use super::super::{Address, Operation, Place, Requantize, Transfer};
+use super::super::{Address, Coded, Operation, Place, Requantize, Transfer};
 use super::plan::{Block, Plan};
 use super::{Emitter, Queue, Shared, Units, command, index};
 use crate::counts::Operand;
@@ -115,6 +115,7 @@ impl Emitter<'_> {
                 local_stride: side_by_side * pitch,
                 rows: pixels / side_by_side,
                 row_bytes: row,
+                coded: None,
             };
             first += pixels;
             let post = if first == end { vec![Shared::InputFull.sync()] } else { Vec::new() };
@@ -151,6 +152,7 @@ impl Emitter<'_> {
                 local_stride: pitches.sums,
                 rows,
                 row_bytes,
+                coded: None,
             })
         };
         if !rules.lines_are_channels() {
@@ -176,12 +178,17 @@ impl Emitter<'_> {
         let problem = &plan.stage.problem;
         let by_tile = plan.pieces_of_chunk == rules.k_tiles(problem);
         let first_channel = chunk.start * plan.stage.tiling.chunk;
-        for (before, k) in plan.k_tiles(chunk) {
+        for (before, k) in plan.fetches(chunk) {
             let rows = plan.layout.weight_rows((first_channel, chunk.size), (k.start, k.size));
             let next = |channel, tile| plan.layout.weight_rows((channel, chunk.size), (tile, k.size)).address - rows.address;
-            let dram = Address::at(plan.weight_image + rows.address)
-                .step(0, next(first_channel + plan.stage.tiling.chunk, k.start))
-                .step(1, next(first_channel, k.start + 1));
+            let (dram, dram_stride) = match plan.stored(chunk.start, k.start) {
+                Some((start, bytes)) => (Address::at(start).step(1, bytes), rows.bytes),
+                None => {
+                    let of_chunk = next(first_channel + plan.stage.tiling.chunk, k.start);
+                    let dram = Address::at(plan.weight_image + rows.address).step(0, of_chunk).step(1, next(first_channel, k.start + 1));
+                    (dram, rows.stride)
+                }
+            };
             // Where a chunk is one piece, its tiles of K lie in it side by side.
             let local = if by_tile {
                 plan.weights(self, block, chunk, before, 1)
@@ -192,12 +199,13 @@ impl Emitter<'_> {
             let transfer = Transfer {
                 operand: Operand::Weight,
                 dram,
-                dram_stride: rows.stride,
+                dram_stride,
                 place: self.weight_place,
                 local,
                 local_stride: plan.stage.pitches.weight,
                 rows: rows.count,
                 row_bytes: rows.bytes,
+                coded: plan.stage.coded(chunk.start, k.start).map(|(coding, bytes)| Coded { coding, bytes }),
             };
             let wait = (by_tile || k.first).then_some(Shared::WeightFree.within(u32::from(!by_tile))).into_iter().collect();
             let post = (by_tile || k.last).then_some(Shared::WeightFull.within(u32::from(!by_tile))).into_iter().collect();
@@ -257,6 +265,7 @@ impl Emitter<'_> {
                 local_stride: pitch,
                 rows: block.size,
                 row_bytes: bytes(chunk.size),
+                coded: None,
             };
             let wait = vec![Shared::OutputFull.sync()];
             units.push(self.store, command(plan, wait, Operation::Mvout(transfer), vec![plan.output_free(0)]));

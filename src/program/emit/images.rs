@@ -32,6 +32,30 @@ pub(super) fn resident(stage: &Stage, rules: &Rules, buffers: &Buffers, layout: 
     bytes
 }
 
+/// Pieces of weights as they lie in DRAM where some lie coded: one behind the other, those that are skipped left out.
+pub(super) fn coded(stage: &Stage, layout: &Layout, packed: &[u8]) -> Vec<u8> {
+    let (rules, problem) = (&stage.rules, &stage.problem);
+    let mut bytes = Vec::new();
+    for chunk in 0..stage.chunks() {
+        let channels = stage.tiling.chunk.min(problem.channels() - chunk * stage.tiling.chunk);
+        for k_tile in (0..rules.k_tiles(problem)).filter(|k_tile| !stage.is_skipped(chunk, *k_tile)) {
+            let inner = rules.k_tile(problem).min(problem.reduction() - k_tile * rules.k_tile(problem));
+            let rows = layout.weight_rows((chunk * stage.tiling.chunk, channels), (k_tile, inner));
+            let row = |row: u64| &packed[size(rows.address + row * rows.stride)..][..size(rows.bytes)];
+            let piece: Vec<u8> = (0..rows.count).flat_map(|number| row(number)).copied().collect();
+            match stage.coded(chunk, k_tile) {
+                Some((coding, stored)) => {
+                    let block = coding.encode(&piece);
+                    assert_eq!(block.len() as u64, stored, "the weights of stage \"{}\" are not those that were mapped", stage.name);
+                    bytes.extend(block);
+                }
+                None => bytes.extend(piece),
+            }
+        }
+    }
+    bytes
+}
+
 fn size(bytes: u64) -> usize {
     usize::try_from(bytes).expect("bug: weights that are known fit in memory")
 }

@@ -1,9 +1,9 @@
 //! The constants of one stage, ready for the innermost loops.
 
 use super::super::gemm::Layout;
-use super::super::segments::{Segment, runs, segments, singles};
+use super::super::segments::{Segment, runs, runs_alike, segments, singles};
 use super::super::{Address, Ring, Semaphore, Sync, Tag};
-use super::images::{bias_bytes, resident};
+use super::images::{bias_bytes, coded, resident};
 use super::{Emitter, Shared, StageNumbers, index};
 use crate::mapping::{InputBuffer, Order, OutputBuffer, Stage, WeightBuffer};
 use crate::program::{HostRegion, Image};
@@ -44,6 +44,8 @@ pub(super) struct Plan<'s> {
     pub(super) blocks: Vec<Block>,
     /// Whether anything waits until rows of the input are free.
     pub(super) frees_rows: bool,
+    /// Where each tile of weights begins in DRAM, chunk by chunk, where some lie coded.
+    stored_at: Vec<u64>,
     /// Pieces of weights before each chunk, where tiles are skipped; else empty.
     pieces_before: Vec<u64>,
     /// Pieces of one chunk where none is skipped, and of all chunks.
@@ -68,7 +70,8 @@ impl<'c> Emitter<'c> {
             .map(|numbers| layout.weights(numbers.weights).expect("bug: lower refuses weights that are not pruned as the array needs"))
             .ok_or_else(|| layout.weight_bytes());
         let weight_image = match stage.weights {
-            WeightBuffer::Fetched => self.image(packed),
+            WeightBuffer::Fetched if stage.stored.is_empty() => self.image(packed),
+            WeightBuffer::Fetched => self.image(packed.map(|packed| coded(stage, &layout, &packed)).map_err(|_| stage.stored.iter().sum())),
             WeightBuffer::Resident { address } => {
                 match packed {
                     Ok(packed) => {
@@ -112,6 +115,7 @@ impl<'c> Emitter<'c> {
             bias_copies,
             frees_rows: blocks.iter().any(|block| block.waits > 0),
             blocks,
+            stored_at: starts(weight_image, &stage.stored),
             pieces_before,
             pieces_of_chunk,
             pieces,
@@ -124,6 +128,12 @@ impl<'c> Emitter<'c> {
         self.sums += stage.blocks() * stage.chunks();
         plan
     }
+}
+
+/// Where pieces of such sizes begin that lie one behind the other.
+fn starts(first: u64, sizes: &[u64]) -> Vec<u64> {
+    let start = |next: &mut u64, size: &u64| Some(std::mem::replace(next, *next + size));
+    sizes.iter().scan(first, start).collect()
 }
 
 /// The blocks of a stage. A row of the input may take the place of one that no block still needs.
@@ -155,11 +165,11 @@ fn blocks(stage: &Stage) -> Vec<Block> {
 }
 
 impl Plan<'_> {
-    /// The chunks of channels, in loops; each by itself where tiles may be skipped, and the first by itself where the others find the input
+    /// The chunks of channels, in loops; each by itself where tiles may be skipped or lie coded, and the first by itself where the others find the input
     /// there.
     pub(super) fn chunks(&self) -> Vec<Segment> {
         let all = segments(self.stage.problem.channels(), self.stage.tiling.chunk);
-        if !self.stage.skipped.is_empty() {
+        if !self.stage.skipped.is_empty() || !self.stage.stored.is_empty() {
             return all.into_iter().flat_map(singles).collect();
         }
         match self.stage.tiling.order {
@@ -175,6 +185,19 @@ impl Plan<'_> {
     pub(super) fn k_tiles(&self, chunk: Segment) -> Vec<(u64, Segment)> {
         let problem = &self.stage.problem;
         runs(segments(problem.reduction(), self.stage.rules.k_tile(problem)), |k| !self.stage.is_skipped(chunk.start, k))
+    }
+
+    /// The same, in loops over tiles that take as many bytes in DRAM as each other.
+    pub(super) fn fetches(&self, chunk: Segment) -> Vec<(u64, Segment)> {
+        let (stage, problem) = (self.stage, &self.stage.problem);
+        let alike = |one: u64, other: u64| stage.stored_bytes(chunk.start, one) == stage.stored_bytes(chunk.start, other);
+        runs_alike(segments(problem.reduction(), stage.rules.k_tile(problem)), |k| !stage.is_skipped(chunk.start, k), alike)
+    }
+
+    /// Where a tile of weights begins in DRAM, and its bytes there, where some lie coded.
+    pub(super) fn stored(&self, chunk: u64, k_tile: u64) -> Option<(u64, u64)> {
+        let tile = usize::try_from(chunk * self.stage.rules.k_tiles(&self.stage.problem) + k_tile).ok()?;
+        Some((*self.stored_at.get(tile)?, *self.stage.stored.get(tile)?))
     }
 
     /// The place of a block's first vector in the input's memory; vectors of a block lie side by side where they are no part of an image.

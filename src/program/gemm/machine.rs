@@ -209,8 +209,17 @@ impl Emitter<'_> {
         let local = fit.stream.at(blocks.start, &[1]);
         let operand = if gemm.mode.stationary == Stationary::Input { Operand::Weight } else { Operand::Input };
         let transfer = |dram: Address, local: Address, stride: (u64, u64), rows: u64, row_bytes: u64, last: bool| {
-            let transfer =
-                Transfer { operand, dram, dram_stride: stride.0, place: self.stream_place, local, local_stride: stride.1, rows, row_bytes };
+            let transfer = Transfer {
+                operand,
+                dram,
+                dram_stride: stride.0,
+                place: self.stream_place,
+                local,
+                local_stride: stride.1,
+                rows,
+                row_bytes,
+                coded: None,
+            };
             let post = if last { vec![sync(Token::StreamFull, 0)] } else { Vec::new() };
             (Operation::Mvin(transfer), post)
         };
@@ -274,6 +283,7 @@ impl Emitter<'_> {
                 local_stride: fit.line_pitch,
                 rows: lines,
                 row_bytes: fit.line_pitch,
+                coded: None,
             };
             units.push(Queue::Load, vec![sync(Token::SumsFree, 0)], Operation::Mvin(zeros), vec![sync(Token::ZerosFull, 0)]);
         }
@@ -301,6 +311,7 @@ impl Emitter<'_> {
                 local_stride: fit.line_pitch,
                 rows,
                 row_bytes,
+                coded: None,
             })
         };
         let (element, line) = (layout.element(), layout.line_stride());
@@ -397,6 +408,7 @@ impl Emitter<'_> {
             local_stride: fit.held_pitch,
             rows: steps,
             row_bytes: bytes,
+            coded: None,
         };
         units.push(Queue::Load, vec![sync(Token::HeldFree, 0)], Operation::Mvin(mvin), vec![sync(Token::HeldFull, 0)]);
         if !sums_stay {

@@ -311,6 +311,7 @@ fn commands(queue: u32) -> impl Strategy<Value = Command> {
             local_stride,
             rows,
             row_bytes,
+            coded: None,
         },
     );
     let preload = (addresses(48), strides(), 1..=4_u32, 1..=4_u32).prop_map(|(address, stride, inner, cols)| {

@@ -226,6 +226,12 @@ impl Shape {
                         t.rows, t.row_bytes, t.place
                     )));
                 }
+                if t.coded.is_some() && name == "mvout" {
+                    return Err(Problem::Text("mvout stores no coded block: its length would depend on what is stored".to_string()));
+                }
+                if let Some(problem) = t.coding_fault() {
+                    return Err(Problem::Text(problem));
+                }
             }
             Operation::Preload(p) => {
                 known(p.place)?;

@@ -18,13 +18,17 @@
 //! **The account.** A cycle in which the link works is busy. One in which it waits for an on-chip row's port goes to the memory; else, where a
 //! burst finds no place or no room, to DRAM's bandwidth; else to its latency. Bytes on the bus are whole bursts.
 //!
+//! **A coded block** of B bytes, from which W are unpacked, crosses the link at the lesser of its rate and `unpack rate * B / W`, in millionths of
+//! a byte a cycle, rounded down. Where that is the lesser, as many cycles are busy as the link by itself would take, evenly spread; the others
+//! are stalls for the codec.
+//!
 //! Not here: when a burst's data comes (`dram`), and how rows move (the module above).
 
 use super::super::dram::{Completion, Location, Port, Request};
 use super::super::queue::{Did, Shared};
 use super::{Direction, Flight, Front};
 use crate::chip::{self, Chip};
-use crate::counts::StallReason;
+use crate::counts::{CycleCounts, StallReason};
 use crate::program::Tag;
 use std::collections::VecDeque;
 
@@ -141,7 +145,7 @@ impl<'p> Banked<'p> {
 
     pub(super) fn skip(&mut self, shared: &Shared<'_>, cycles: u64) {
         for engine in &mut self.engines {
-            engine.skip(shared, self.link.rate, cycles);
+            engine.skip(shared, &self.link, cycles);
         }
     }
 
@@ -208,6 +212,9 @@ struct Moving {
     /// The first byte behind it that is wanted: row, and byte in the row.
     row: u64,
     byte: u64,
+    /// Millionths of a byte a core cycle that cross the link; and of those that it could carry, how many since a cycle was busy.
+    rate: u64,
+    work: u64,
     /// Bytes of the bursts that were asked for; that have come, of an mvin; that have crossed the link; whose bursts have left their places.
     asked: u64,
     come: u64,
@@ -222,7 +229,22 @@ struct Moving {
 impl Moving {
     fn new(flight: Flight, link: &Link, port: &Port) -> Self {
         let (at, address) = (port.locate(flight.dram), flight.dram);
-        let mut new = Self { flight, at, address, wanted: 0, row: 0, byte: 0, asked: 0, come: 0, crossed: 0, over: 0, coming: 0, carry: 0 };
+        let mut new = Self {
+            flight,
+            at,
+            address,
+            wanted: 0,
+            row: 0,
+            byte: 0,
+            rate: flight.link_rate(link.rate),
+            work: 0,
+            asked: 0,
+            come: 0,
+            crossed: 0,
+            over: 0,
+            coming: 0,
+            carry: 0,
+        };
         new.find_burst(link, port);
         new
     }
@@ -231,7 +253,9 @@ impl Moving {
     fn find_burst(&mut self, link: &Link, port: &Port) {
         let flight = &self.flight;
         let within = link.burst_bytes - 1;
-        let rows = flight.bus_bytes / flight.row_bytes;
+        // A coded block is one row, whatever it becomes.
+        let row_bytes = if flight.block.is_some() { flight.bus_bytes } else { flight.row_bytes };
+        let rows = flight.bus_bytes / row_bytes;
         let burst = (flight.dram + self.row * flight.dram_stride + self.byte) & !within;
         (self.address, self.wanted) = (burst, 0);
         while self.row < rows {
@@ -239,10 +263,10 @@ impl Moving {
             if start & !within != burst {
                 break;
             }
-            let bytes = (flight.row_bytes - self.byte).min(link.burst_bytes - (start & within));
+            let bytes = (row_bytes - self.byte).min(link.burst_bytes - (start & within));
             self.wanted += bytes;
             self.byte += bytes;
-            if self.byte == flight.row_bytes {
+            if self.byte == row_bytes {
                 (self.row, self.byte) = (self.row + 1, 0);
             }
         }
@@ -266,9 +290,21 @@ impl Moving {
         }
     }
 
+    /// The account of so many cycles in which its bytes cross.
+    fn account_beats(&mut self, cycles: &mut CycleCounts, link: &Link, beats: u64) {
+        if self.rate == link.rate {
+            cycles.busy += beats;
+            return;
+        }
+        let work = self.work + beats * self.rate;
+        cycles.busy += work / link.rate;
+        cycles.stall(StallReason::Codec, beats - work / link.rate);
+        self.work = work % link.rate;
+    }
+
     /// Beats that leave fewer than `target` bytes crossed, of which there are fewer now.
-    fn beats_below(&self, target: u64, rate: u64) -> u64 {
-        ((target - self.crossed) * WHOLE - self.carry).div_ceil(rate) - 1
+    fn beats_below(&self, target: u64) -> u64 {
+        ((target - self.crossed) * WHOLE - self.carry).div_ceil(self.rate) - 1
     }
 }
 
@@ -361,7 +397,11 @@ impl Engine<'_> {
         }
         self.receive(cycle);
         match (self.beat(shared, link, cycle), self.quiet) {
-            (Some(Ok(())), _) => self.front.cycles.busy += 1,
+            (Some(Ok(())), _) => {
+                if let Some(moving) = self.flights.get_mut(self.linking) {
+                    moving.account_beats(&mut self.front.cycles, link, 1);
+                }
+            }
             (Some(Err(reason)), _) | (None, Quiet::Stalls(reason)) => self.front.cycles.stall(reason, 1),
             (None, Quiet::Rests | Quiet::Beats) => {}
         }
@@ -382,7 +422,7 @@ impl Engine<'_> {
         if moving.crossed == most {
             return None;
         }
-        let carried = moving.carry + link.rate;
+        let carried = moving.carry + moving.rate;
         let crossed = most.min(moving.crossed + carried / WHOLE);
         Some(moving.flight.move_to(shared, crossed, cycle).map(|()| (moving.crossed, moving.carry) = (crossed, carried % WHOLE)))
     }
@@ -460,7 +500,8 @@ impl Engine<'_> {
         }
         self.quiet = Quiet::Beats;
         // Beats are all alike until one completes a piece, or carries less than it could, or lets a burst be asked for.
-        let mut target = moving.flight.piece_end(shared).min(most + 1);
+        // Where a beat may carry no whole byte, one more after the last that could cross would be none.
+        let mut target = moving.flight.piece_end(shared).min(if moving.rate < WHOLE { most } else { most + 1 });
         match moving.flight.direction {
             // The place that it frees is the oldest if it is the oldest transfer.
             Direction::In if is_full && self.linking == 0 => {
@@ -469,11 +510,11 @@ impl Engine<'_> {
             Direction::Out if !moving.has_burst() => target = target.min(moving.asked + moving.wanted),
             _ => {}
         }
-        earlier(event, Some(next + moving.beats_below(target, link.rate)))
+        earlier(event, Some(next + moving.beats_below(target)))
     }
 
     /// Lets `cycles` cycles pass without an event.
-    fn skip(&mut self, shared: &Shared<'_>, rate: u64, cycles: u64) {
+    fn skip(&mut self, shared: &Shared<'_>, link: &Link, cycles: u64) {
         match self.quiet {
             Quiet::Rests => {
                 let blocked = self.front.queue.blocked(shared);
@@ -481,9 +522,9 @@ impl Engine<'_> {
             }
             Quiet::Stalls(reason) => self.front.cycles.stall(reason, cycles),
             Quiet::Beats => {
-                self.front.cycles.busy += cycles;
                 if let Some(moving) = self.flights.get_mut(self.linking) {
-                    let carried = moving.carry + cycles * rate;
+                    moving.account_beats(&mut self.front.cycles, link, cycles);
+                    let carried = moving.carry + cycles * moving.rate;
                     moving.crossed += carried / WHOLE;
                     moving.carry = carried % WHOLE;
                 }

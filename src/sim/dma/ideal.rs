@@ -2,7 +2,8 @@
 //!
 //! A transfer of B bytes that starts in cycle t has its first beat in cycle t + latency at the earliest and holds DRAM's bus for
 //! `ceil(B / rate)` beats, the rate being the lesser of the engine's and DRAM's. Latencies of up to `outstanding` commands of an engine
-//! overlap; the bus serves whole transfers, the one that has waited longest first (the lower engine where two have waited the same).
+//! overlap; where B bytes are a coded block, from which W are unpacked, it holds the bus for `max(ceil(B / rate), ceil(W / unpack rate))`, of
+//! which those beyond the first are stalls for the codec. The bus serves whole transfers, the one that has waited longest first (the lower engine where two have waited the same).
 
 use super::super::queue::{Did, Shared};
 use super::{Direction, Flight, Front};
@@ -142,8 +143,10 @@ impl Engine<'_> {
         if let Some(reason) = self.waits(timed, bus, next) {
             self.front.cycles.stall(reason, cycles);
         } else if let Some(timed) = self.flights.front_mut() {
+            let busy = timed.beats_on_bus(bus.rate, cycles);
             timed.beats += cycles;
-            self.front.cycles.busy += cycles;
+            self.front.cycles.busy += busy;
+            self.front.cycles.stall(StallReason::Codec, cycles - busy);
         }
     }
 
@@ -158,7 +161,9 @@ impl Engine<'_> {
         }
         let holds = bus.holder == Some(self.number);
         let Some(timed) = self.flights.front_mut() else { return Did::Rested };
+        let busy = timed.beats_on_bus(bus.rate, 1);
         match timed.beat(shared, bus.rate, cycle) {
+            Ok(()) if busy == 0 => self.front.cycles.stall(StallReason::Codec, 1),
             Ok(()) => self.front.cycles.busy += 1,
             Err(reason) => {
                 self.front.cycles.stall(reason, 1);
@@ -185,7 +190,9 @@ impl Timed {
             return self.flight.move_copy(shared, cycle);
         }
         let moved = Bytes::new(bytes_after(rate, self.beats + 1)).min(Bytes::new(self.flight.bus_bytes)).get();
-        self.flight.move_to(shared, moved, cycle)?;
+        let there = self.flight.unpacked_of(moved);
+        let unpacked = self.flight.block.map_or(u64::MAX, |block| bytes_after(block.rate, self.beats + 1));
+        self.flight.move_there(shared, there.min(unpacked), cycle)?;
         self.beats += 1;
         Ok(())
     }
@@ -196,7 +203,19 @@ impl Timed {
             return 0;
         }
         // The first beat after which enough bytes have crossed.
-        rate.cycles_for(Bytes::new(self.flight.piece_end(shared))).get().saturating_sub(self.beats + 1)
+        let mut beats = rate.cycles_for(Bytes::new(self.flight.piece_end(shared))).get();
+        if let Some(block) = self.flight.block {
+            beats = beats.max(block.rate.cycles_for(Bytes::new(self.flight.moved_with_next(shared))).get());
+        }
+        beats.saturating_sub(self.beats + 1)
+    }
+
+    /// Of so many beats from now on, those that the bus needs; in the others it waits for the unpacking.
+    fn beats_on_bus(&self, rate: BytesPerCycle, beats: u64) -> u64 {
+        if self.flight.block.is_none() {
+            return beats;
+        }
+        rate.cycles_for(Bytes::new(self.flight.bus_bytes)).get().saturating_sub(self.beats).min(beats)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The DMA engines: transfers between DRAM and the on-chip memories, row piece by row piece.
 //!
 //! Here: how a transfer starts, how its pieces move and are counted, and how the engines work on while no other unit does anything new. What
-//! lies behind the engines decides when bytes come: `ideal` or `banked`. A row of the on-chip memory is taken in the beat that completes it.
+//! lies behind the engines decides when bytes come: `ideal` or `banked`. A coded block is
+//! unpacked as it comes: `codec`. A row of the on-chip memory is taken in the beat that completes it.
 //! Rows that come from one place in DRAM are fetched once, and then written one a cycle. The transfers of an engine move, and end, in order.
 
 mod banked;
+mod codec;
 mod ideal;
 
 use super::memory::size;
@@ -12,7 +14,9 @@ use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::{Chip, Dram};
 use crate::counts::{CycleCounts, Operand, ReadWrite, StallReason};
 use crate::program::{Command, Operation, Place, ProgramParts, Transfer};
+use crate::units::BytesPerCycle;
 use banked::Banked;
+use codec::Block;
 use ideal::Ideal;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +35,15 @@ impl<'p> Dma<'p> {
     /// One engine a queue, in order.
     pub(super) fn new(parts: &ProgramParts, queues: impl Iterator<Item = Queue<'p>>, chip: &Chip) -> Self {
         let outstanding = chip.dma().outstanding as usize;
-        let fronts = queues.map(|queue| Front { queue, cycles: CycleCounts::default(), outstanding, blocked: None });
+        let unpacks = chip.storage().codec.bytes_per_cycle();
+        let fronts = (0..).zip(queues).map(|(number, queue)| Front {
+            queue,
+            cycles: CycleCounts::default(),
+            outstanding,
+            blocked: None,
+            number,
+            unpacks,
+        });
         match chip.dram() {
             Dram::Banked(dram) if !parts.array_only => Self::Banked(Box::new(Banked::new(fronts, dram, chip))),
             _ => Self::Ideal(Ideal::new(fronts, chip)),
@@ -128,6 +140,10 @@ pub(super) struct Front<'p> {
     outstanding: usize,
     /// What the next command waits for in this cycle.
     blocked: Option<StallReason>,
+    /// Which engine it is.
+    number: u32,
+    /// Bytes that it unpacks in a cycle, if it can.
+    unpacks: Option<BytesPerCycle>,
 }
 
 impl Front<'_> {
@@ -169,6 +185,7 @@ impl Front<'_> {
         let (dram, local) = (transfer.dram.resolve(counters), transfer.local.resolve(counters));
         let ending = self.queue.start(shared, command, cycle);
         let bus_bytes = transfer.dram_bytes();
+        let block = transfer.coded.zip(self.unpacks).map(|(coded, rate)| Block::new(coded.coding, rate, self.number));
         Some(Flight {
             ending,
             direction,
@@ -181,6 +198,7 @@ impl Front<'_> {
             rows,
             row_bytes,
             bus_bytes,
+            block,
             row: 0,
             byte: 0,
         })
@@ -207,6 +225,8 @@ struct Flight {
     row_bytes: u64,
     /// Bytes that cross the bus.
     bus_bytes: u64,
+    /// How they are unpacked, if they are a coded block.
+    block: Option<Block>,
     /// The piece that comes next: its row, and its first byte in the row.
     row: u64,
     byte: u64,
@@ -239,12 +259,18 @@ impl Flight {
 
     /// Moves the pieces that are complete once `crossed` bytes have crossed the bus, if their rows' ports are to be had.
     fn move_to(&mut self, shared: &mut Shared<'_>, crossed: u64, cycle: u64) -> Result<(), StallReason> {
+        let there = self.unpacked_of(crossed);
+        self.move_there(shared, there, cycle)
+    }
+
+    /// Moves the pieces that are complete once `there` bytes are there to be moved, if their rows' ports are to be had.
+    fn move_there(&mut self, shared: &mut Shared<'_>, there: u64, cycle: u64) -> Result<(), StallReason> {
         loop {
             if self.is_over() || (self.copies() && self.row > 0) {
                 break;
             }
             let piece = self.piece(shared);
-            if self.row * self.row_bytes + self.byte + piece > crossed {
+            if self.row * self.row_bytes + self.byte + piece > there {
                 break;
             }
             let row = self.local_row(shared);
@@ -256,6 +282,11 @@ impl Flight {
 
     /// Bytes that have to cross the bus for the next piece to be complete.
     fn piece_end(&self, shared: &Shared<'_>) -> u64 {
+        self.crossed_for(self.moved_with_next(shared))
+    }
+
+    /// Bytes on the chip once the next piece is there.
+    fn moved_with_next(&self, shared: &Shared<'_>) -> u64 {
         self.row * self.row_bytes + self.byte + self.piece(shared)
     }
 
@@ -276,10 +307,14 @@ impl Flight {
 
     /// Copies the next piece and counts it; what crosses DRAM's bus is counted by who knows it.
     fn move_piece(&mut self, shared: &mut Shared<'_>, bytes: u64) {
+        if self.block.is_some() && self.row == 0 && self.byte == 0 {
+            self.unpack(shared);
+        }
         let local = self.local_address();
         let dram = self.dram + self.row * self.dram_stride + self.byte;
         let on_bus = self.needs_bus();
         let range = size(dram)..size(dram + bytes);
+        let of_block = self.block.map(|block| (block, size(self.row * self.row_bytes + self.byte)));
         let tag = self.ending.tag;
         let memory = match self.place {
             Place::Scratchpad(_, index) => &mut shared.scratchpads[index as usize],
@@ -289,7 +324,11 @@ impl Flight {
         let on_chip: fn(&mut ReadWrite, u64) = match self.direction {
             Direction::In => {
                 if shared.has_numbers {
-                    memory.write(local, bytes).copy_from_slice(&shared.dram[range]);
+                    let source = match of_block {
+                        Some((block, start)) => &shared.unpacked[block.engine()][start..start + size(bytes)],
+                        None => &shared.dram[range],
+                    };
+                    memory.write(local, bytes).copy_from_slice(source);
                 }
                 |traffic, bytes| traffic.write += bytes
             }
@@ -314,7 +353,7 @@ impl Flight {
         }
         let traffic = shared.accounts.traffic(tag).dram.of_mut(self.operand);
         match self.direction {
-            Direction::In => traffic.read += if on_bus { bytes } else { 0 },
+            Direction::In => traffic.read += if on_bus && of_block.is_none() { bytes } else { 0 },
             Direction::Out => traffic.write += bytes,
         }
         self.byte += bytes;

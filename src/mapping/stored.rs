@@ -1,0 +1,72 @@
+//! How long each piece of weights is in DRAM, where the chip leaves out zeros there: known from which weights are zero, and from nothing else.
+//!
+//! A piece is what one transfer fetches: a chunk of channels and a tile of K. Each is a block of its own, or kept as it is where its code is no
+//! shorter. Weights that nobody knows (a layer table's) are taken as dense: they lie as they are. Not here: the codes (`codec`).
+
+use super::{Problem, Stage, WeightBuffer};
+use crate::chip::{Chip, Stationary};
+use crate::codec::Coding;
+
+/// How a problem's weights may lie coded.
+pub(super) fn coding(problem: &Problem, chip: &Chip) -> Option<Coding> {
+    Coding::new(chip.storage().codec.code()?, problem.weight.bits())
+}
+
+/// For each chunk of channels, each tile of K: bytes of its weights in DRAM; empty where all lie as they are.
+pub(super) fn stored(stage: &Stage, zeros: &[bool]) -> Vec<u64> {
+    let Some(coding) = stage.coding.filter(|_| !zeros.is_empty() && stage.weights == WeightBuffer::Fetched) else { return Vec::new() };
+    let k_tiles = stage.rules.k_tiles(&stage.problem);
+    let mut bytes = Vec::new();
+    let mut any = false;
+    for chunk in 0..stage.chunks() {
+        for k_tile in 0..k_tiles {
+            if stage.is_skipped(chunk, k_tile) {
+                bytes.push(0);
+                continue;
+            }
+            let piece = Piece::of(stage, chunk, k_tile);
+            let whole = stage.rules.weight_bytes(piece.channels.1, piece.inner.1);
+            let coded = coding.bytes_of(piece.zeros(stage, coding, zeros));
+            any |= coded < whole;
+            bytes.push(coded.min(whole));
+        }
+    }
+    if any { bytes } else { Vec::new() }
+}
+
+/// A piece of weights: its channels and its elements of K, the first and how many.
+#[derive(Clone, Copy)]
+struct Piece {
+    channels: (u64, u64),
+    inner: (u64, u64),
+}
+
+impl Piece {
+    fn of(stage: &Stage, chunk: u64, k_tile: u64) -> Self {
+        let part = |size: u64, tile: u64, number: u64| (number * tile, tile.min(size - number * tile));
+        Self {
+            channels: part(stage.problem.channels(), stage.tiling.chunk, chunk),
+            inner: part(stage.problem.reduction(), stage.rules.k_tile(&stage.problem), k_tile),
+        }
+    }
+
+    /// Whether its elements are zero, in the order in which they lie in DRAM: rows that start on a byte, of a step's channels and their lanes,
+    /// or where activations stay of one channel's elements of K. What fills a row or the last step up is zero.
+    fn zeros<'z>(self, stage: &'z Stage, coding: Coding, zeros: &'z [bool]) -> impl Iterator<Item = bool> + 'z {
+        let mode = &stage.rules.mode;
+        let Self { channels: (first, channels), inner: (start, inner) } = self;
+        let lanes = u64::from(mode.lanes);
+        let streams = mode.stationary == Stationary::Input;
+        let (rows, elements) = if streams { (channels, inner) } else { (mode.steps(inner), channels * lanes) };
+        let width = u64::from(coding.element_bits);
+        let whole = (elements * width).next_multiple_of(8) / width;
+        let all = stage.problem.channels();
+        (0..rows).flat_map(move |row| {
+            (0..whole).map(move |element| {
+                let (channel, k) = if streams { (row, element) } else { (element / lanes, row * lanes + element % lanes) };
+                let is_weight = element < elements && k < inner;
+                !is_weight || usize::try_from((start + k) * all + first + channel).is_ok_and(|place| zeros[place])
+            })
+        })
+    }
+}
