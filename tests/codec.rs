@@ -52,6 +52,7 @@ fn parts(chip: &Chip, coding: Coding, block: Vec<u8>, rows: u64, row_bytes: u64)
         queues: vec![UnitQueue { unit: LOADER, items: vec![command(0, Operation::Mvin(mvin)), command(1, Operation::Mvout(mvout))] }],
         semaphores: Vec::new(),
         output_stages: Vec::new(),
+        vector_ops: Vec::new(),
         stages: vec![stage("in"), stage("out")],
         images: vec![Image { place: Place::Dram, address: 0, bytes: block }],
         inputs: Vec::new(),
