@@ -7,6 +7,8 @@
 
 use ndarray::Array2;
 use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use systole::chip::{self, ArrayMode, Chip};
 use systole::codec::{Code, CodecError, Coding};
 use systole::compress::{Scheme, calibrate, quantize};
@@ -110,16 +112,15 @@ proptest! {
         width in prop::sample::select(&[2_u32, 4, 8, 16][..]),
         rows in 1..=24_u64,
         row_bytes in prop::sample::select(&[16_u64, 32, 64][..]),
-        density in 0.0..0.6,
+        density in 0.0..0.6_f64,
         (rate, unpack) in (1..=40_u64, prop::sample::select(&[370_000_u64, 1_000_000, 3_000_001, 8_000_000, 64_000_000][..])),
         is_banked in any::<bool>(),
         seed in any::<u64>(),
     ) {
         let coding = Coding { code, element_bits: width };
-        let mut state = seed;
-        let mut random = || { state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); state >> 33 };
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let whole: Vec<u8> = (0..rows * row_bytes)
-            .map(|_| if random() % 1000 < (density * 1000.0) as u64 { (random() % 256) as u8 } else { 0 })
+            .map(|_| if rng.random_bool(density) { rng.random() } else { 0_u8 })
             .collect();
         let block = coding.encode(&whole);
         let (stored, wanted) = (block.len() as u64, whole.len() as u64);

@@ -95,7 +95,12 @@ fn head(summary: &Summary) -> String {
                 network.name.clone(),
                 human::plural(network.layers, "layer"),
                 format!("{} MACs a sample", human::count(network.macs)),
-                format!("{} of weights", human::bytes(network.weight_bytes)),
+                if network.weight_stored_bytes < network.weight_bytes {
+                    let stored = human::bytes(network.weight_stored_bytes);
+                    format!("{} of weights, stored in {stored}", human::bytes(network.weight_bytes))
+                } else {
+                    format!("{} of weights", human::bytes(network.weight_bytes))
+                },
             ],
         ),
         (
@@ -283,7 +288,7 @@ fn totals(summary: &Summary) -> String {
         .take(4)
         .map(|(name, energy)| format!("{name} {}", human::percent(ratio(*energy, summary.energy_pj))))
         .collect();
-    let rows = [
+    let mut rows = vec![
         (
             "latency",
             human::si(summary.latency_s, "s"),
@@ -311,6 +316,11 @@ fn totals(summary: &Summary) -> String {
             "of the energy is counted at assumed costs, the rest at sourced ones".to_owned(),
         ),
     ];
+    if summary.coded_bytes > 0 {
+        let read = whole_or_part(summary.coded_bytes, summary.samples);
+        let unpacked = whole_or_part(summary.unpacked_bytes, summary.samples);
+        rows.insert(2, ("codec", read, format!("of coded weights read a sample, unpacked to {unpacked}")));
+    }
     let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
     let mut text = "Totals\n".to_owned();
     for (name, value, note) in rows {
@@ -391,6 +401,17 @@ mod tests {
                 assert!(line.chars().count() <= 100 && !line.ends_with(' '), "{line}");
             }
         }
+    }
+
+    #[test]
+    fn coded_weights_are_told_in_both_sizes() {
+        let mut summary = fixture::simplenet();
+        assert!(!terminal(&summary, LayerRows::Costliest).contains("codec"));
+        (summary.coded_bytes, summary.unpacked_bytes) = (10_000 * 2048, 10_000 * 8192);
+        summary.network.weight_stored_bytes = 20 * 1024;
+        let text = terminal(&summary, LayerRows::Costliest);
+        assert!(text.contains("51.8 KiB of weights, stored in 20 KiB"), "{text}");
+        assert!(text.contains("of coded weights read a sample, unpacked to 8 KiB"), "{text}");
     }
 
     #[test]

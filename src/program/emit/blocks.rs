@@ -181,13 +181,12 @@ impl Emitter<'_> {
         for (before, k) in plan.fetches(chunk) {
             let rows = plan.layout.weight_rows((first_channel, chunk.size), (k.start, k.size));
             let next = |channel, tile| plan.layout.weight_rows((channel, chunk.size), (tile, k.size)).address - rows.address;
-            let (dram, dram_stride) = match plan.stored(chunk.start, k.start) {
-                Some((start, bytes)) => (Address::at(start).step(1, bytes), rows.bytes),
-                None => {
-                    let of_chunk = next(first_channel + plan.stage.tiling.chunk, k.start);
-                    let dram = Address::at(plan.weight_image + rows.address).step(0, of_chunk).step(1, next(first_channel, k.start + 1));
-                    (dram, rows.stride)
-                }
+            let (dram, dram_stride) = if let Some((start, bytes)) = plan.stored(chunk.start, k.start) {
+                (Address::at(start).step(1, bytes), rows.bytes)
+            } else {
+                let of_chunk = next(first_channel + plan.stage.tiling.chunk, k.start);
+                let dram = Address::at(plan.weight_image + rows.address).step(0, of_chunk).step(1, next(first_channel, k.start + 1));
+                (dram, rows.stride)
             };
             // Where a chunk is one piece, its tiles of K lie in it side by side.
             let local = if by_tile {

@@ -42,7 +42,7 @@ pub(super) fn coded(stage: &Stage, layout: &Layout, packed: &[u8]) -> Vec<u8> {
             let inner = rules.k_tile(problem).min(problem.reduction() - k_tile * rules.k_tile(problem));
             let rows = layout.weight_rows((chunk * stage.tiling.chunk, channels), (k_tile, inner));
             let row = |row: u64| &packed[size(rows.address + row * rows.stride)..][..size(rows.bytes)];
-            let piece: Vec<u8> = (0..rows.count).flat_map(|number| row(number)).copied().collect();
+            let piece: Vec<u8> = (0..rows.count).flat_map(row).copied().collect();
             match stage.coded(chunk, k_tile) {
                 Some((coding, stored)) => {
                     let block = coding.encode(&piece);
