@@ -50,6 +50,7 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
         engine: Engine::Wavefront,
         seed: 1,
         mapping: None,
+        what_if: false,
         command: String::new(),
     };
     let stages: Vec<Lowered> = if let Some(table) = layer_table(&arguments.model) {

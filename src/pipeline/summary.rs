@@ -1,5 +1,6 @@
 //! Turns what a run did into its summary.
 
+use super::residency::residency;
 use super::run::Totals;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
@@ -17,6 +18,8 @@ pub(super) struct Ran<'a> {
     pub(super) chip: &'a Chip,
     pub(super) format: &'a Format,
     pub(super) mapping: &'a Mapping,
+    /// Bytes of the activations' scratchpad with which nothing would spill, if something does.
+    pub(super) least_scratchpad: Option<u64>,
     /// The network's or the table's name.
     pub(super) name: String,
     pub(super) samples: u64,
@@ -60,6 +63,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
     let macs_executed: u64 = totals.actions.iter().map(|actions| actions.macs).sum();
     let macs: u64 = ran.mapping.stages().iter().map(|stage| stage.problem.macs()).sum();
     let latency = totals.first.total_cycles / chip.clock();
+    let what_if = totals.what_if.as_ref().map(|stages| stages.iter().copied().sum());
     Ok(Summary {
         chip: chip_summary(chip, format),
         network: NetworkSummary {
@@ -79,6 +83,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         total_cycles: total_cycles.get(),
         cycles_per_sample: ratio(total_cycles.as_f64(), ran.samples as f64),
         cycles_lower_bound: programs * bounds.program.get(),
+        what_if,
         latency_s: latency.get(),
         throughput_per_s: ratio(options.batch as f64, latency.get()),
         energy_pj: energy.total.get(),
@@ -96,6 +101,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         dram_read_bytes: totals.actions.iter().map(|actions| actions.dram_read_bytes).sum(),
         dram_write_bytes: totals.actions.iter().map(|actions| actions.dram_write_bytes).sum(),
         traffic_bytes: traffic,
+        residency: residency(ran.mapping, chip, ran.least_scratchpad),
         layers,
         provenance: Provenance {
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -146,6 +152,7 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
             format: format!("{} x {}", stage.problem.weight, stage.problem.activation),
             total_cycles: cycles.get(),
             cycles_lower_bound: (bound.cycles * programs).get(),
+            what_if: totals.what_if.as_ref().map(|stages| stages[number]),
             busy_cycles: run.array.busy * programs,
             idle_cycles: run.array.idle * programs,
             stall_cycles: stalls(&run.array, programs),
@@ -177,6 +184,7 @@ pub(super) fn host_row(layer: &Layer) -> LayerSummary {
         format: "float".to_string(),
         total_cycles: 0,
         cycles_lower_bound: 0,
+        what_if: None,
         busy_cycles: 0,
         idle_cycles: 0,
         stall_cycles: BTreeMap::new(),

@@ -53,19 +53,21 @@ pub(super) struct Vector<'p> {
     /// Cycles that the group under way has left, the present one included.
     left: u64,
     claims: Claims,
+    /// Whether a command takes no cycles of its own.
+    is_peeled: bool,
 }
 
 impl<'p> Vector<'p> {
-    pub(super) fn new(queue: Queue<'p>, chip: &Chip, element_bytes: u64) -> Self {
+    pub(super) fn new(queue: Queue<'p>, chip: &Chip, element_bytes: u64, is_peeled: bool) -> Self {
         let unit = chip.vector();
-        let latency = chip.accumulator().latency.get();
+        let latency = if is_peeled { 0 } else { chip.accumulator().latency.get() };
         let ahead = size(latency) + 2;
         Self {
             queue,
             cycles: CycleCounts::default(),
             lanes: u64::from(unit.lanes),
-            start_cycles: u64::from(unit.start_cycles),
-            requantize_cycles: u64::from(unit.cycles.requantize),
+            start_cycles: if is_peeled { 0 } else { u64::from(unit.start_cycles) },
+            requantize_cycles: if is_peeled { 1 } else { u64::from(unit.cycles.requantize) },
             latency,
             element_bytes,
             next: VecDeque::with_capacity(ahead),
@@ -74,6 +76,7 @@ impl<'p> Vector<'p> {
             starting: 0,
             left: 0,
             claims: Claims::new(),
+            is_peeled,
         }
     }
 
@@ -111,6 +114,10 @@ impl<'p> Vector<'p> {
         }
         self.left -= 1;
         if self.left == 0 {
+            self.finish_group(shared, cycle);
+        }
+        // Without limit, all groups have their turn in the cycle in which the first does, as far as there are ports.
+        while self.is_peeled && self.work.is_some() && self.claims.take(shared, cycle).is_none() {
             self.finish_group(shared, cycle);
         }
         self.cycles.busy += 1;
