@@ -10,6 +10,7 @@ use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account
 use crate::mapping::{Mapping, StageBound, WeightStart, lower_bounds};
 use crate::network::Layer;
 use crate::report::{ChipSummary, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
+use crate::sim::StageRun;
 use crate::units::Cycles;
 use std::collections::BTreeMap;
 
@@ -162,7 +163,7 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
             macs_executed: actions.macs,
             utilization: ratio(actions.macs as f64, cycles.as_f64() * peak),
             mapping_efficiency: bound.mapping_efficiency,
-            bound_by: bound.demand.binding(run.window).to_string(),
+            bound_by: bound_by(bound, run).to_string(),
             weight_bytes: facts.weight_bytes,
             sparsity: facts.sparsity,
             energy_pj: energy.stages[number].total.get(),
@@ -174,6 +175,16 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
     }
     rows.extend(ran.host.iter().cloned());
     rows
+}
+
+/// What binds a stage. Where no unit needs half of its window, and the array could not have a port for half of it, the ports do.
+pub(super) fn bound_by(bound: &StageBound, run: &StageRun) -> &'static str {
+    let reasons = [StallReason::ScratchpadConflict, StallReason::AccumulatorConflict, StallReason::AccumulatorHazard];
+    let conflicts: u64 = reasons.into_iter().map(|reason| run.array.stalled(reason)).sum();
+    match bound.demand.binding(run.window) {
+        "latency" if 2 * conflicts >= run.window.get() => "memory_ports",
+        other => other,
+    }
 }
 
 /// The row of a layer that the host computes outside of the chip's clock.

@@ -83,10 +83,18 @@ impl ResultFolder {
         ];
         files.extend(more.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
         files.push(("summary.json", json.as_bytes()));
+        self.write_files(&files)
+    }
+
+    /// Writes files by their names: all under other names first, and none takes its place before all are whole.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_files(&self, files: &[(&str, &[u8])]) -> Result<(), FolderError> {
         let written = files.iter().try_for_each(|(name, bytes)| self.write_temporary(name, bytes));
         let written = written.and_then(|()| files.iter().try_for_each(|(name, _)| self.rename(name)));
         if written.is_err() {
-            for (name, _) in &files {
+            for (name, _) in files {
                 // Best effort: the message names what failed, whether or not the rest can be taken away.
                 let _ = fs::remove_file(self.temporary(name));
             }

@@ -12,6 +12,7 @@ mod gemm;
 pub mod human;
 mod json;
 mod residency;
+mod roofline;
 mod summary;
 mod terminal;
 mod topology;
@@ -23,6 +24,7 @@ pub use folder::{FolderError, Pictures, ResultFolder};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
 pub use residency::{MemoryUse, Residency, SmallestScratchpad, TensorLife};
+pub use roofline::{Roofline, RooflineLayer};
 pub use summary::{
     ChipSummary, EnergyPjByPart, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio,
 };
