@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "what it says is its output")]
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use systole::chip;
 use systole::mapping::{self, WeightStart};
@@ -55,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for rate in rates {
             let cycles = time(&table, &options, size, rate)?.cycles;
             let bandwidth = (traffic as f64 / value(rate)).ceil();
-            csv += &format!("{},{rate},{cycles},{traffic},{array},{bandwidth}\n", size * 1024);
+            writeln!(csv, "{},{rate},{cycles},{traffic},{array},{bandwidth}", size * 1024)?;
             measured.push((value(rate), cycles as f64));
         }
         let least = measured.iter().map(|(_, cycles)| *cycles).fold(f64::INFINITY, f64::min);

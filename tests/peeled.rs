@@ -9,7 +9,7 @@ use systole::pipeline::{self, RunOptions};
 use systole::program::emit_timing;
 use systole::report::{Summary, WhatIf};
 use systole::sim::{Engine, Machine, Peeled};
-use systole::topology;
+use systole::topology::{self, Table};
 
 fn options() -> RunOptions {
     RunOptions {
@@ -30,10 +30,16 @@ fn chip(name: &str, sets: &[(&str, &str)]) -> Chip {
     chip::load(name, &sets).unwrap()
 }
 
+/// Layers of these sizes (M, N, K).
+fn table(sizes: &[[u64; 3]]) -> Table {
+    let row = |(number, [m, n, k]): (usize, &[u64; 3])| format!("layer{number}, {m}, {n}, {k},");
+    let rows: Vec<String> = sizes.iter().enumerate().map(row).collect();
+    topology::parse(&format!("Layer, M, N, K,\n{}\n", rows.join("\n")), "table.csv").unwrap()
+}
+
 /// The costs of products of these sizes (M, N, K), after whether they sum up was looked at.
 fn costs(chip: &Chip, sizes: &[[u64; 3]]) -> (Summary, WhatIf) {
-    let rows: String = sizes.iter().enumerate().map(|(number, [m, n, k])| format!("layer{number}, {m}, {n}, {k},\n")).collect();
-    let table = topology::parse(&format!("Layer, M, N, K,\n{rows}"), "table.csv").unwrap();
+    let table = table(sizes);
     let summary = pipeline::time_table(chip, &table, "", "table", &options()).unwrap();
     let all = summary.what_if.unwrap();
     assert_eq!(all.total_cycles(), summary.total_cycles.cast_signed());
@@ -147,12 +153,8 @@ fn nobody_waits_for_what_is_without_limit() {
 }
 
 /// Cycles of layers in a row with so many bytes a cycle, under one mapping.
-fn with_rates(case: &Rates, peeled: Peeled) -> Vec<u64> {
-    let mut table = String::from("Layer, M, N, K,\n");
-    for (number, [m, n, k]) in case.layers.iter().enumerate() {
-        table += &format!("layer{number}, {m}, {n}, {k},\n");
-    }
-    let table = topology::parse(&table, "table.csv").unwrap();
+fn with_rates(case: &Case, peeled: Peeled) -> Vec<u64> {
+    let table = table(&case.layers);
     let (latency, outstanding) = (case.latency, case.outstanding);
     let mut cycles = Vec::new();
     for rate in case.rates {
@@ -170,7 +172,7 @@ fn with_rates(case: &Rates, peeled: Peeled) -> Vec<u64> {
 }
 
 #[derive(Debug, Clone)]
-struct Rates {
+struct Case {
     layers: Vec<[u64; 3]>,
     latency: u64,
     outstanding: u32,
@@ -179,12 +181,12 @@ struct Rates {
     rates: [f64; 3],
 }
 
-fn rates() -> impl Strategy<Value = Rates> {
+fn rates() -> impl Strategy<Value = Case> {
     let layers = prop::collection::vec((1..=80_u64, 1..=70_u64, 1..=120_u64).prop_map(|(m, n, k)| [m, n, k]), 1..=3);
     let rate = (1..=40_u32, 1..=40_u32, 1..=40_u32)
         .prop_map(|(one, more, still)| [one, one + more, one + more + still].map(|rate| f64::from(rate) / 4.0));
     let rest = (0..=150_u64, 1..=16_u32, prop::sample::select(&[8_u32, 16, 64][..]));
-    (layers, rest, rate).prop_map(|(layers, (latency, outstanding, size), rates)| Rates { layers, latency, outstanding, size, rates })
+    (layers, rest, rate).prop_map(|(layers, (latency, outstanding, size), rates)| Case { layers, latency, outstanding, size, rates })
 }
 
 proptest! {

@@ -17,6 +17,7 @@ use systole::{model, plot, topology};
 
 /// What to run, on what, and how.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     chip: ChipOptions,

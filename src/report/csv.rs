@@ -18,7 +18,10 @@ const BEFORE_STALLS: [(&str, Cell); 7] = [
     ("idle_cycles", |layer| layer.idle_cycles.to_string()),
 ];
 
-const WHAT_IF: [(&str, fn(&WhatIf) -> i64); 5] = [
+/// A cost of a layer.
+type Cost = fn(&WhatIf) -> i64;
+
+const WHAT_IF: [(&str, Cost); 5] = [
     ("what_if_dram_cycles", |costs| costs.dram_cycles),
     ("what_if_ports_cycles", |costs| costs.ports_cycles),
     ("what_if_vector_cycles", |costs| costs.vector_cycles),

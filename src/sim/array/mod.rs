@@ -132,8 +132,6 @@ pub(super) struct Array<'p> {
     accumulator_latency: u64,
     /// Whether what enters and leaves needs the memories' ports.
     ports: bool,
-    /// Whether it takes no time.
-    is_peeled: bool,
     zero_gating: bool,
     accumulator_bits: u64,
     /// The array's own cycle, and the one up to which registers have moved.
@@ -188,7 +186,7 @@ impl<'p> Array<'p> {
         let apart = timing.least_between_loads().max(timing.length(timing.padded(shortest_pass(setup))));
         let loads = if timing.serial() { 3 } else { in_flight / super::memory::size(apart) + 4 };
         let alone = setup.program.array_only;
-        let latency: Vec<u64> = setup.chip.scratchpads().iter().map(|pad| if !alone { pad.latency.get() } else { 0 }).collect();
+        let latency: Vec<u64> = setup.chip.scratchpads().iter().map(|pad| if alone { 0 } else { pad.latency.get() }).collect();
         let ahead = super::memory::size(latency.iter().copied().max().unwrap_or(0)) + 2;
         room::check(setup, &shape, loads)?;
         Ok(Self {
@@ -200,9 +198,8 @@ impl<'p> Array<'p> {
             drive: Drive::new(setup, shape, loads),
             element_bytes: setup.program.accumulator_element_bytes,
             latency,
-            accumulator_latency: if !alone { setup.chip.accumulator().latency.get() } else { 0 },
+            accumulator_latency: if alone { 0 } else { setup.chip.accumulator().latency.get() },
             ports: !alone && !setup.peeled.ports,
-            is_peeled: setup.peeled.array,
             zero_gating: array.zero_gating,
             accumulator_bits: u64::from(setup.format.accumulator_bits),
             now: 0,
@@ -247,7 +244,7 @@ impl<'p> Array<'p> {
 
     /// One cycle of the machine.
     pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
-        if self.is_peeled {
+        if shared.peeled.array {
             return self.tick_peeled(shared, cycle);
         }
         let blocked = self.issue(shared, cycle);
