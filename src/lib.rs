@@ -23,6 +23,7 @@
 //!     engine: Engine::Stepped,
 //!     seed: 1,
 //!     mapping: None,
+//!     what_if: false,
 //!     command: "an example".to_string(),
 //! };
 //! let prepared = pipeline::prepare(&model, &chip, &options)?;

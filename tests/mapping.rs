@@ -63,6 +63,34 @@ fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
     assert!(4 * saved > all, "bounds prune: {saved} of {all} were not simulated");
 }
 
+/// Three layers in a row, 100 vectors of 96 channels, on a scratchpad that cannot keep an output beside its rings.
+#[test]
+fn the_smallest_scratchpad_keeps_every_output_and_less_does_not() {
+    let problem = Problem::matrix(100, 96, 96, Dtype::Int8, Dtype::Int8);
+    let layer = |follows| Lowered { layer: None, name: "layer".to_string(), problem, follows, zeros: Vec::new() };
+    let stages = [layer(false), layer(true), layer(true)];
+    let with = |bytes: u64| {
+        let pad = format!("[(role: Shared, capacity: B({bytes}), banks: 4, port_bytes: 16, latency: Cycles(4))]");
+        let chip = chip::load("edge-16x16", &[("scratchpads".to_string(), pad)]).unwrap();
+        let choices = vec![mapping::Choice::first(&chip); 3];
+        let least = mapping::least_scratchpad(&stages, &chip, 1, WeightStart::Cold, &choices);
+        let edges: Vec<bool> = mapping::map(&stages, &chip, 1, WeightStart::Cold).unwrap().edges().map(|(_, is_kept)| is_kept).collect();
+        (edges, least)
+    };
+    // The layer in the middle has its whole input and its whole output on the chip, beside two pieces of 16 x 16 weights.
+    let least = 2 * 100 * 96 + 2 * 256;
+    let (edges, found) = with(8 * 1024);
+    assert_eq!((edges, found), (vec![false, false], Some(least)));
+    assert_eq!(with(least), (vec![true, true], None));
+    let (edges, found) = with(least - 64);
+    assert!(edges.contains(&false) && found == Some(least));
+    // Layers that do not read each other pass nothing on.
+    let chip = chip::load("edge-16x16", &[]).unwrap();
+    let apart = [layer(false), layer(false)];
+    assert_eq!(mapping::least_scratchpad(&apart, &chip, 1, WeightStart::Cold, &[mapping::Choice::first(&chip); 2]), None);
+    assert_eq!(mapping::map(&apart, &chip, 1, WeightStart::Cold).unwrap().edges().count(), 0);
+}
+
 #[test]
 fn what_does_not_fit_at_all_says_so() {
     let sets = [("accumulator", "(capacity: B(16), banks: 1, port_bytes: 16, latency: Cycles(2))")];

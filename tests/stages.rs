@@ -12,11 +12,15 @@ use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use systole::chip::{self, Chip, Codec, Sparsity, Stationary};
-use systole::mapping::{self, Choice, Lowered, MappingError, Order, Problem, WeightStart};
+use systole::chip::{self, Chip, Codec, Dram, Sparsity, Stationary};
+use systole::counts::StallReason;
+use systole::mapping::{
+    self, Choice, InputBuffer, Lowered, Mapping, MappingError, Memory, Order, OutputBuffer, Problem, WeightBuffer, WeightStart,
+};
 use systole::numerics::{AccumulateRule, Dtype, LayerClass, OutputStage, Quantization};
 use systole::program::{Program, StageNumbers, emit_stages, emit_timing};
-use systole::sim::{Engine, Machine};
+use systole::sim::{Engine, Machine, Peeled, Run};
+use systole::units::Bytes;
 
 /// One layer as drawn: channels out, filter, stride, dilation, padding.
 type Drawn = (u64, [u64; 2], [u64; 2], [u64; 2], [u64; 2]);
@@ -264,11 +268,112 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
             prop_assert_eq!(bus, wanted);
         }
     }
+    check_peeled(&machine, &run)?;
     prop_assert_eq!(Program::from_text(&program.to_text().unwrap()).unwrap(), program);
+    check_links(&mapping, &chip, &run)?;
+    check_residency(case, &chip, &mapping, (&stages, start, &choices))?;
     // Each weight crosses the bus once where the input stays; the rows of an input cross it once whatever is cut.
     for (stage, run) in mapping.stages().iter().zip(&run.stages) {
         let (wanted, read) = (stage.problem.pixels() * stage.problem.c, run.traffic.dram.input.read);
         prop_assert!(read <= wanted, "{} bytes of input of {}", read, wanted);
+    }
+    Ok(())
+}
+
+/// What goes into a link comes out of it, no less crosses DRAM's bus than has to, and no more in a cycle than can; each unit's accounts sum up.
+fn check_links(mapping: &Mapping, chip: &Chip, run: &Run) -> Result<(), TestCaseError> {
+    for unit in &run.units {
+        prop_assert_eq!(unit.cycles.busy + unit.cycles.idle + unit.cycles.stalled_total(), run.total_cycles.get(), "{}", unit.unit);
+    }
+    let (mut wanted, mut macs) = (0, 0);
+    for (number, (stage, ran)) in mapping.stages().iter().zip(&run.stages).enumerate() {
+        let (problem, traffic) = (&stage.problem, &ran.traffic);
+        let (dram, pad, sums) = (&traffic.dram, &traffic.scratchpad, &traffic.accumulator);
+        prop_assert_eq!(dram.input.read, pad.input.write, "activations from DRAM to a scratchpad");
+        prop_assert_eq!(pad.output.read, dram.output.write, "results from a scratchpad to DRAM");
+        prop_assert_eq!(pad.output.write, problem.vectors() * problem.channels(), "every result is written once");
+        prop_assert_eq!(pad.output.write, ran.actions.vector_operations, "from the vector unit to a scratchpad");
+        let element = mapping.buffers().accumulator_element_bytes;
+        prop_assert!(sums.psum.read >= element * pad.output.write, "every sum goes to the vector unit");
+        let biases = dram.weight.read - pad.weight.write;
+        let lines = if stage.rules.lines_are_channels() { problem.vectors() } else { 1 };
+        prop_assert!(biases >= lines * problem.channels() * element, "beside weights, biases are fetched");
+        prop_assert!(sums.psum.write >= element * pad.output.write, "every sum has its bias");
+        // What has to cross: weights that are not there, input that nobody left, output that nobody takes.
+        if stage.weights == WeightBuffer::Fetched && stage.skipped.is_empty() && !matches!(chip.array().sparsity, Sparsity::NM { .. }) {
+            prop_assert!(pad.weight.write >= problem.reduction() * problem.channels());
+        }
+        let is_kept = matches!(stage.input, InputBuffer::Kept { .. });
+        prop_assert_eq!(dram.input.read == 0, is_kept);
+        if !is_kept {
+            // Every pixel that a filter reaches, of which there are at least as many as places for it, or as it has elements.
+            let rows = (0..problem.p).flat_map(|p| (0..problem.r).map(move |r| p * problem.stride[0] + r * problem.dilation[0]));
+            let within = |row: &u64| *row >= problem.padding[0] && row - problem.padding[0] < problem.input[0];
+            let reached: std::collections::BTreeSet<u64> = rows.filter(within).collect();
+            prop_assert!(dram.input.read >= problem.n * reached.len() as u64 * problem.input[1] * problem.c, "stage {number}");
+        }
+        let is_stored = matches!(stage.output, OutputBuffer::Stored { .. });
+        prop_assert_eq!(dram.output.write, if is_stored { pad.output.write } else { 0 });
+        wanted += dram.total().read + dram.total().write;
+        macs += ran.actions.macs;
+    }
+    prop_assert!(run.total_cycles.get() >= macs.div_ceil(chip.peak_macs_per_cycle(&chip.formats()[0])));
+    if let Dram::Ideal { .. } = chip.dram() {
+        let rate = chip.dram().bytes_per_cycle(chip.clock());
+        prop_assert!(run.total_cycles >= chip.dram().latency(chip.clock()) + rate.cycles_for(Bytes::new(wanted)));
+    }
+    Ok(())
+}
+
+/// Whatever is without limit, the program ends, its windows make up its time, and nobody waits for it.
+fn check_peeled(machine: &Machine<'_>, run: &Run) -> Result<(), TestCaseError> {
+    for peeled in
+        Peeled::STEPS.into_iter().chain([Peeled { vector: true, ..Peeled::default() }, Peeled { array: true, ..Peeled::default() }])
+    {
+        let faster = machine.time_peeled(peeled).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(faster.stages.iter().map(|stage| stage.window.get()).sum::<u64>(), faster.total_cycles.get(), "{:?}", peeled);
+        prop_assert!(peeled != Peeled::default() || faster.units == run.units);
+        let stalls = || faster.units.iter().flat_map(|unit| unit.cycles.stalls()).map(|(reason, _)| reason);
+        let of_dram = |reason| matches!(reason, StallReason::DramBandwidth | StallReason::DramLatency);
+        let of_ports = |reason: StallReason| reason.name().starts_with("scratchpad") || reason.name().starts_with("accumulator");
+        prop_assert!(!stalls().any(|reason| peeled.dram && of_dram(reason) || peeled.ports && of_ports(reason)), "{:?}", peeled);
+    }
+    Ok(())
+}
+
+/// Nothing lies where something else does, nor outside of its memory; and the scratchpad that would keep all outputs does, and one a row of each
+/// bank smaller does not.
+fn check_residency(
+    case: &Case,
+    chip: &Chip,
+    mapping: &Mapping,
+    (stages, start, choices): (&[Lowered], WeightStart, &[Choice]),
+) -> Result<(), TestCaseError> {
+    let residents = mapping.residents(chip);
+    let capacity = |memory| match memory {
+        Memory::Scratchpad(number) => chip.scratchpads()[number].capacity.get(),
+        Memory::Accumulator => chip.accumulator().capacity.get(),
+    };
+    for (number, one) in residents.iter().enumerate() {
+        prop_assert!(one.address + one.bytes <= capacity(one.memory), "{:?}", one);
+        prop_assert!(mapping::peak(&residents, one.memory, stages.len()).0 <= capacity(one.memory));
+        for other in &residents[number + 1..] {
+            let meet = one.stages.start() <= other.stages.end() && other.stages.start() <= one.stages.end();
+            let apart = one.address + one.bytes <= other.address || other.address + other.bytes <= one.address;
+            prop_assert!(one.memory != other.memory || !meet || apart, "{:?} and {:?}", one, other);
+        }
+    }
+    if let Some(bytes) = mapping::least_scratchpad(stages, chip, case.batch, start, choices) {
+        let pad = chip.scratchpad_roles().activation;
+        let stripe = u64::from(chip.scratchpads()[pad].banks * chip.scratchpads()[pad].port_bytes);
+        prop_assert!(mapping.edges().any(|(_, is_kept)| !is_kept) && bytes > chip.scratchpads()[pad].capacity.get());
+        let keeps_all = |bytes: u64| {
+            let own = case.sets.iter().map(|(field, value)| ((*field).to_string(), value.clone()));
+            let sets: Vec<_> = own.chain([(format!("scratchpads.{pad}.capacity"), format!("B({bytes})"))]).collect();
+            let chip = chip::load("edge-16x16", &sets).unwrap();
+            mapping::map_as(stages, &chip, case.batch, start, choices).is_ok_and(|mapping| mapping.edges().all(|(_, is_kept)| is_kept))
+        };
+        prop_assert!(keeps_all(bytes) && !keeps_all(bytes - stripe), "{bytes} bytes");
     }
     Ok(())
 }

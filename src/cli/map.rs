@@ -4,12 +4,13 @@ use super::options::{ChipOptions, layer_table, user_fault};
 use super::say;
 use clap::Args;
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use systole::compress::Scheme;
 use systole::mapping::{Lowered, MappingFile, WeightStart};
 use systole::pipeline::{self, Objective, RunOptions};
+use systole::report::ResultFolder;
 use systole::sim::Engine;
-use systole::{model, topology};
+use systole::{model, plot, topology};
 
 /// What to map, onto what, and for what.
 #[derive(Debug, Args)]
@@ -34,6 +35,9 @@ pub(crate) struct MapArguments {
     /// Bits of weights and activations
     #[arg(long, value_name = "SCHEME", default_value = "w8a8")]
     quant: Scheme,
+    /// Also write the layers under the chip's roofs to this folder: roofline.svg, roofline.png and roofline.csv
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Also write the mapping to a file, which `run --mapping` takes
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -50,6 +54,7 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
         engine: Engine::Wavefront,
         seed: 1,
         mapping: None,
+        what_if: false,
         command: String::new(),
     };
     let stages: Vec<Lowered> = if let Some(table) = layer_table(&arguments.model) {
@@ -63,8 +68,18 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
         let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
         return Err(format!("there is no layer \"{layer}\" that the array computes\n  help: choose one of {}", names.join(", ")).into());
     }
+    // Where a picture cannot go is known before the search.
+    let folder = arguments.out.as_deref().map(ResultFolder::prepare).transpose()?;
     let searched = pipeline::search_mapping(&stages, &chip, &options, arguments.objective, arguments.budget).map_err(user_fault)?;
     say(&searched.describe(arguments.layer.as_deref()))?;
+    if let Some(folder) = folder {
+        let network = Path::new(&arguments.model).file_stem().unwrap_or_default().to_string_lossy();
+        let roofline = searched.roofline(&chip, &network, arguments.layer.as_deref());
+        let (svg, png) = plot::roofline(&roofline)?;
+        let csv = roofline.csv();
+        let files = [("roofline.csv", csv.as_bytes()), ("roofline.svg", svg.as_bytes()), ("roofline.png", &png)];
+        folder.write_files(&files)?;
+    }
     if let Some(path) = &arguments.save {
         std::fs::write(path, MappingFile::of(&searched.mapping).to_text()).map_err(|error| {
             format!("the mapping cannot be written to {}: {error}\n  help: choose another file with --save", path.display())

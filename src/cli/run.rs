@@ -17,6 +17,7 @@ use systole::{model, plot, topology};
 
 /// What to run, on what, and how.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch on the command line")]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     chip: ChipOptions,
@@ -57,6 +58,9 @@ pub(crate) struct RunArguments {
     /// A mapping that `systole map --save` wrote: how layers are cut and in which dataflow they run; layers that it does not name are left to the tool
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    /// Also tell why the time is what it is: time the program again with DRAM, then ports, the vector unit and the array without limit too
+    #[arg(long)]
+    what_if: bool,
     /// A row for every layer in the tables; else the 10 costliest of more than 25
     #[arg(long)]
     all_layers: bool,
@@ -128,6 +132,7 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
         engine: arguments.engine.engine(),
         seed: arguments.seed,
         mapping: arguments.mapping.as_deref().map(MappingFile::load).transpose()?,
+        what_if: arguments.what_if,
         command: command_line(),
     })
 }
@@ -145,8 +150,9 @@ fn time_table(arguments: &RunArguments, chip: &Chip, path: &Path, options: &RunO
     let sha256 = sha256_hex(text.as_bytes());
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let summary = pipeline::time_table(chip, &table, &sha256, &name, options).map_err(user_fault)?;
-    let RunOptions { batch, weights, scheme, mapping, .. } = options;
-    let key = format!("{} {} {batch} {weights:?} {scheme} {mapping:?}", chip.resolved(), sha256);
+    let RunOptions { batch, weights, scheme, mapping, what_if, .. } = options;
+    let more = if *what_if { " what-if" } else { "" };
+    let key = format!("{} {} {batch} {weights:?} {scheme} {mapping:?}{more}", chip.resolved(), sha256);
     let folder = arguments.out.clone().unwrap_or_else(|| folder_named(&name, options, chip, &key));
     show(arguments, chip, &ResultFolder::prepare(&folder)?, &summary, &[])?;
     complain_of_columns(&table, path);
@@ -200,9 +206,10 @@ fn quoted(word: &str) -> String {
 
 /// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.
 fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
-    let RunOptions { batch, weights, scheme, samples, engine, seed, mapping, command: _ } = options;
+    let RunOptions { batch, weights, scheme, samples, engine, seed, mapping, what_if, command: _ } = options;
     let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
-    let pinned = mapping.as_ref().map_or_else(String::new, |mapping| format!(" {mapping:?}"));
+    let mut pinned = mapping.as_ref().map_or_else(String::new, |mapping| format!(" {mapping:?}"));
+    pinned += if *what_if { " what-if" } else { "" };
     let run = format!("{} {files} {batch} {weights:?} {scheme} {samples:?} {engine:?} {seed}{pinned}", prepared.chip.resolved());
     folder_named(prepared.quantized.name(), options, prepared.chip, &run)
 }

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const MAX_BATCH: u64 = 1 << 20;
 /// More accumulator blocks than this never help: one fills while one empties, and the others only wait with their bias.
 const MAX_ACCUMULATOR_BLOCKS: u64 = 8;
+/// No larger scratchpad is looked for.
+const MAX_CAPACITY: u64 = 1 << 40;
 
 /// What of a chip the fit goes by.
 struct Capacity<'c> {
@@ -25,6 +27,8 @@ struct Capacity<'c> {
     activation_pad: &'c Scratchpad,
     activation_field: String,
     shared: bool,
+    weight_bytes: u64,
+    activation_bytes: u64,
     accumulator_bytes: u64,
     /// Bytes of one row in every bank of the accumulator: capacities are multiples of it.
     accumulator_stripe: u64,
@@ -39,6 +43,8 @@ impl<'c> Capacity<'c> {
             weight_field: format!("scratchpads.{}.capacity", roles.weight),
             activation_field: format!("scratchpads.{}.capacity", roles.activation),
             shared: roles.weight == roles.activation,
+            weight_bytes: chip.scratchpads()[roles.weight].capacity.get(),
+            activation_bytes: chip.scratchpads()[roles.activation].capacity.get(),
             accumulator_bytes: chip.accumulator().capacity.get(),
             accumulator_stripe: u64::from(chip.accumulator().port_bytes) * u64::from(chip.accumulator().banks),
         }
@@ -46,11 +52,20 @@ impl<'c> Capacity<'c> {
 
     /// Bytes of the activation scratchpad that activations may take, when so many bytes of weights must still fit beside them.
     fn activation_room(&self, weights: u64) -> u64 {
-        self.activation_pad.capacity.get().saturating_sub(if self.shared { weights } else { 0 })
+        self.activation_bytes.saturating_sub(if self.shared { weights } else { 0 })
+    }
+
+    /// The same with so many bytes in the scratchpad that holds activations.
+    fn with_activation_bytes(mut self, bytes: u64) -> Self {
+        self.activation_bytes = bytes;
+        if self.shared {
+            self.weight_bytes = bytes;
+        }
+        self
     }
 
     fn weight_capacity(&self) -> u64 {
-        self.weight_pad.capacity.get()
+        self.weight_bytes
     }
 }
 
@@ -106,6 +121,52 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
 /// # Panics
 /// If there is not a choice for each stage, or the chip does not multiply the formats of the stages, which `lower` refuses.
 pub fn map_as(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, choices: &[Choice]) -> Result<Mapping, MappingError> {
+    map_into(stages, chip, (batch, start), choices, &Capacity::of(chip))
+}
+
+/// The bytes of the scratchpad that holds activations with which no output that the next stage reads goes through DRAM, where with a row in every
+/// bank less one does; None where the present capacity keeps all that can be kept, or no capacity does.
+///
+/// It is found by mapping with other capacities, halving between one that is too small and one that is not. Blocks grow with the scratchpad and
+/// may take the room that an output would stay in, so that by chance a still smaller one may do.
+///
+/// # Panics
+/// As [`map_as`].
+pub fn least_scratchpad(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, choices: &[Choice]) -> Option<u64> {
+    let keeps_all = |bytes: u64| {
+        let capacity = Capacity::of(chip).with_activation_bytes(bytes);
+        map_into(stages, chip, (batch, start), choices, &capacity).is_ok_and(|mapping| mapping.edges().all(|(_, is_kept)| is_kept))
+    };
+    let stripe = stripe(Capacity::of(chip).activation_pad);
+    let mut low = Capacity::of(chip).activation_bytes / stripe;
+    // Only what lies in the next stage as it left this one can stay.
+    let can_stay =
+        stages.iter().zip(stages.iter().skip(1)).all(|(this, next)| !next.follows || is_same_tensor(&this.problem, &next.problem));
+    if !can_stay || keeps_all(low * stripe) {
+        return None;
+    }
+    let mut high = 2 * low;
+    while !keeps_all(high * stripe) {
+        (low, high) = (high, 2 * high);
+        if high * stripe > MAX_CAPACITY {
+            return None;
+        }
+    }
+    while high - low > 1 {
+        let middle = u64::midpoint(low, high);
+        if keeps_all(middle * stripe) { high = middle } else { low = middle }
+    }
+    Some(high * stripe)
+}
+
+/// The same into memories of these sizes.
+fn map_into(
+    stages: &[Lowered],
+    chip: &Chip,
+    (batch, start): (u64, WeightStart),
+    choices: &[Choice],
+    capacity: &Capacity<'_>,
+) -> Result<Mapping, MappingError> {
     if batch == 0 || batch > MAX_BATCH {
         return Err(MappingError::Batch { batch, limit: MAX_BATCH });
     }
@@ -127,21 +188,20 @@ pub fn map_as(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, c
     for rules in &mut rules {
         rules.element = element;
     }
-    let capacity = Capacity::of(chip);
     let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
     // One ring serves all stages: its slots hold the largest piece of any.
     let chunks = asked.iter().map(|((stage, rules), choice)| {
-        choice.tiling.map_or_else(|| chunk(&stage.problem, rules, &capacity), |tiling| tiling.chunk.clamp(1, stage.problem.channels()))
+        choice.tiling.map_or_else(|| chunk(&stage.problem, rules, capacity), |tiling| tiling.chunk.clamp(1, stage.problem.channels()))
     });
     let chunks: Vec<u64> = chunks.collect();
     let slots = asked.iter().zip(&chunks).map(|(((stage, rules), _), chunk)| rules.weight_slot(&stage.problem, &cut(1, *chunk)));
     let slot = slots.max().unwrap_or(1);
     let mut drafts = Vec::with_capacity(stages.len());
     for (((lowered, rules), choice), chunk) in asked.into_iter().zip(chunks) {
-        drafts.push(draft(lowered, rules, &capacity, (chunk, choice.tiling), slot)?);
+        drafts.push(draft(lowered, rules, capacity, (chunk, choice.tiling), slot)?);
     }
-    keep_edges(&mut drafts, &capacity, slot);
-    fetch_weights_once(&mut drafts, choices, &capacity, slot)?;
+    keep_edges(&mut drafts, capacity, slot);
+    fetch_weights_once(&mut drafts, choices, capacity, slot)?;
 
     let places = place_activations(&drafts);
     let mut next = if capacity.shared { round_up(places.end, u64::from(capacity.weight_pad.port_bytes)) } else { 0 };
@@ -280,7 +340,7 @@ fn draft<'l>(
         layer: lowered.name.clone(),
         needed: round_up(needed, stripe(capacity.activation_pad)),
         why: activations_in_words(problem, unit),
-        capacity: capacity.activation_pad.capacity.get(),
+        capacity: capacity.activation_bytes,
     })
 }
 

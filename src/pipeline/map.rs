@@ -1,13 +1,14 @@
 //! Looks for the best mapping of a network or a layer table onto a chip: each stage by itself, then all together.
 
-use super::summary::energy_of;
+use super::summary::{bound_by, energy_of};
 use super::{PipelineError, RunOptions};
-use crate::chip::{Chip, Format};
+use crate::chip::{Chip, Dram, Format};
 use crate::energy::EnergyTable;
 use crate::mapping::{
     Bounds, Choice, Found, InputBuffer, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map, map_as, search,
 };
 use crate::program::emit_timing;
+use crate::report::{Roofline, RooflineLayer};
 use crate::sim::{Machine, Run};
 use rayon::prelude::*;
 use std::fmt;
@@ -159,6 +160,32 @@ impl Searched {
         text
     }
 
+    /// The layers under the roofs of the chip that they were mapped onto, of a network with this name. Without a layer's name, all.
+    pub fn roofline(&self, chip: &Chip, network: &str, only: Option<&str>) -> Roofline {
+        let stages = self.mapping.stages().iter().zip(&self.run.stages).zip(&self.bounds.stages);
+        let layers =
+            stages.filter(|((stage, _), _)| only.is_none_or(|only| only == stage.name)).map(|((stage, run), bound)| RooflineLayer {
+                name: stage.name.clone(),
+                macs: run.actions.macs,
+                dram_bytes: run.actions.dram_read_bytes + run.actions.dram_write_bytes,
+                total_cycles: run.window.get(),
+                cycles_lower_bound: bound.cycles.get(),
+                bound_by: bound_by(bound, run).to_string(),
+            });
+        let formats = self.mapping.stages().iter().filter_map(|stage| chip.format(stage.problem.weight, stage.problem.activation));
+        // An ideal bus is as fast as the slower of DRAM and an engine; behind banks each engine has a link of its own.
+        let link = chip.dma().bytes_per_cycle.as_f64();
+        let links = if let Dram::Banked(_) = chip.dram() { f64::from(chip.dma().engines) * link } else { link };
+        Roofline {
+            chip: chip.name().to_string(),
+            network: network.to_string(),
+            batch: self.mapping.batch(),
+            peak_macs_per_cycle: formats.map(|format| chip.peak_macs_per_cycle(format)).max().unwrap_or(0),
+            dram_bytes_per_cycle: chip.dram().bytes_per_cycle(chip.clock()).as_f64().min(links),
+            layers: layers.collect(),
+        }
+    }
+
     fn describe_stage(&self, text: &mut String, number: usize, stage: &Stage) {
         let (problem, rules) = (&stage.problem, &stage.rules);
         let _ = writeln!(
@@ -233,7 +260,7 @@ impl Searched {
             window.get(),
             bound.cycles.get(),
             100.0 * bound.cycles.as_f64() / window.as_f64().max(1.0),
-            bound.demand.binding(window),
+            bound_by(bound, &self.run.stages[number]),
             found.simulated,
             found.candidates
         );

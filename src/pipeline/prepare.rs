@@ -26,6 +26,8 @@ pub struct Prepared<'a> {
     pub quantized: Network,
     /// How it lies on the chip.
     pub mapping: Mapping,
+    /// Bytes of the activations' scratchpad with which no output that the next layer reads would go through DRAM, if one does.
+    pub least_scratchpad: Option<u64>,
     /// One batch's commands.
     pub program: Program,
     /// The samples of the report split.
@@ -60,10 +62,10 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
     let compressed = fuse_activations(model.network())?;
     let quantized = quantized(model, &compressed, options)?;
     let stages = lower(&quantized, chip, options.batch)?;
-    let mapping = options.map(&stages, chip)?;
+    let (mapping, least_scratchpad) = options.map(&stages, chip)?;
     let program = emit(&quantized, &mapping, chip)?;
     let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
-    Ok(Prepared { model, chip, format, compressed, quantized, mapping, program, samples })
+    Ok(Prepared { model, chip, format, compressed, quantized, mapping, least_scratchpad, program, samples })
 }
 
 /// The network in integers, its ranges found on the calibration split.

@@ -2,6 +2,7 @@
 
 use super::numbers::dequantize;
 use super::summary::{Compared, Facts, Ran, host_row, joined};
+use super::whatif::what_if;
 use super::{Numbers, PipelineError, Prepared, RunOptions, TIMING_ONLY, summary};
 use crate::counts::{ActionCounts, TrafficBytes};
 use crate::data::Task;
@@ -9,7 +10,7 @@ use crate::metrics::evaluate;
 use crate::network::{LayerId, Op};
 use crate::numerics::Arithmetic;
 use crate::reference::{float, integer};
-use crate::report::{MetricValues, Summary};
+use crate::report::{MetricValues, Summary, WhatIf};
 use crate::sim::{Machine, Run, SimError};
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
@@ -64,6 +65,8 @@ pub(super) struct Totals {
     pub(super) actions: Vec<ActionCounts>,
     /// Bytes of all programs, by stage.
     pub(super) traffic: Vec<TrafficBytes>,
+    /// What each resource costs, by stage, where it was asked for.
+    pub(super) what_if: Option<Vec<WhatIf>>,
 }
 
 /// Makes a prepared run. `progress` is told of each program that has ended; programs run side by side on all of the host's cores, and the
@@ -110,8 +113,9 @@ fn arithmetic(prepared: &Prepared<'_>, layer: LayerId) -> Arithmetic {
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
 pub fn time(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Summary, PipelineError> {
-    let run = Machine::new(prepared.chip, prepared.format, &prepared.program)?.time()?;
-    let totals = Totals::of_equal(run, (prepared.samples.labels.len() as u64).div_ceil(options.batch));
+    let machine = Machine::new(prepared.chip, prepared.format, &prepared.program)?;
+    let totals = Totals::of_equal(machine.time()?, (prepared.samples.labels.len() as u64).div_ceil(options.batch));
+    let totals = totals.explained(&machine, options)?;
     summary::summarize(ran(prepared, |_| None), options, &totals)
 }
 
@@ -130,6 +134,7 @@ fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>)
         chip: prepared.chip,
         format: prepared.format,
         mapping: &prepared.mapping,
+        least_scratchpad: prepared.least_scratchpad,
         name: prepared.quantized.name().to_string(),
         samples: prepared.samples.labels.len() as u64,
         layers: facts.collect(),
@@ -146,7 +151,13 @@ impl Totals {
     /// `programs` programs that all do what `run` did.
     pub(super) fn of_equal(run: Run, programs: u64) -> Self {
         let (actions, traffic) = sums(&run, (0..programs).map(|_| &run));
-        Self { first: run, programs, actions, traffic }
+        Self { first: run, programs, actions, traffic, what_if: None }
+    }
+
+    /// The same, with why the time is what it is, if that is asked for.
+    pub(super) fn explained(self, machine: &Machine<'_>, options: &RunOptions) -> Result<Self, PipelineError> {
+        let what_if = options.what_if.then(|| what_if(machine, &self.first, self.programs)).transpose()?;
+        Ok(Self { what_if, ..self })
     }
 }
 
@@ -176,7 +187,7 @@ fn run_machine(
     let logits: Vec<i32> =
         runs.iter().flat_map(|run| &run.output).take(samples * outputs).map(|byte| i32::from(i8::from_le_bytes([*byte]))).collect();
     let logits = Array2::from_shape_vec((samples, outputs), logits).expect("bug: each program yields its batch's logits");
-    Ok((total(runs), logits))
+    Ok((total(runs).explained(&machine, options)?, logits))
 }
 
 /// One batch's input as the host lays it into DRAM; zero samples fill the last batch up.
@@ -195,7 +206,7 @@ fn total(runs: Vec<Run>) -> Totals {
     }
     let (actions, traffic) = sums(&runs[0], runs.iter());
     let first = runs.into_iter().next().expect("bug: prepare refuses a run without samples");
-    Totals { first, programs, actions, traffic }
+    Totals { first, programs, actions, traffic, what_if: None }
 }
 
 /// Actions and bytes of all runs, by stage; `like` is one of them.

@@ -1,5 +1,6 @@
 //! Turns what a run did into its summary.
 
+use super::residency::residency;
 use super::run::Totals;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
@@ -9,6 +10,7 @@ use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account
 use crate::mapping::{Mapping, Stage, StageBound, WeightStart, lower_bounds};
 use crate::network::Layer;
 use crate::report::{ChipSummary, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
+use crate::sim::StageRun;
 use crate::units::Cycles;
 use std::collections::BTreeMap;
 
@@ -17,6 +19,8 @@ pub(super) struct Ran<'a> {
     pub(super) chip: &'a Chip,
     pub(super) format: &'a Format,
     pub(super) mapping: &'a Mapping,
+    /// Bytes of the activations' scratchpad with which nothing would spill, if something does.
+    pub(super) least_scratchpad: Option<u64>,
     /// The network's or the table's name.
     pub(super) name: String,
     pub(super) samples: u64,
@@ -60,6 +64,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
     let macs_executed: u64 = totals.actions.iter().map(|actions| actions.macs).sum();
     let macs: u64 = ran.mapping.stages().iter().map(|stage| stage.problem.macs()).sum();
     let latency = totals.first.total_cycles / chip.clock();
+    let what_if = totals.what_if.as_ref().map(|stages| stages.iter().copied().sum());
     Ok(Summary {
         chip: chip_summary(chip, format),
         network: NetworkSummary {
@@ -80,6 +85,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         total_cycles: total_cycles.get(),
         cycles_per_sample: ratio(total_cycles.as_f64(), ran.samples as f64),
         cycles_lower_bound: programs * bounds.program.get(),
+        what_if,
         latency_s: latency.get(),
         throughput_per_s: ratio(options.batch as f64, latency.get()),
         energy_pj: energy.total.get(),
@@ -99,6 +105,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         dram_read_bytes: totals.actions.iter().map(|actions| actions.dram_read_bytes).sum(),
         dram_write_bytes: totals.actions.iter().map(|actions| actions.dram_write_bytes).sum(),
         traffic_bytes: traffic,
+        residency: residency(ran.mapping, chip, ran.least_scratchpad),
         layers,
         provenance: Provenance {
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -149,6 +156,7 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
             format: format!("{} x {}", stage.problem.weight, stage.problem.activation),
             total_cycles: cycles.get(),
             cycles_lower_bound: (bound.cycles * programs).get(),
+            what_if: totals.what_if.as_ref().map(|stages| stages[number]),
             busy_cycles: run.array.busy * programs,
             idle_cycles: run.array.idle * programs,
             stall_cycles: stalls(&run.array, programs),
@@ -158,7 +166,7 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
             macs_executed: actions.macs,
             utilization: ratio(actions.macs as f64, cycles.as_f64() * peak),
             mapping_efficiency: bound.mapping_efficiency,
-            bound_by: bound.demand.binding(run.window).to_string(),
+            bound_by: bound_by(bound, run).to_string(),
             weight_bytes: facts.weight_bytes,
             weight_stored_bytes: stored_bytes(stage, facts, ran.mapping),
             sparsity: facts.sparsity,
@@ -181,6 +189,16 @@ fn stored_bytes(stage: &Stage, facts: &Facts, mapping: &Mapping) -> u64 {
     if stage.stored.is_empty() { facts.weight_bytes } else { stage.stored.iter().sum::<u64>() + biases }
 }
 
+/// What binds a stage. Where no unit needs half of its window, and the array could not have a port for half of it, the ports do.
+pub(super) fn bound_by(bound: &StageBound, run: &StageRun) -> &'static str {
+    let reasons = [StallReason::ScratchpadConflict, StallReason::AccumulatorConflict, StallReason::AccumulatorHazard];
+    let conflicts: u64 = reasons.into_iter().map(|reason| run.array.stalled(reason)).sum();
+    match bound.demand.binding(run.window) {
+        "latency" if 2 * conflicts >= run.window.get() => "memory_ports",
+        other => other,
+    }
+}
+
 /// The row of a layer that the host computes outside of the chip's clock.
 pub(super) fn host_row(layer: &Layer) -> LayerSummary {
     LayerSummary {
@@ -189,6 +207,7 @@ pub(super) fn host_row(layer: &Layer) -> LayerSummary {
         format: "float".to_string(),
         total_cycles: 0,
         cycles_lower_bound: 0,
+        what_if: None,
         busy_cycles: 0,
         idle_cycles: 0,
         stall_cycles: BTreeMap::new(),

@@ -21,10 +21,11 @@ use crate::topology::{Layer, Table};
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options: &RunOptions) -> Result<Summary, PipelineError> {
-    let mapping = options.map(&table_stages(chip, table, options)?, chip)?;
+    let (mapping, least_scratchpad) = options.map(&table_stages(chip, table, options)?, chip)?;
     let program = emit_timing(&mapping, chip)?;
     let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
-    let run = Machine::new(chip, format, &program)?.time()?;
+    let machine = Machine::new(chip, format, &program)?;
+    let run = machine.time()?;
     let bias = mapping.buffers().accumulator_element_bytes;
     let facts = mapping.stages().iter().zip(&table.layers).map(|(stage, layer)| Facts {
         op: if layer.convolution.is_some() { "conv" } else { "gemm" },
@@ -36,6 +37,7 @@ pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options:
         chip,
         format,
         mapping: &mapping,
+        least_scratchpad,
         name: name.to_string(),
         samples: options.batch,
         layers: facts.collect(),
@@ -46,7 +48,7 @@ pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options:
         data_sha256: None,
         engine: TIMING_ONLY,
     };
-    summarize(ran, options, &Totals::of_equal(run, 1))
+    summarize(ran, options, &Totals::of_equal(run, 1).explained(&machine, options)?)
 }
 
 /// The array operations of a table's layers, before they are mapped.

@@ -100,6 +100,19 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         self.area.draw(&Rectangle::new(corners, colour.filled())).map_err(failed)
     }
 
+    /// A line through places.
+    pub(super) fn line(&self, places: &[(f64, f64)], colour: RGBColor, width: f64) -> Result<(), PlotError> {
+        let places: Vec<(i32, i32)> = places.iter().map(|place| self.pixels(*place)).collect();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a line is some pixels wide")]
+        let style = ShapeStyle { color: colour.to_rgba(), filled: true, stroke_width: (width * self.scale).round().max(1.0) as u32 };
+        self.area.draw(&PathElement::new(places, style)).map_err(failed)
+    }
+
+    /// A filled circle.
+    pub(super) fn dot(&self, at: (f64, f64), radius: f64, colour: RGBColor) -> Result<(), PlotError> {
+        self.area.draw(&Circle::new(self.pixels(at), pixel(radius * self.scale), colour.filled())).map_err(failed)
+    }
+
     /// A text with the middle of its lower-case letters at this height.
     pub(super) fn text(&self, text: &str, at: (f64, f64), ink: Ink) -> Result<(), PlotError> {
         match self.text {

@@ -4,11 +4,15 @@
 //! (`report`), and any computing.
 
 mod canvas;
+mod chart;
 mod layers;
 mod palette;
 mod png;
+mod roofline;
 
-use crate::report::{Pictures, Summary};
+pub use chart::{Chart, ChartDot, ChartLine};
+
+use crate::report::{Pictures, Roofline, Summary};
 
 /// Why a picture could not be drawn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +29,23 @@ pub enum PlotError {
 pub fn layers(summary: &Summary) -> Result<Pictures, PlotError> {
     let picture = layers::Picture::of(summary);
     Ok(Pictures { layers_svg: canvas::svg(&picture)?, layers_png: canvas::png(&picture)? })
+}
+
+/// Draws a chart, as SVG and as PNG.
+///
+/// # Errors
+/// As [`layers`].
+pub fn chart(chart: &Chart) -> Result<(String, Vec<u8>), PlotError> {
+    let layout = chart::Layout::of(chart);
+    Ok((canvas::svg(&layout)?, canvas::png(&layout)?))
+}
+
+/// Draws layers under the roofs of their chip, as SVG and as PNG.
+///
+/// # Errors
+/// As [`layers`].
+pub fn roofline(roofline: &Roofline) -> Result<(String, Vec<u8>), PlotError> {
+    chart(&roofline::chart(roofline))
 }
 
 #[cfg(test)]
@@ -58,6 +79,26 @@ mod tests {
         let mut empty = fixture::simplenet();
         empty.layers.clear();
         assert!(layers(&empty).is_ok());
+    }
+
+    #[test]
+    fn layers_stand_under_their_roofs() {
+        let layer = |name: &str, macs: u64, dram_bytes: u64, total_cycles: u64| crate::report::RooflineLayer {
+            name: name.to_owned(),
+            macs,
+            dram_bytes,
+            total_cycles,
+            cycles_lower_bound: total_cycles / 2,
+            bound_by: "dram_bandwidth".to_owned(),
+        };
+        let layers = vec![layer("one", 1000, 100, 50), layer("none", 0, 0, 7), layer("same", 1000, 100, 50)];
+        let (chip, network) = ("edge".to_owned(), "net".to_owned());
+        let roofs = Roofline { chip, network, batch: 1, peak_macs_per_cycle: 256, dram_bytes_per_cycle: 16.0, layers };
+        assert_eq!(roofs.ridge().to_bits(), 16.0_f64.to_bits());
+        let (svg, png) = roofline(&roofs).unwrap();
+        assert!(png.starts_with(b"\x89PNG") && svg.contains("DRAM bandwidth") && svg.contains("256 MACs a cycle") && svg.contains("1, 3"));
+        // An empty chart is one too.
+        assert!(chart(&Chart::default()).is_ok());
     }
 
     /// Writes pictures to look at into the folder that `SYSTOLE_PICTURES` names.

@@ -2,7 +2,7 @@
 //!
 //! Not here: totals (`json`).
 
-use super::{LayerSummary, Summary};
+use super::{LayerSummary, Summary, WhatIf};
 use crate::counts::{Operand, OperandTraffic, StallReason, TrafficBytes};
 
 /// A figure of a layer as it stands in a cell.
@@ -16,6 +16,17 @@ const BEFORE_STALLS: [(&str, Cell); 7] = [
     ("cycles_lower_bound", |layer| layer.cycles_lower_bound.to_string()),
     ("busy_cycles", |layer| layer.busy_cycles.to_string()),
     ("idle_cycles", |layer| layer.idle_cycles.to_string()),
+];
+
+/// A cost of a layer.
+type Cost = fn(&WhatIf) -> i64;
+
+const WHAT_IF: [(&str, Cost); 5] = [
+    ("what_if_dram_cycles", |costs| costs.dram_cycles),
+    ("what_if_ports_cycles", |costs| costs.ports_cycles),
+    ("what_if_vector_cycles", |costs| costs.vector_cycles),
+    ("what_if_array_cycles", |costs| costs.array_cycles),
+    ("what_if_rest_cycles", |costs| costs.rest_cycles.cast_signed()),
 ];
 
 const AFTER_STALLS: [(&str, Cell); 16] = [
@@ -47,12 +58,14 @@ pub fn layers_csv(summary: &Summary) -> String {
     header.extend(StallReason::ALL.iter().map(|reason| format!("stall_{}_cycles", reason.name())));
     header.extend(AFTER_STALLS.iter().map(|(name, _)| (*name).to_owned()));
     header.extend(traffic(&TrafficBytes::default()).into_iter().map(|(name, _)| name));
+    header.extend(WHAT_IF.iter().map(|(name, _)| (*name).to_owned()));
     let mut rows = vec![header];
     for layer in &summary.layers {
         let mut row: Vec<String> = BEFORE_STALLS.iter().map(|(_, cell)| cell(layer)).collect();
         row.extend(StallReason::ALL.iter().map(|reason| layer.stall_cycles.get(reason).copied().unwrap_or(0).to_string()));
         row.extend(AFTER_STALLS.iter().map(|(_, cell)| cell(layer)));
         row.extend(traffic(&layer.traffic_bytes).into_iter().map(|(_, bytes)| bytes.to_string()));
+        row.extend(WHAT_IF.iter().map(|(_, cost)| layer.what_if.as_ref().map_or_else(String::new, |costs| cost(costs).to_string())));
         rows.push(row);
     }
     for row in rows {
@@ -97,7 +110,8 @@ mod tests {
         assert_eq!(rows.len(), summary.layers.len());
         let cell = |row: usize, name: &str| rows[row][header.iter().position(|column| column == name).unwrap()].to_owned();
         for (row, layer) in summary.layers.iter().enumerate() {
-            let accounts = header.iter().filter(|name| name.ends_with("_cycles") && *name != "total_cycles");
+            let is_account = |name: &&str| name.ends_with("_cycles") && !name.starts_with("what_if") && *name != "total_cycles";
+            let accounts = header.iter().filter(is_account);
             let sum: u64 = accounts.map(|name| cell(row, name).parse::<u64>().unwrap()).sum();
             assert_eq!(sum, layer.total_cycles, "busy, idle and stalls make the window of {}", layer.name);
         }

@@ -1,6 +1,9 @@
 //! Summaries for tests of reports and pictures: invented figures that are consistent with each other.
 
-use super::{ChipSummary, EnergyPjByPart, LayerSummary, MetricValues, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
+use super::{
+    ChipSummary, EnergyPjByPart, LayerSummary, MemoryUse, MetricValues, NetworkSummary, Provenance, Residency, Summary, TensorLife,
+    WeightsAt, ratio,
+};
 use crate::counts::{OperandTraffic, ReadWrite, StallReason, TrafficBytes};
 use std::collections::BTreeMap;
 
@@ -18,6 +21,7 @@ pub(crate) fn layer(name: &str, macs: u64, cycles: u64, busy: u64, stalls: &[(St
         format: "int8 x int8".to_owned(),
         total_cycles: cycles,
         cycles_lower_bound: 0,
+        what_if: None,
         busy_cycles,
         idle_cycles,
         stall_cycles,
@@ -39,6 +43,27 @@ pub(crate) fn layer(name: &str, macs: u64, cycles: u64, busy: u64, stalls: &[(St
         dram_write_bytes: bytes / 8,
         traffic_bytes: TrafficBytes { dram, ..TrafficBytes::default() },
     }
+}
+
+/// Outputs that stay for the next layer, and weights that pass through the rest.
+fn residency(layers: &[LayerSummary]) -> Residency {
+    let on_array: Vec<&LayerSummary> = layers.iter().filter(|layer| layer.total_cycles > 0).collect();
+    let name = |number: usize| on_array.get(number).map_or_else(String::new, |layer| layer.name.clone());
+    let tensor = |tensor: &str, address_bytes: u64, bytes: u64, first: usize, last: usize, is_whole: bool| TensorLife {
+        tensor: tensor.to_owned(),
+        memory: "scratchpads.0".to_owned(),
+        address_bytes,
+        bytes,
+        first_layer: name(first),
+        last_layer: name(last),
+        is_whole,
+    };
+    let last = on_array.len().saturating_sub(1);
+    let outputs = (0..last).map(|number| tensor("output", if number % 2 == 0 { 960 } else { 0 }, 64, number, number + 1, true));
+    let tensors = outputs.chain([tensor("weight_ring", 1024, 50_176, 0, last, false)]).collect();
+    let (capacity_bytes, memory) = (256 * 1024, "scratchpads.0".to_owned());
+    let memories = vec![MemoryUse { memory, capacity_bytes, peak_bytes: 50_304, peak_layer: name(1.min(last)) }];
+    Residency { memories, tensors, passed_on: last as u64, spilled: 0, smallest_scratchpad: None }
 }
 
 /// A run of these layers.
@@ -79,6 +104,7 @@ pub(crate) fn run(name: &str, samples: u64, layers: Vec<LayerSummary>) -> Summar
         total_cycles: cycles,
         cycles_per_sample: ratio(cycles as f64, samples as f64),
         cycles_lower_bound: cycles * 6 / 10,
+        what_if: None,
         latency_s: per_batch,
         throughput_per_s: ratio(1.0, per_batch),
         energy_pj: energy,
@@ -111,6 +137,7 @@ pub(crate) fn run(name: &str, samples: u64, layers: Vec<LayerSummary>) -> Summar
         dram_read_bytes: sum(|l| l.dram_read_bytes),
         dram_write_bytes: sum(|l| l.dram_write_bytes),
         traffic_bytes,
+        residency: residency(&layers),
         layers,
         provenance: Provenance {
             version: "0.1.0".to_owned(),

@@ -67,25 +67,34 @@ impl ResultFolder {
         &self.path
     }
 
-    /// Writes `chip.ron`, `layers.csv`, `layers.svg`, `layers.png`, the files of `more` by their names and, last, `summary.json`: where
+    /// Writes `chip.ron`, `layers.csv`, `layers.svg`, `layers.png`, `residency.csv`, the files of `more` by their names and, last, `summary.json`: where
     /// that stands, the others do too. All are written under other names first, and none takes its place before all are whole.
     ///
     /// # Errors
     /// If a file cannot be written; then none of an earlier run was touched, unless it is the renaming that failed.
     pub fn write(&self, summary: &Summary, chip_ron: &str, pictures: &Pictures, more: &[(&str, Vec<u8>)]) -> Result<(), FolderError> {
-        let (csv, json) = (layers_csv(summary), summary_json(summary));
+        let (csv, tensors, json) = (layers_csv(summary), summary.residency.csv(), summary_json(summary));
         let mut files: Vec<(&str, &[u8])> = vec![
             ("chip.ron", chip_ron.as_bytes()),
             ("layers.csv", csv.as_bytes()),
             ("layers.svg", pictures.layers_svg.as_bytes()),
             ("layers.png", &pictures.layers_png),
+            ("residency.csv", tensors.as_bytes()),
         ];
         files.extend(more.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
         files.push(("summary.json", json.as_bytes()));
+        self.write_files(&files)
+    }
+
+    /// Writes files by their names: all under other names first, and none takes its place before all are whole.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_files(&self, files: &[(&str, &[u8])]) -> Result<(), FolderError> {
         let written = files.iter().try_for_each(|(name, bytes)| self.write_temporary(name, bytes));
         let written = written.and_then(|()| files.iter().try_for_each(|(name, _)| self.rename(name)));
         if written.is_err() {
-            for (name, _) in &files {
+            for (name, _) in files {
                 // Best effort: the message names what failed, whether or not the rest can be taken away.
                 let _ = fs::remove_file(self.temporary(name));
             }
@@ -134,7 +143,7 @@ mod tests {
         let mut names: Vec<String> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        assert_eq!(names, ["chip.ron", "layers.csv", "layers.png", "layers.svg", "logits.npz", "summary.json"]);
+        assert_eq!(names, ["chip.ron", "layers.csv", "layers.png", "layers.svg", "logits.npz", "residency.csv", "summary.json"]);
         assert_eq!(fs::read_to_string(folder.path().join("summary.json")).unwrap(), summary_json(&fixture::simplenet()));
     }
 

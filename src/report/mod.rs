@@ -11,20 +11,26 @@ mod folder;
 mod gemm;
 pub mod human;
 mod json;
+mod residency;
+mod roofline;
 mod summary;
 mod terminal;
 mod topology;
+mod whatif;
 
 pub use csv::layers_csv;
 pub use dram::{DramReport, dram_json, dram_terminal};
 pub use folder::{FolderError, Pictures, ResultFolder};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
+pub use residency::{MemoryUse, Residency, SmallestScratchpad, TensorLife};
+pub use roofline::{Roofline, RooflineLayer};
 pub use summary::{
     ChipSummary, EnergyPjByPart, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio,
 };
 pub use terminal::{LayerRows, terminal};
 pub use topology::{TopologyReport, TopologyRow, topology_csv, topology_json, topology_terminal};
+pub use whatif::WhatIf;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -3,6 +3,7 @@
 //! Cycles, counts, bytes and energy are sums over all programs of the run unless a field says otherwise; a program processes one batch. No
 //! field holds a number that is not finite: what does not exist is `None`, `null` in JSON. Not here: how anything is computed or printed.
 
+use super::{Residency, WhatIf};
 use crate::counts::{StallReason, TrafficBytes};
 use crate::energy::EnergyByPart;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,8 @@ pub struct Summary {
     pub cycles_per_sample: f64,
     /// The least that all programs could take, by compute and by bandwidth.
     pub cycles_lower_bound: u64,
+    /// What each resource costs of `total_cycles`; none where it was not asked for.
+    pub what_if: Option<WhatIf>,
     /// Seconds that one batch takes.
     pub latency_s: f64,
     /// Samples a second, batch after batch.
@@ -69,6 +72,8 @@ pub struct Summary {
     pub dram_write_bytes: u64,
     /// Bytes that crossed each memory's port, by operand.
     pub traffic_bytes: TrafficBytes,
+    /// What lies where on the chip, and how long.
+    pub residency: Residency,
     /// The layers in the order in which they ran.
     pub layers: Vec<LayerSummary>,
     /// What made this summary.
@@ -264,6 +269,8 @@ pub struct LayerSummary {
     /// The least that its window could take, by compute and by bandwidth. What is fetched ahead counts in no window, so these may sum to
     /// less than the run's bound.
     pub cycles_lower_bound: u64,
+    /// What each resource costs of `total_cycles`; none where it was not asked for.
+    pub what_if: Option<WhatIf>,
     /// Of `total_cycles`, those in which the array advanced: fill, drain and load included.
     pub busy_cycles: u64,
     /// Of `total_cycles`, those in which the array had no command.

@@ -4,7 +4,8 @@
 //! Not here: printing it (`cli`), and how a number becomes text (`human`).
 
 use super::human;
-use super::{LayerSummary, MetricValues, Summary, ratio};
+use super::whatif::why_so_long;
+use super::{LayerSummary, MetricValues, Residency, Summary, ratio};
 use crate::counts::StallReason;
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use std::fmt::Write as _;
@@ -31,7 +32,9 @@ const NAME_WIDTH: usize = 23;
 pub fn terminal(summary: &Summary, rows: LayerRows) -> String {
     let mut text = String::new();
     let layers = Shown::of(summary, rows);
-    for part in [head(summary), where_cycles_went(summary, &layers), what_layers_cost(summary, &layers), totals(summary)] {
+    let parts = [head(summary), where_cycles_went(summary, &layers)];
+    let parts = parts.into_iter().chain(why_so_long(summary, &layers)).chain([what_layers_cost(summary, &layers), totals(summary)]);
+    for part in parts {
         text.push_str(&part);
         text.push('\n');
     }
@@ -40,7 +43,7 @@ pub fn terminal(summary: &Summary, rows: LayerRows) -> String {
 }
 
 /// What has a row: layers by themselves, and the rest together.
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     rows: Vec<&'a LayerSummary>,
     rest: Vec<&'a LayerSummary>,
 }
@@ -60,7 +63,7 @@ impl<'a> Shown<'a> {
     }
 
     /// Each row: its name and the layers that it sums; all layers last.
-    fn groups(&self, summary: &'a Summary) -> Vec<(String, Vec<&'a LayerSummary>)> {
+    pub(super) fn groups(&self, summary: &'a Summary) -> Vec<(String, Vec<&'a LayerSummary>)> {
         let mut groups: Vec<_> = self.rows.iter().map(|layer| (human::shorten(&layer.name, NAME_WIDTH), vec![*layer])).collect();
         if !self.rest.is_empty() {
             groups.push((format!("{} other layers", self.rest.len()), self.rest.clone()));
@@ -311,6 +314,11 @@ fn totals(summary: &Summary) -> String {
         ("efficiency", format!("{} TOPS/W", human::digits(summary.tops_per_watt())), "effective, at that power".to_owned()),
         ("area", format!("{} mm²", human::digits(summary.area_mm2)), "array, memories and vector unit".to_owned()),
         (
+            "on chip",
+            human::bytes(summary.residency.memories.iter().map(|memory| memory.peak_bytes).max().unwrap_or(0)),
+            on_chip(&summary.residency),
+        ),
+        (
             "assumed",
             human::percent(summary.energy_assumed_share),
             "of the energy is counted at assumed costs, the rest at sourced ones".to_owned(),
@@ -325,6 +333,21 @@ fn totals(summary: &Summary) -> String {
     let mut text = "Totals\n".to_owned();
     for (name, value, note) in rows {
         let _ = writeln!(text, "{name:<12} {value:>width$}   {note}");
+    }
+    text
+}
+
+/// How full the fullest memory is, and what stays on the chip between layers.
+fn on_chip(residency: &Residency) -> String {
+    let fullest = residency.memories.iter().max_by_key(|memory| memory.peak_bytes);
+    let mut text =
+        fullest.map_or_else(String::new, |memory| format!("at most, of {} of {}", human::bytes(memory.capacity_bytes), memory.memory));
+    let Residency { passed_on, spilled, .. } = residency;
+    if *passed_on > 0 {
+        let _ = write!(text, "; {} of {} stay", passed_on - spilled, human::plural(*passed_on, "output"));
+    }
+    if let Some(smallest) = &residency.smallest_scratchpad {
+        let _ = write!(text, ", all with {}", human::bytes(smallest.capacity_bytes));
     }
     text
 }

@@ -5,6 +5,7 @@ use super::array::{Array, PeId, Registers};
 use super::dma::Dma;
 use super::error::SimError;
 use super::memory::{Sram, size};
+use super::peeled::Peeled;
 use super::queue::{Did, Queue, Shared, Tokens};
 use super::vector::Vector;
 use crate::chip::{Chip, Dataflow, Dram, Format};
@@ -63,6 +64,7 @@ pub(super) struct Setup<'p> {
     /// What the array does, an index into the program's list.
     pub(super) mode: u32,
     pub(super) numbers: Numbers,
+    pub(super) peeled: Peeled,
 }
 
 impl Setup<'_> {
@@ -157,7 +159,16 @@ impl<'p> Machine<'p> {
     /// # Errors
     /// A deadlock, which a verified program does not have.
     pub fn time(&self) -> Result<Run, SimError> {
-        self.session(&[], Numbers::None)?.finish()
+        self.time_peeled(Peeled::default())
+    }
+
+    /// [`Machine::time`] on a machine with some resources without limit. Cycles, windows and accounts are that machine's; an array that is
+    /// peeled counts its passes, and nothing else of what it does.
+    ///
+    /// # Errors
+    /// A deadlock, which a verified program does not have.
+    pub fn time_peeled(&self, peeled: Peeled) -> Result<Run, SimError> {
+        self.session(&[], Numbers::None, peeled)?.finish()
     }
 
     /// A run that can be stopped and looked into.
@@ -165,17 +176,24 @@ impl<'p> Machine<'p> {
     /// # Errors
     /// Inputs of the wrong number or size.
     pub fn start(&self, inputs: &[&[u8]], engine: Engine) -> Result<Session<'p>, SimError> {
-        self.session(inputs, engine.into())
+        self.session(inputs, engine.into(), Peeled::default())
     }
 
-    fn session(&self, inputs: &[&[u8]], numbers: Numbers) -> Result<Session<'p>, SimError> {
+    fn session(&self, inputs: &[&[u8]], numbers: Numbers, peeled: Peeled) -> Result<Session<'p>, SimError> {
         let program = self.program.parts();
-        let setups =
-            (0..).zip(&self.modes).map(|(mode, (format, dataflow))| Setup { chip: self.chip, format, dataflow, program, mode, numbers });
-        let setups: Vec<Setup<'p>> = setups.collect();
+        let setup = |(mode, (format, dataflow)): (u32, &(&'p Format, &'p Dataflow))| Setup {
+            chip: self.chip,
+            format,
+            dataflow,
+            program,
+            mode,
+            numbers,
+            peeled,
+        };
+        let setups: Vec<Setup<'p>> = (0..).zip(&self.modes).map(setup).collect();
         // Without ports nothing happens between two events, whatever moves in between.
         let by_events = numbers != Numbers::Stepped || program.array_only;
-        Ok(Session { state: State::new(self.chip, &setups, self.program, inputs, numbers, by_events)?, cycle: 0, by_events })
+        Ok(Session { state: State::new(self.chip, &setups, self.program, inputs, by_events)?, cycle: 0, by_events })
     }
 
     /// As [`Machine::run`], stepped, and `watch` is told each unit's account of each cycle, units in the order of [`Run::units`].
@@ -287,15 +305,9 @@ impl Sleep {
 }
 
 impl<'p> State<'p> {
-    fn new(
-        chip: &'p Chip,
-        setups: &[Setup<'p>],
-        program: &'p Program,
-        inputs: &[&[u8]],
-        numbers: Numbers,
-        by_events: bool,
-    ) -> Result<Self, SimError> {
+    fn new(chip: &'p Chip, setups: &[Setup<'p>], program: &'p Program, inputs: &[&[u8]], by_events: bool) -> Result<Self, SimError> {
         let parts = program.parts();
+        let Setup { numbers, peeled, .. } = setups[0];
         let has_numbers = numbers != Numbers::None;
         let bytes_of = |capacity: u64| if has_numbers { capacity } else { 0 };
         let accumulator = chip.accumulator();
@@ -307,11 +319,14 @@ impl<'p> State<'p> {
         }
         let mut shared = Shared {
             program: parts,
+            peeled,
             has_numbers,
             scratchpads: pads
-                .map(|(pad, bytes)| Sram::new(bytes_of(*bytes), pad.port_bytes, pad.banks, StallReason::ScratchpadConflict))
+                .map(|(pad, bytes)| {
+                    Sram::new(bytes_of(*bytes), pad.port_bytes, pad.banks, StallReason::ScratchpadConflict).peeled(peeled.ports)
+                })
                 .collect(),
-            accumulator: sums,
+            accumulator: sums.peeled(peeled.ports),
             dram: vec![0; size(bytes_of(parts.memories.dram))],
             unpacked: vec![Vec::new(); chip.dma().engines as usize],
             fault: None,
@@ -349,8 +364,8 @@ impl<'p> State<'p> {
             shared,
             array,
             others: arrays,
-            vector: Vector::new(queue(UnitKind::Vector, 0), chip, parts.accumulator_element_bytes),
-            dma: Dma::new(parts, (0..chip.dma().engines).map(|index| queue(UnitKind::Dma, index)), chip),
+            vector: Vector::new(queue(UnitKind::Vector, 0), chip, parts.accumulator_element_bytes, peeled.vector),
+            dma: Dma::new(parts, (0..chip.dma().engines).map(|index| queue(UnitKind::Dma, index)), chip, peeled.dram),
             vector_sleep: Sleep::default(),
             dma_sleep: Sleep::default(),
             by_events,

@@ -18,6 +18,8 @@ pub(super) struct Sram {
     /// Cycles from an update's read to its write.
     update_latency: u64,
     conflict: StallReason,
+    /// Whether every row is had whenever it is wanted.
+    is_peeled: bool,
 }
 
 impl Sram {
@@ -32,7 +34,14 @@ impl Sram {
             ready: Vec::new(),
             update_latency: 0,
             conflict,
+            is_peeled: false,
         }
+    }
+
+    /// The memory, and if `is_peeled` with ports for whoever wants a row.
+    pub(super) fn peeled(mut self, is_peeled: bool) -> Self {
+        self.is_peeled = is_peeled;
+        self
     }
 
     /// A memory of `capacity` bytes whose updates are pending for `latency` cycles.
@@ -54,6 +63,9 @@ impl Sram {
 
     /// Takes the port of `row`'s bank for this cycle, to read or write it.
     pub(super) fn take(&mut self, row: u64, cycle: u64) -> Result<(), StallReason> {
+        if self.is_peeled {
+            return Ok(());
+        }
         if let Some(ready) = self.ready.get(size(row))
             && *ready > cycle
         {

@@ -14,6 +14,7 @@ pub mod dram;
 mod error;
 mod machine;
 mod memory;
+mod peeled;
 mod queue;
 mod vector;
 
@@ -21,3 +22,4 @@ pub use accounts::{Account, Run, StageRun, UnitRun};
 pub use array::{PeId, Registers};
 pub use error::SimError;
 pub use machine::{Engine, Machine, Session};
+pub use peeled::Peeled;

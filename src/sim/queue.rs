@@ -3,6 +3,7 @@
 use super::accounts::Accounts;
 use super::error::SimError;
 use super::memory::Sram;
+use super::peeled::Peeled;
 use crate::counts::{CycleCounts, StallReason};
 use crate::program::{Command, Cursor, Place, ProgramParts, Tag};
 
@@ -12,6 +13,7 @@ pub(super) const MAX_POSTS: usize = crate::program::MAX_POSTS;
 /// What the units share in a cycle.
 pub(super) struct Shared<'p> {
     pub(super) program: &'p ProgramParts,
+    pub(super) peeled: Peeled,
     /// Whether the memories hold bytes; else only time passes.
     pub(super) has_numbers: bool,
     pub(super) scratchpads: Vec<Sram>,

@@ -72,19 +72,22 @@ pub(super) struct Vector<'p> {
     left: u64,
     claims: Claims,
     scratch: Scratch,
+    /// Whether a command takes no cycles of its own.
+    is_peeled: bool,
 }
 
 impl<'p> Vector<'p> {
-    pub(super) fn new(queue: Queue<'p>, chip: &Chip, element_bytes: u64) -> Self {
+    pub(super) fn new(queue: Queue<'p>, chip: &Chip, element_bytes: u64, is_peeled: bool) -> Self {
         let unit = chip.vector();
-        let latency = chip.accumulator().latency.get();
-        let pad_latency = chip.scratchpads()[chip.scratchpad_roles().activation].latency.get();
+        let of = |latency: u64| if is_peeled { 0 } else { latency };
+        let latency = of(chip.accumulator().latency.get());
+        let pad_latency = of(chip.scratchpads()[chip.scratchpad_roles().activation].latency.get());
         let ahead = size(latency.max(pad_latency)) + 2;
         Self {
             queue,
             cycles: CycleCounts::default(),
             lanes: u64::from(unit.lanes),
-            start_cycles: u64::from(unit.start_cycles),
+            start_cycles: of(u64::from(unit.start_cycles)),
             cycles_of: unit.cycles,
             latency,
             pad_latency,
@@ -96,6 +99,7 @@ impl<'p> Vector<'p> {
             left: 0,
             claims: Claims::new(),
             scratch: Scratch::default(),
+            is_peeled,
         }
     }
 
@@ -133,6 +137,10 @@ impl<'p> Vector<'p> {
         }
         self.left -= 1;
         if self.left == 0 {
+            self.finish_group(shared, cycle);
+        }
+        // Without limit, all groups have their turn in the cycle in which the first does, as far as there are ports.
+        while self.is_peeled && self.work.is_some() && self.claims.take(shared, cycle).is_none() {
             self.finish_group(shared, cycle);
         }
         self.cycles.busy += 1;
@@ -218,7 +226,7 @@ impl<'p> Vector<'p> {
         let Some(work) = &self.work else { return };
         match &work.what {
             What::Requantize(work) => {
-                self.left = u64::from(self.cycles_of.requantize);
+                self.left = if self.is_peeled { 1 } else { u64::from(self.cycles_of.requantize) };
                 let group = Group::of(work, self.lanes, self.element_bytes);
                 self.claims.add(shared, work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes, Use::Access);
                 for row in group.result_rows(shared.sram_ref(work.place)) {
@@ -226,7 +234,7 @@ impl<'p> Vector<'p> {
                 }
             }
             What::Operation(operating) => {
-                self.left = u64::from(self.cycles_of.of(operating.kind));
+                self.left = if self.is_peeled { 1 } else { u64::from(self.cycles_of.of(operating.kind)) };
                 operating.claim(&mut self.claims, shared, &self.scratch, self.lanes);
             }
         }

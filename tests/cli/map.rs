@@ -45,6 +45,74 @@ fn a_mapping_is_shown_saved_and_pinned() {
 }
 
 #[test]
+fn layers_are_drawn_under_their_roofs() {
+    let home = tempfile::tempdir().unwrap();
+    let (table, out) = (table(home.path()), home.path().join("roofs"));
+    output(&mut systole(&["map", "--model", &table, "--out", text(&out)]));
+    assert_eq!(crate::files(&out), ["roofline.csv", "roofline.png", "roofline.svg"]);
+    let csv = fs::read_to_string(out.join("roofline.csv")).unwrap();
+    assert!(csv.starts_with("name,macs,dram_bytes,total_cycles,cycles_lower_bound,bound_by\nstem,"), "{csv}");
+    let body: Vec<&str> = csv.lines().find(|line| line.starts_with("body,")).unwrap().split(',').collect();
+    assert_eq!(body[1], (8 * 8 * 9 * 24 * 40).to_string());
+    let svg = fs::read_to_string(out.join("roofline.svg")).unwrap();
+    assert!(["body2", "256 MACs a cycle; 16.0 B a cycle", "MACs a byte of DRAM"].iter().all(|words| svg.contains(words)));
+    assert!(refused(&["map", "--model", &table, "--out", &table]).contains("--out"));
+}
+
+#[test]
+fn a_run_says_what_takes_its_time() {
+    let home = tempfile::tempdir().unwrap();
+    let table = table(home.path());
+    let plain = run(home.path(), &["--model", &table]);
+    assert!(plain["what_if"].is_null() && plain["layers"][0]["what_if"].is_null());
+    let sum = |costs: &Value| {
+        ["dram", "ports", "vector", "array", "rest"].iter().map(|of| costs[format!("{of}_cycles")].as_i64().unwrap()).sum::<i64>()
+    };
+    // Two batches, the second filled up: what one costs, twice.
+    for arguments in
+        [&["--model", &table][..], &["--samples", "3", "--batch", "2"], &["--samples", "3", "--timing-only", "--chip", "edge-16x16-ddr4"]]
+    {
+        let explained = run(home.path(), &[arguments, &["--what-if"]].concat());
+        assert_eq!(sum(&explained["what_if"]).cast_unsigned(), count(&explained, "/total_cycles"), "{arguments:?}");
+        for layer in explained["layers"].as_array().unwrap().iter().filter(|layer| layer["bound_by"] != "host") {
+            assert_eq!(sum(&layer["what_if"]).cast_unsigned(), count(layer, "/total_cycles"), "{arguments:?}");
+        }
+        let mut without = run(home.path(), arguments);
+        for key in ["what_if", "provenance", "layers"] {
+            without[key] = explained[key].clone();
+        }
+        assert_eq!(without, explained, "nothing else changes");
+    }
+    let shown = output(&mut systole(&["run", "--model", &table, "--what-if", "--out", text(&home.path().join("out"))]));
+    assert!(shown.contains("Why it takes that long"), "{shown}");
+    let csv = fs::read_to_string(home.path().join("out/layers.csv")).unwrap();
+    assert!(
+        csv.lines()
+            .next()
+            .unwrap()
+            .ends_with("what_if_dram_cycles,what_if_ports_cycles,what_if_vector_cycles,what_if_array_cycles,what_if_rest_cycles")
+    );
+    let residency = fs::read_to_string(home.path().join("out/residency.csv")).unwrap();
+    assert!(
+        residency.starts_with("tensor,memory,address_bytes,bytes,first_layer,last_layer,is_whole\ninput,scratchpads.0,0,"),
+        "{residency}"
+    );
+}
+
+/// An array in which sums stay takes steps of activations across vectors: on few banks it waits for ports more than for anything.
+#[test]
+fn ports_are_named_where_they_bind() {
+    let home = tempfile::tempdir().unwrap();
+    let json = run(home.path(), &["--chip", "gemmini-16x16-os", "--model", "tests/topologies/resnet18.csv"]);
+    let named = json["layers"].as_array().unwrap().iter().filter(|layer| layer["bound_by"] == "memory_ports").inspect(|layer| {
+        let stalls = |reason: &str| layer["stall_cycles"][reason].as_u64().unwrap_or(0);
+        let conflicts = stalls("scratchpad_conflict") + stalls("accumulator_conflict") + stalls("accumulator_hazard");
+        assert!(2 * conflicts >= count(layer, "/total_cycles"), "{layer}");
+    });
+    assert!(named.count() > 10);
+}
+
+#[test]
 fn mappings_that_do_not_fit_say_why() {
     let home = tempfile::tempdir().unwrap();
     let (table, path) = (table(home.path()), home.path().join("m.ron"));

@@ -66,7 +66,7 @@ impl Array<'_> {
     }
 
     /// Whether a command is of the array's mode: one of another waits until nothing is under way.
-    fn is_mine(&self, shared: &Shared<'_>, command: &Command) -> bool {
+    pub(super) fn is_mine(&self, shared: &Shared<'_>, command: &Command) -> bool {
         shared.program.stages[command.tag.stage as usize].mode == self.mode
     }
 

@@ -11,6 +11,7 @@ mod issue;
 mod mesh;
 mod movement;
 mod operands;
+mod peeled;
 mod probe;
 mod products;
 mod room;
@@ -184,8 +185,8 @@ impl<'p> Array<'p> {
         let in_flight = shape.window() + super::memory::size(timing.drain(timing.size(mode.size.rows, mode.size.cols)));
         let apart = timing.least_between_loads().max(timing.length(timing.padded(shortest_pass(setup))));
         let loads = if timing.serial() { 3 } else { in_flight / super::memory::size(apart) + 4 };
-        let ports = !setup.program.array_only;
-        let latency: Vec<u64> = setup.chip.scratchpads().iter().map(|pad| if ports { pad.latency.get() } else { 0 }).collect();
+        let alone = setup.program.array_only;
+        let latency: Vec<u64> = setup.chip.scratchpads().iter().map(|pad| if alone { 0 } else { pad.latency.get() }).collect();
         let ahead = super::memory::size(latency.iter().copied().max().unwrap_or(0)) + 2;
         room::check(setup, &shape, loads)?;
         Ok(Self {
@@ -197,8 +198,8 @@ impl<'p> Array<'p> {
             drive: Drive::new(setup, shape, loads),
             element_bytes: setup.program.accumulator_element_bytes,
             latency,
-            accumulator_latency: if ports { setup.chip.accumulator().latency.get() } else { 0 },
-            ports,
+            accumulator_latency: if alone { 0 } else { setup.chip.accumulator().latency.get() },
+            ports: !alone && !setup.peeled.ports,
             zero_gating: array.zero_gating,
             accumulator_bits: u64::from(setup.format.accumulator_bits),
             now: 0,
@@ -243,6 +244,9 @@ impl<'p> Array<'p> {
 
     /// One cycle of the machine.
     pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
+        if shared.peeled.array {
+            return self.tick_peeled(shared, cycle);
+        }
         let blocked = self.issue(shared, cycle);
         if !self.open {
             self.start(shared, cycle);

@@ -29,6 +29,15 @@ struct Bus {
     latency: u64,
     /// The engine whose transfer holds it.
     holder: Option<usize>,
+    /// Whether it carries all of every transfer at once.
+    is_peeled: bool,
+}
+
+impl Bus {
+    /// Whether an engine's transfer may use it.
+    fn serves(&self, engine: usize) -> bool {
+        self.is_peeled || self.holder == Some(engine)
+    }
 }
 
 /// All engines, and the bus.
@@ -38,14 +47,15 @@ pub(in crate::sim) struct Ideal<'p> {
 }
 
 impl<'p> Ideal<'p> {
-    pub(super) fn new(fronts: impl Iterator<Item = Front<'p>>, chip: &Chip) -> Self {
+    pub(super) fn new(fronts: impl Iterator<Item = Front<'p>>, chip: &Chip, is_peeled: bool) -> Self {
         let dram = chip.dram();
-        let rate = dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle);
+        let (rate, latency) = if is_peeled {
+            (BytesPerCycle::from_millionths(u64::MAX), 0)
+        } else {
+            (dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle), dram.latency(chip.clock()).get())
+        };
         let engine = |(number, front): (usize, Front<'p>)| Engine { number, flights: VecDeque::with_capacity(front.outstanding), front };
-        Self {
-            engines: fronts.enumerate().map(engine).collect(),
-            bus: Bus { rate, latency: dram.latency(chip.clock()).get(), holder: None },
-        }
+        Self { engines: fronts.enumerate().map(engine).collect(), bus: Bus { rate, latency, holder: None, is_peeled } }
     }
 
     pub(super) fn done(&self) -> bool {
@@ -61,13 +71,15 @@ impl<'p> Ideal<'p> {
             engine.issue(shared, &self.bus, cycle);
         }
         // The free bus goes to the transfer that has waited longest.
-        if self.bus.holder.is_none() {
+        if self.bus.holder.is_none() && !self.bus.is_peeled {
             let waiting = self.engines.iter().filter_map(|engine| Some((engine.waits_since(cycle)?, engine.number)));
             self.bus.holder = waiting.min().map(|(_, number)| number);
         }
+        // Without a bus to share, engines take turns to go first, or one that can write a row in every bank would leave none to the others.
+        let first = if self.bus.is_peeled { turn(cycle, self.engines.len()) } else { 0 };
         let mut did = Did::Rested;
-        for engine in &mut self.engines {
-            if engine.tick(shared, &mut self.bus, cycle) == Did::Moved {
+        for number in (first..self.engines.len()).chain(0..first) {
+            if self.engines[number].tick(shared, &mut self.bus, cycle) == Did::Moved {
                 did = Did::Moved;
             }
         }
@@ -83,6 +95,11 @@ impl<'p> Ideal<'p> {
             engine.skip(shared, &self.bus, next, cycles);
         }
     }
+}
+
+/// Whose turn it is of so many.
+fn turn(cycle: u64, engines: usize) -> usize {
+    usize::try_from(cycle % engines.max(1) as u64).expect("bug: an engine's number fits")
 }
 
 /// One DMA engine.
@@ -116,7 +133,7 @@ impl Engine<'_> {
         if timed.ready > next {
             return Some(timed.ready);
         }
-        if timed.flight.needs_bus() && bus.holder != Some(self.number) {
+        if timed.flight.needs_bus() && !bus.serves(self.number) {
             return bus.holder.is_none().then_some(next);
         }
         Some(next + timed.beats_to_next_piece(shared, bus.rate))
@@ -126,7 +143,7 @@ impl Engine<'_> {
     fn waits(&self, timed: &Timed, bus: &Bus, cycle: u64) -> Option<StallReason> {
         if timed.ready > cycle {
             Some(StallReason::DramLatency)
-        } else if timed.flight.needs_bus() && bus.holder != Some(self.number) {
+        } else if timed.flight.needs_bus() && !bus.serves(self.number) {
             Some(StallReason::DramBandwidth)
         } else {
             None

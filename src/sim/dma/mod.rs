@@ -33,7 +33,7 @@ pub(super) enum Dma<'p> {
 
 impl<'p> Dma<'p> {
     /// One engine a queue, in order.
-    pub(super) fn new(parts: &ProgramParts, queues: impl Iterator<Item = Queue<'p>>, chip: &Chip) -> Self {
+    pub(super) fn new(parts: &ProgramParts, queues: impl Iterator<Item = Queue<'p>>, chip: &Chip, is_peeled: bool) -> Self {
         let outstanding = chip.dma().outstanding as usize;
         let unpacks = chip.storage().codec.bytes_per_cycle();
         let fronts = (0..).zip(queues).map(|(number, queue)| Front {
@@ -45,8 +45,8 @@ impl<'p> Dma<'p> {
             unpacks,
         });
         match chip.dram() {
-            Dram::Banked(dram) if !parts.array_only => Self::Banked(Box::new(Banked::new(fronts, dram, chip))),
-            _ => Self::Ideal(Ideal::new(fronts, chip)),
+            Dram::Banked(dram) if !parts.array_only && !is_peeled => Self::Banked(Box::new(Banked::new(fronts, dram, chip))),
+            _ => Self::Ideal(Ideal::new(fronts, chip, is_peeled)),
         }
     }
 
@@ -248,13 +248,17 @@ impl Flight {
         self.row == self.rows
     }
 
-    /// A copy of the fetched row: one row of the memory a cycle.
+    /// A copy of the fetched row: one row of the memory a cycle, or all where ports are without limit.
     fn move_copy(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Result<(), StallReason> {
-        let piece = self.piece(shared);
-        let row = self.local_row(shared);
-        shared.sram(self.place).take(row, cycle)?;
-        self.move_piece(shared, piece);
-        Ok(())
+        loop {
+            let piece = self.piece(shared);
+            let row = self.local_row(shared);
+            shared.sram(self.place).take(row, cycle)?;
+            self.move_piece(shared, piece);
+            if self.is_over() || !shared.peeled.ports {
+                return Ok(());
+            }
+        }
     }
 
     /// Moves the pieces that are complete once `crossed` bytes have crossed the bus, if their rows' ports are to be had.

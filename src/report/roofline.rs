@@ -1,0 +1,67 @@
+//! Each layer under the roofs of its chip (Williams, Waterman, Patterson, CACM 2009): MACs a cycle against MACs a byte of DRAM.
+//!
+//! Not here: how it is drawn (`plot`).
+
+use super::ratio;
+use serde::{Deserialize, Serialize};
+
+/// A chip's roofs, and layers below them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Roofline {
+    /// The chip's name.
+    pub chip: String,
+    /// The network's or the table's name.
+    pub network: String,
+    /// Samples in a batch.
+    pub batch: u64,
+    /// MACs a cycle at most.
+    pub peak_macs_per_cycle: u64,
+    /// Bytes a cycle between DRAM and the chip at most.
+    pub dram_bytes_per_cycle: f64,
+    /// The layers.
+    pub layers: Vec<RooflineLayer>,
+}
+
+/// A layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RooflineLayer {
+    /// Its name.
+    pub name: String,
+    /// Multiply-accumulates that the array does for it.
+    pub macs: u64,
+    /// Bytes on DRAM's bus for it, fetched ahead or not.
+    pub dram_bytes: u64,
+    /// Cycles of its window, simulated.
+    pub total_cycles: u64,
+    /// The least that its window could take.
+    pub cycles_lower_bound: u64,
+    /// What binds it.
+    pub bound_by: String,
+}
+
+impl RooflineLayer {
+    /// MACs a byte of DRAM.
+    pub fn intensity(&self) -> f64 {
+        ratio(self.macs as f64, self.dram_bytes as f64)
+    }
+}
+
+impl Roofline {
+    /// The MACs a byte from which on the array binds rather than DRAM.
+    pub fn ridge(&self) -> f64 {
+        ratio(self.peak_macs_per_cycle as f64, self.dram_bytes_per_cycle)
+    }
+
+    /// The layers as CSV, a header first.
+    ///
+    /// # Panics
+    /// Never: it writes to memory.
+    pub fn csv(&self) -> String {
+        let mut writer = ::csv::Writer::from_writer(Vec::new());
+        for layer in &self.layers {
+            writer.serialize(layer).expect("bug: a row that cannot be written to memory; please report it");
+        }
+        let bytes = writer.into_inner().expect("bug: a table that cannot be written to memory; please report it");
+        String::from_utf8(bytes).expect("bug: a table made of texts is text; please report it")
+    }
+}
