@@ -12,8 +12,8 @@
 //!               bytes = ceil(pairs * (run_bits + width) / 8)
 //! ```
 //!
-//! Run lengths are those of Eyeriss (Chen, Emer, Sze, ISCA 2016, section V-C: runs of 5 bits, elements of 16), but that pairs follow each other
-//! without the bit that closes each 64-bit word there. The number of elements is no part of a block: who decodes it knows it. A block that
+//! Run lengths are like those of Eyeriss (Chen, Emer, Sze and others, ISCA and ISSCC 2016; from memory: runs of 5 bits, elements of 16), but that
+//! pairs follow each other where three of them and a closing bit fill a word of 64 bits there. The number of elements is no part of a block: who decodes it knows it. A block that
 //! gets no shorter is to be kept as it is, so that nothing ever grows; that it is says the command that fetches it. Not here: which blocks there
 //! are (`mapping`), and how long unpacking takes (`sim`).
 
