@@ -1,12 +1,14 @@
 //! Are broken, hostile and unsupported files refused with one clear message, and never with a panic? Models are built here, part by part.
 
+mod hostile;
+
 use super::import_bytes;
 use super::onnx::attribute_proto::AttributeType;
 use super::onnx::tensor_proto::{DataLocation, DataType};
 use super::onnx::tensor_shape_proto::{Dimension, dimension};
 use super::onnx::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto, type_proto,
 };
 use proptest::prelude::*;
 use prost::Message;
