@@ -6,10 +6,12 @@
 
 use ndarray::{Array2, Ix2};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use systole::data::{Values, read_array};
-use systole::network::{self, Network, Op};
+use systole::network::{self, Conv, Dense, Network, Op, Weight};
+use systole::numerics::Dtype;
 use systole::reference::float;
 
 fn folder() -> PathBuf {
@@ -47,12 +49,80 @@ fn compare_folder(folder: &Path) -> usize {
         if path.extension().is_some_and(|extension| extension == "onnx") {
             let network = network::import(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             compare(&network, &path.with_extension("npz"));
+            // The same bytes, whoever computes them.
+            let x = array(&path.with_extension("npz"), "x");
+            let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            let (one, many) = (alone.install(|| float::run(&network, x.view()).unwrap()), float::run(&network, x.view()).unwrap());
+            assert!(one.output().iter().zip(many.output()).all(|(a, b)| a.to_bits() == b.to_bits()), "{}", path.display());
             // What is fused is computed alike.
             compare(&network::fuse_activations(&network).unwrap(), &path.with_extension("npz"));
             cases += 1;
         }
     }
     cases
+}
+
+/// How many layers of each kind a golden network has, and of how many the value is quantized.
+fn kinds(name: &str) -> BTreeMap<&'static str, (usize, usize)> {
+    let network = network::import(&folder().with_file_name("networks").join(format!("{name}.onnx"))).unwrap();
+    let mut kinds = BTreeMap::new();
+    for layer in network.layers() {
+        let (all, quantized) = kinds.entry(layer.op.name()).or_insert((0, 0));
+        *all += 1;
+        *quantized += usize::from(layer.output.quantization.is_some());
+    }
+    kinds
+}
+
+#[test]
+fn what_is_written_as_many_nodes_becomes_one_layer() {
+    // Two layer normalisations, and a GELU of each form: nothing of their parts is left.
+    let attention = kinds("torch_attention");
+    assert_eq!((attention["layer_norm"].0, attention["gelu"].0, attention["dense"].0, attention["matmul"].0), (2, 2, 4, 2));
+    assert!(["erf", "tanh", "pow", "sqrt", "sub", "div", "mean", "add_constant"].iter().all(|part| !attention.contains_key(part)));
+    // One HardSwish of the file's, two that are written out.
+    let mobile = kinds("mobile");
+    assert_eq!((mobile["hard_swish"].0, mobile["depthwise_conv"].0), (3, 1));
+    // Normalisations go into the convolutions; the one behind a pooling stays.
+    let cnn = kinds("cnn");
+    assert_eq!((cnn["conv"].0, cnn["mul_constant"].0, cnn["add_constant"].0), (2, 1, 1));
+    // Of six transpositions the first and the last stay, and no border.
+    let nhwc = kinds("nhwc");
+    assert_eq!((nhwc["transpose"].0, nhwc["conv"].0), (2, 2));
+    assert!(!nhwc.contains_key("pad"));
+}
+
+#[test]
+fn quantized_networks_arrive_as_integers_on_their_grids() {
+    for (name, real) in [
+        ("qdq", &["conv", "dense"][..]),
+        ("qlinear", &["add"]),
+        ("brevitas", &["conv"]),
+        ("narrow", &["dense"]),
+        ("qonnx", &["conv", "dense"]),
+    ] {
+        let kinds = kinds(name);
+        assert!(!kinds.contains_key("quantize"), "{name}: every rounding is some layer's");
+        for (kind, (all, quantized)) in kinds {
+            // Before a relu is fused its source has no grid; a last layer may yield reals.
+            let reals = usize::from(real.contains(&kind));
+            assert_eq!(all - quantized, if name == "narrow" && kind == "dense" { 1 } else { reals }, "{name}: {kind}");
+        }
+    }
+    let format = |name: &str, layer: usize| {
+        let network = network::import(&folder().with_file_name("networks").join(format!("{name}.onnx"))).unwrap();
+        let op = network.layers().filter(|layer| layer.macs() > 0).nth(layer).unwrap().op.clone();
+        match op {
+            Op::Dense(Dense { weight: Weight::Integer { dtype, .. }, .. })
+            | Op::Conv(Conv { weight: Weight::Integer { dtype, .. }, .. }) => dtype,
+            op => panic!("{name}: {} has no integers", op.name()),
+        }
+    };
+    assert_eq!(
+        [format("qdq", 0), format("brevitas", 0), format("brevitas", 1), format("narrow", 1)],
+        [Dtype::Int8, Dtype::Int4, Dtype::Int2, Dtype::Int4]
+    );
+    assert_eq!([format("qonnx", 0), format("qonnx", 1), format("qonnx", 2)], [Dtype::Int4, Dtype::Binary, Dtype::Int2]);
 }
 
 #[test]
