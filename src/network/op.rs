@@ -302,6 +302,28 @@ impl Span {
     }
 }
 
+/// `min(max(x, min), max)`; not-a-number stays what it is.
+fn clip(x: f32, min: f32, max: f32) -> f32 {
+    if x < min {
+        min
+    } else if x > max {
+        max
+    } else {
+        x
+    }
+}
+
+impl Activation {
+    /// What it makes of a number; not-a-number stays what it is.
+    pub fn apply(self, x: f32) -> f32 {
+        match self {
+            Self::None => x,
+            Self::Relu => Function::Relu.apply(x),
+            Self::Clip { min, max } => clip(x, min, max),
+        }
+    }
+}
+
 impl Op {
     /// Shorthand for [`Function::Relu`].
     pub const RELU: Self = Self::Unary(Function::Relu);
@@ -364,6 +386,16 @@ impl Op {
 }
 
 impl BinaryOp {
+    /// What it makes of two numbers.
+    pub fn apply(self, a: f32, b: f32) -> f32 {
+        match self {
+            Self::Add => a + b,
+            Self::Sub => a - b,
+            Self::Mul => a * b,
+            Self::Div => a / b,
+        }
+    }
+
     /// Its name in reports and messages.
     pub const fn name(self) -> &'static str {
         match self {
@@ -376,6 +408,43 @@ impl BinaryOp {
 }
 
 impl Function {
+    /// What it makes of a number, by `libm`, the same on every machine; not-a-number stays what it is. A `PRelu` has no slope here: see the
+    /// executor, which knows the number's place.
+    pub fn apply(&self, x: f32) -> f32 {
+        match self {
+            Self::Relu => {
+                if x < 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
+            Self::LeakyRelu { alpha } => {
+                if x < 0.0 {
+                    alpha * x
+                } else {
+                    x
+                }
+            }
+            Self::PRelu { .. } => x,
+            Self::Clip { min, max } => clip(x, *min, *max),
+            Self::Sigmoid => 1.0 / (1.0 + libm::expf(-x)),
+            Self::HardSigmoid { alpha, beta } => clip(alpha * x + beta, 0.0, 1.0),
+            Self::HardSwish => x * clip(x / 6.0 + 0.5, 0.0, 1.0),
+            Self::Tanh => libm::tanhf(x),
+            Self::Gelu(GeluForm::Erf) => 0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)),
+            Self::Gelu(GeluForm::Tanh) => {
+                let root = std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
+                0.5 * x * (1.0 + libm::tanhf(root * (x + 0.044_715 * x * x * x)))
+            }
+            Self::Erf => libm::erff(x),
+            Self::Sqrt => x.sqrt(),
+            Self::Exp => libm::expf(x),
+            Self::Pow { exponent } if exponent.to_bits() == 2.0_f32.to_bits() => x * x,
+            Self::Pow { exponent } => libm::powf(x, *exponent),
+        }
+    }
+
     /// Its name in reports and messages.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -19,15 +19,13 @@ pub enum ReferenceError {
         /// Elements of a row of the data.
         found: usize,
     },
-    /// A quantized layer in a float run.
+    /// An integer bias whose step is not known.
     #[error(
-        "layer \"{layer}\" has {what}, which the float reference does not run\n  help: run the network as it was before quantization, or use the integer reference"
+        "layer \"{layer}\" has an integer bias, and what it reads or its weights have no scale\n  help: quantize the layer's input and weights too, or give it a float bias"
     )]
-    Quantized {
+    BiasWithoutScale {
         /// The layer's name.
         layer: String,
-        /// What is quantized in it.
-        what: String,
     },
     /// The values of all layers would not fit.
     #[error(
