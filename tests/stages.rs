@@ -96,7 +96,14 @@ fn layers(case: &Case, chip: &Chip, rng: &mut ChaCha8Rng) -> Vec<Layer> {
         let bias = Array1::from_shape_simple_fn(m, || rng.random_range(-500..500_i64));
         let scales: Vec<f32> = (0..m).map(|_| rng.random_range(0.001..0.01)).collect();
         let output = Quantization { dtype: Dtype::Int8, scale: 0.5, zero_point: rng.random_range(-128..128) };
-        let stage = OutputStage::new(chip.vector().requantize, LayerClass::Dense, 0.5, &scales, &output, (if rng.random_bool(0.3) { 0.0 } else { f32::NEG_INFINITY }, f32::INFINITY));
+        let stage = OutputStage::new(
+            chip.vector().requantize,
+            LayerClass::Dense,
+            0.5,
+            &scales,
+            &output,
+            (if rng.random_bool(0.3) { 0.0 } else { f32::NEG_INFINITY }, f32::INFINITY),
+        );
         let layer = Layer { problem, weights, bias, zero_point, output: stage };
         zero_point = output.zero_point;
         layer

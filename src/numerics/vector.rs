@@ -104,11 +104,13 @@ impl VectorOp {
     /// What is wrong with it where it works on rows or windows of so many elements or taps, if anything is: an operation that was read from a file
     /// may hold anything.
     pub fn fault(&self, elements: u64) -> Option<String> {
-        let fits = |what: &str, found: usize, wanted: u64| (found as u64 != wanted).then(|| format!("has {found} {what} and needs {wanted}"));
+        let fits =
+            |what: &str, found: usize, wanted: u64| (found as u64 != wanted).then(|| format!("has {found} {what} and needs {wanted}"));
         match self {
             Self::Table(table) => fits("entries", table.entries.len(), 256),
-            Self::Softmax(softmax) => fits("entries", softmax.exponentials.len(), 256)
-                .or_else(|| (softmax.exponentials.first().is_none_or(|e| *e == 0)).then(|| "has an exponential of 0 that is 0".to_string())),
+            Self::Softmax(softmax) => fits("entries", softmax.exponentials.len(), 256).or_else(|| {
+                (softmax.exponentials.first().is_none_or(|e| *e == 0)).then(|| "has an exponential of 0 that is 0".to_string())
+            }),
             Self::LayerNorm(norm) => fits("factors", norm.factors.len(), elements)
                 .or_else(|| fits("addends", norm.addends.len(), elements))
                 .or_else(|| (elements > MAX_ROW).then(|| format!("normalises rows of {elements}, of at most {MAX_ROW}"))),
