@@ -80,7 +80,7 @@ pub enum NetworkError {
         newest: i64,
     },
     /// An operator that is not known.
-    #[error("node \"{node}\": operator {operator} is not supported{more}\n  supported: {supported}")]
+    #[error("node \"{node}\": operator {operator} is not supported{more}\n  help: {help}\n  supported: {}", super::import::supported())]
     Operator {
         /// The node's name.
         node: String,
@@ -88,8 +88,8 @@ pub enum NetworkError {
         operator: String,
         /// How many more nodes have such operators, and which.
         more: String,
-        /// Every operator that is known.
-        supported: String,
+        /// What to do.
+        help: &'static str,
     },
     /// A node that is not as its operator wants it, or in a way that is not supported.
     #[error("node \"{node}\" ({operator}): {problem}\n  help: {help}")]

@@ -120,13 +120,7 @@ impl Network {
 
     /// The layers that `id` reads, in the order of its arguments.
     pub fn inputs(&self, id: LayerId) -> Vec<LayerId> {
-        let mut edges: Vec<_> = self
-            .graph
-            .edges_directed(self.indices[&id], Direction::Incoming)
-            .map(|edge| (*edge.weight(), self.graph[edge.source()].id))
-            .collect();
-        edges.sort_unstable();
-        edges.into_iter().map(|(_, source)| source).collect()
+        read_by(&self.graph, self.indices[&id])
     }
 
     /// The layers that read `id`, in the order in which they run, each once.
@@ -212,6 +206,19 @@ impl NetworkBuilder {
         self.graph[self.indices[&id]].output.quantization = Some(quantization);
     }
 
+    /// How many layers there are so far.
+    pub(super) fn layers(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The network's name, and all layers in the order in which they were added, each with those that it reads; no weight is copied.
+    pub(super) fn into_layers(mut self) -> (String, Vec<(Layer, Vec<LayerId>)>) {
+        let inputs: Vec<Vec<LayerId>> = self.order.iter().map(|id| read_by(&self.graph, self.indices[id])).collect();
+        let graph = &mut self.graph;
+        let layers = self.order.iter().zip(inputs).filter_map(|(id, inputs)| Some((graph.remove_node(self.indices[id])?, inputs)));
+        (self.name, layers.collect())
+    }
+
     /// The value that a layer yields.
     pub fn value(&self, id: LayerId) -> &Value {
         &self.graph[self.indices[&id]].output
@@ -241,6 +248,14 @@ impl NetworkBuilder {
         self.order.push(id);
         id
     }
+}
+
+/// What a layer reads, in the order of its arguments.
+fn read_by(graph: &StableDiGraph<Layer, usize>, index: NodeIndex) -> Vec<LayerId> {
+    let edges = graph.edges_directed(index, Direction::Incoming);
+    let mut edges: Vec<_> = edges.map(|edge| (*edge.weight(), graph[edge.source()].id)).collect();
+    edges.sort_unstable();
+    edges.into_iter().map(|(_, source)| source).collect()
 }
 
 fn kind_fault(layer: String, op: &Op, problem: &str) -> NetworkError {

@@ -1,7 +1,7 @@
 //! Numbers that belong to a layer: weights, biases and constants, as trained or in integers.
 
 use crate::numerics::Dtype;
-use ndarray::{Array, Array1, Axis, Dimension, Ix2, RemoveAxis};
+use ndarray::{Array, Array1, ArrayD, Axis, Dimension, Ix2, IxDyn, RemoveAxis};
 
 /// The weights of a layer, in the layout that its operation says: K x N for a dense layer, M x C/groups x R x S for a convolution.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,14 @@ impl<D: RemoveAxis> Weight<D> {
     /// Whether there are none, which no checked network has.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The scales of integers: one for all, or one a channel.
+    pub fn scales(&self) -> Option<&[f32]> {
+        match self {
+            Self::Float(_) => None,
+            Self::Integer { scales, .. } => Some(scales),
+        }
     }
 
     /// The share of weights that stand for exactly zero.
@@ -99,7 +107,48 @@ pub(super) fn channel_axis(rank: usize) -> usize {
     usize::from(rank == 2)
 }
 
+impl Weight<IxDyn> {
+    /// The same numbers with other sizes of axes, of as many elements.
+    ///
+    /// # Panics
+    /// If there are not as many elements.
+    pub(super) fn map_shape(self, shape: impl Fn(&[usize]) -> Vec<usize>) -> Self {
+        fn reshaped<T: Clone>(values: ArrayD<T>, shape: impl Fn(&[usize]) -> Vec<usize>) -> ArrayD<T> {
+            let shape = shape(values.shape());
+            let values = if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() };
+            values.into_shape_with_order(shape).expect("bug: only axes of size 1 come or go")
+        }
+        match self {
+            Self::Float(values) => Self::Float(reshaped(values, shape)),
+            Self::Integer { values, dtype, scales, zero_points } => {
+                Self::Integer { values: reshaped(values, shape), dtype, scales, zero_points }
+            }
+        }
+    }
+
+    /// The same numbers with their rank known; `None` where it is another.
+    pub(super) fn into_dimensionality<D: Dimension>(self) -> Option<Weight<D>> {
+        match self {
+            Self::Float(values) => values.into_dimensionality().ok().map(Weight::Float),
+            Self::Integer { values, dtype, scales, zero_points } => {
+                let values = values.into_dimensionality().ok()?;
+                Some(Weight::Integer { values, dtype, scales, zero_points })
+            }
+        }
+    }
+}
+
 impl Weight {
+    /// The weights with their axes swapped.
+    pub(super) fn transposed(self) -> Self {
+        match self {
+            Self::Float(values) => Self::Float(values.reversed_axes().as_standard_layout().into_owned()),
+            Self::Integer { values, dtype, scales, zero_points } => {
+                Self::Integer { values: values.reversed_axes().as_standard_layout().into_owned(), dtype, scales, zero_points }
+            }
+        }
+    }
+
     /// K and N of a dense layer's weights.
     pub fn dim(&self) -> (usize, usize) {
         match self {

@@ -7,7 +7,7 @@ use crate::network::NetworkError;
 
 /// The attributes of a node.
 pub(super) struct Attributes<'a> {
-    node: &'a NodeProto,
+    pub(super) node: &'a NodeProto,
 }
 
 impl<'a> Attributes<'a> {
@@ -46,6 +46,32 @@ impl<'a> Attributes<'a> {
             return Err(fault(self.node, format!("has {name} = {value}"), "it must be a finite number"));
         }
         Ok(value)
+    }
+
+    /// A list of integers, where it is given.
+    pub(super) fn integers(&self, name: &str) -> Result<Option<&'a [i64]>, NetworkError> {
+        Ok(self.typed(name, AttributeType::Ints)?.map(|attribute| attribute.ints.as_slice()))
+    }
+
+    /// A list of two integers that are not negative (of one where `spatial` is 1, the other being `default`), or `default`.
+    pub(super) fn pair(&self, name: &str, spatial: usize, default: usize) -> Result<[usize; 2], NetworkError> {
+        let Some(given) = self.integers(name)? else { return Ok([default; 2]) };
+        let sizes = given.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<usize>>>().unwrap_or_default();
+        match (&sizes[..], spatial) {
+            ([width], 1) => Ok([default, *width]),
+            ([height, width], 2) => Ok([*height, *width]),
+            _ => {
+                let given = &given[..given.len().min(8)];
+                let problem = format!("has {name} = {given:?} for {spatial} spatial axes");
+                Err(fault(self.node, problem, "give one number, not negative, for each spatial axis"))
+            }
+        }
+    }
+
+    /// A text, or `default` where it is not given.
+    pub(super) fn text(&self, name: &str, default: &'static str) -> Result<String, NetworkError> {
+        let found = self.typed(name, AttributeType::String)?;
+        Ok(found.map_or_else(|| default.to_string(), |attribute| shown(&String::from_utf8_lossy(attribute.s()))))
     }
 
     /// An attribute that has to be of this type; files of the oldest kind leave the type out.

@@ -1,11 +1,16 @@
-//! Import of ONNX files: bytes in, a checked [`Network`] out. What an MLP needs, opsets 7 to 21; all else is refused by name.
+//! Import of ONNX files: bytes in, a checked [`Network`] out. Float and quantized networks, opsets 7 to 21; all else is refused by name.
 //!
 //! Bytes come from anywhere, so nothing here believes a claim before it is checked, recurses by what the file says, or allocates more
 //! than a small multiple of the file's size. The steps: bound the cost (`scan`), decode (`onnx`, generated), order the nodes (`wiring`), read
-//! constants (`tensor`), add layers (`operators`). The network's own checks then hold for what comes out.
+//! constants (`tensor`, `external`) and compute on them (`fold`), add layers (`operators`, `movement`), make them plain (`simplify`). The
+//! network's own checks then hold for what comes out.
 
 mod attributes;
+mod constant;
+mod external;
+mod fold;
 mod importer;
+mod movement;
 mod names;
 #[allow(
     missing_docs,
@@ -17,6 +22,7 @@ mod names;
 mod onnx;
 mod operators;
 mod scan;
+mod simplify;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -24,6 +30,7 @@ mod wire;
 mod wiring;
 
 use super::{Network, NetworkError};
+use external::Folder;
 use names::shown;
 use prost::Message;
 use prost::bytes::Bytes;
@@ -40,22 +47,35 @@ const MAX_NODES: usize = 4096;
 /// The oldest and newest versions of ONNX's operators that are known.
 const OPSETS: (i64, i64) = (7, 21);
 
-/// Reads a network from an ONNX file; the network's name is the file's stem.
+/// Reads a network from an ONNX file; the network's name is the file's stem. Tensors may lie in files beside it.
 ///
 /// # Errors
-/// If the file cannot be read, is no ONNX file, or holds what is not supported.
+/// If a file cannot be read, is no ONNX file, or holds what is not supported.
 pub fn import(path: &Path) -> Result<Network, NetworkError> {
     let bytes = read(path)?;
     let name = path.file_stem().map_or_else(|| "network".into(), |stem| stem.to_string_lossy());
-    import_buffer(Bytes::from(bytes), &name)
+    import_buffer(Bytes::from(bytes), &name, Folder(path.parent()))
 }
 
-/// Reads a network from the bytes of an ONNX file.
+/// Reads a network from the bytes of an ONNX file, which has all its tensors in it.
 ///
 /// # Errors
 /// If the bytes are no ONNX file, or one that holds what is not supported.
 pub fn import_bytes(bytes: &[u8], name: &str) -> Result<Network, NetworkError> {
-    import_buffer(Bytes::copy_from_slice(bytes), name)
+    import_buffer(Bytes::copy_from_slice(bytes), name, Folder(None))
+}
+
+/// Reads a network from the bytes of an ONNX file that stands at `path`; tensors may lie in files beside it.
+///
+/// # Errors
+/// If the bytes are no ONNX file, or one that holds what is not supported.
+pub fn import_bytes_beside(bytes: &[u8], name: &str, path: &Path) -> Result<Network, NetworkError> {
+    import_buffer(Bytes::copy_from_slice(bytes), name, Folder(path.parent()))
+}
+
+/// The names of all operators that are known, for a message.
+pub(super) fn supported() -> &'static str {
+    operators::SUPPORTED.as_str()
 }
 
 /// The bytes of a model file, of at most 1 GiB.
@@ -73,7 +93,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, NetworkError> {
     Ok(bytes)
 }
 
-fn import_buffer(bytes: Bytes, name: &str) -> Result<Network, NetworkError> {
+fn import_buffer(bytes: Bytes, name: &str, folder: Folder<'_>) -> Result<Network, NetworkError> {
     let model = shown(name);
     let limit = |what, count, limit, help| NetworkError::Limit { model: model.clone(), what, count, limit, help };
     let size = bytes.len();
@@ -97,7 +117,7 @@ fn import_buffer(bytes: Bytes, name: &str) -> Result<Network, NetworkError> {
     if graph.node.len() > MAX_NODES {
         return Err(limit("nodes in the graph", graph.node.len() as u64, MAX_NODES as u64, "use a smaller network"));
     }
-    importer::Importer::import(&model, graph, opset(&model, &file)?)
+    importer::Importer::import(&model, graph, opset(&model, &file)?, size, folder)
 }
 
 /// The version of ONNX's own operators that the file is written in.

@@ -64,6 +64,11 @@ impl<'a> Wiring<'a> {
         }
     }
 
+    /// The first node of the file that reads a value.
+    pub(super) fn first_reader(&self, value: &str) -> Option<usize> {
+        self.readers.get(value).and_then(|readers| readers.first().copied())
+    }
+
     /// Whether anything needs a value.
     pub(super) fn is_read(&self, value: &str) -> bool {
         self.readers.contains_key(value) || self.graph.output.iter().any(|output| output.name() == value)
