@@ -1,6 +1,11 @@
 //! Arrays of NPZ files as the tests want them: any kind of number, as integers or reals.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests fail by panicking, and each uses a part of this")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "tests fail by panicking, and each uses a part of this"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
