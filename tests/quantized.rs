@@ -3,7 +3,7 @@
 //! The networks are not part of the project: they are taken from the folder that `SYSTOLE_EXTRA` names. Those of TFLite are made by
 //! `scripts/tflite_to_qdq.py`, one NAME.onnx for each `models/NAME.tflite`, in the folder that `SYSTOLE_QDQ` names.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints what it measures")]
 
 mod arrays;
 

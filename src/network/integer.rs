@@ -135,9 +135,9 @@ impl Former<'_> {
             self.eight_bits()?;
         }
         match op {
-            Op::Dense(dense) => self.array(LayerClass::Dense, self.scales(&dense.weight)?, dense.activation.bounds()),
-            Op::Conv(conv) => self.array(LayerClass::Convolution, self.scales(&conv.weight)?, conv.activation.bounds()),
-            Op::MatMul => self.array(LayerClass::Dense, &[self.inputs[1].scale], FREE),
+            Op::Dense(dense) => Ok(self.array(LayerClass::Dense, self.scales(&dense.weight)?, dense.activation.bounds())),
+            Op::Conv(conv) => Ok(self.array(LayerClass::Convolution, self.scales(&conv.weight)?, conv.activation.bounds())),
+            Op::MatMul => Ok(self.array(LayerClass::Dense, &[self.inputs[1].scale], FREE)),
             Op::Constant(weight) => Ok(IntegerForm::Constant(integers_in(weight, &self.output).mapv(narrow))),
             Op::Binary(BinaryOp::Div) => Err(self.none("a quotient of two values", "multiply by a value that is the reciprocal")),
             Op::Binary(op) => Ok(vector(self.pair(*op, [&self.inputs[0], &self.inputs[1]]))),
@@ -183,8 +183,8 @@ impl Former<'_> {
         }
     }
 
-    fn array(&self, class: LayerClass, scales: &[f32], bounds: (f32, f32)) -> Result<IntegerForm, NetworkError> {
-        Ok(IntegerForm::Array(OutputStage::new(self.requantizer, class, self.inputs[0].scale, scales, &self.output, bounds)))
+    fn array(&self, class: LayerClass, scales: &[f32], bounds: (f32, f32)) -> IntegerForm {
+        IntegerForm::Array(OutputStage::new(self.requantizer, class, self.inputs[0].scale, scales, &self.output, bounds))
     }
 
     fn scales<'w, D: RemoveAxis>(&self, weight: &'w Weight<D>) -> Result<&'w [f32], NetworkError> {

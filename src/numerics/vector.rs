@@ -396,10 +396,10 @@ impl LayerNorm {
     /// # Panics
     /// If it was made for rows of another length, which [`VectorOp::fault`] says.
     pub fn apply(&self, row: &[i8], results: &mut [i8]) {
-        let k = row.len() as i64;
-        let (mut sum, mut squares) = (0_i64, 0_i64);
+        let (mut k, mut sum, mut squares) = (0_i64, 0_i64, 0_i64);
         for x in row {
             let x = i64::from(*x);
+            k += 1;
             sum += x;
             squares += x * x;
         }

@@ -35,7 +35,9 @@ pub(super) fn run(layer: &Layer, read: &[&Layer], form: &IntegerForm, sources: &
                     _ => unreachable!("bug: only pools and means have windows"),
                 }
                 if let Some(table) = then {
-                    y.iter_mut().for_each(|y| *y = look_up(table, *y));
+                    for y in y {
+                        *y = look_up(table, *y);
+                    }
                 }
             }),
         },
