@@ -1,6 +1,6 @@
 //! Does the float reference compute what onnxruntime computes, for every operator and form that the importer takes?
 //!
-//! The cases are made by `scripts/make_onnx_goldens.py`.
+//! The cases are made by `scripts/make_onnx_goldens.py` and `scripts/make_network_goldens.py`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,27 +26,38 @@ fn array(path: &Path, name: &str) -> Array2<f32> {
     values.into_shape_with_order((rows, elements)).unwrap().into_dimensionality::<Ix2>().unwrap()
 }
 
+/// Runs a network on the inputs of a file and compares its outputs with the file's.
+fn compare(network: &Network, data: &Path) {
+    let (x, wanted) = (array(data, "x"), array(data, "y"));
+    let trace = float::run(network, x.view()).unwrap();
+    let found = trace.output();
+    assert_eq!(found.dim(), wanted.dim(), "{}", data.display());
+    let greatest = wanted.iter().fold(0.0_f32, |greatest, y| greatest.max(y.abs()));
+    assert!(greatest > 0.0, "{}: outputs that are all zero tell nothing", data.display());
+    for (found, wanted) in found.iter().zip(&wanted) {
+        assert!((found - wanted).abs() <= 1e-4 * greatest, "{}: {found} where onnxruntime has {wanted}", data.display());
+    }
+}
+
+fn compare_folder(folder: &Path) -> usize {
+    let mut cases = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "onnx") {
+            let network = network::import(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            compare(&network, &path.with_extension("npz"));
+            // What is fused is computed alike.
+            compare(&network::fuse_activations(&network).unwrap(), &path.with_extension("npz"));
+            cases += 1;
+        }
+    }
+    cases
+}
+
 #[test]
 fn every_case_agrees_with_onnxruntime() {
-    let mut cases = 0;
-    for entry in std::fs::read_dir(folder()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "onnx") {
-            continue;
-        }
-        let network = network::import(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let data = path.with_extension("npz");
-        let (x, wanted) = (array(&data, "x"), array(&data, "y"));
-        let trace = float::run(&network, x.view()).unwrap();
-        let found = trace.output();
-        assert_eq!(found.dim(), wanted.dim(), "{}", path.display());
-        let greatest = wanted.iter().fold(0.0_f32, |greatest, y| greatest.max(y.abs()));
-        for (found, wanted) in found.iter().zip(&wanted) {
-            assert!((found - wanted).abs() <= 1e-4 * greatest, "{}: {found} where onnxruntime has {wanted}", path.display());
-        }
-        cases += 1;
-    }
-    assert_eq!(cases, 13, "a case is missing: run scripts/make_onnx_goldens.py");
+    assert_eq!(compare_folder(&folder()), 13, "a case is missing: run scripts/make_onnx_goldens.py");
+    assert_eq!(compare_folder(&folder().with_file_name("networks")), 17, "a case is missing: run scripts/make_network_goldens.py");
 }
 
 #[test]
@@ -85,17 +96,19 @@ fn fused_activations_change_no_value_of_the_output() {
 
 /// Models that are not part of the project are taken from the folder that `SYSTOLE_EXTRA` names.
 #[test]
-fn networks_of_others_are_taken_or_refused_by_operator() {
+fn networks_of_others_agree_with_onnxruntime() {
     let Some(extra) = std::env::var_os("SYSTOLE_EXTRA").map(|folder| PathBuf::from(folder).join("models")).filter(|folder| folder.is_dir())
     else {
         println!("skipped: SYSTOLE_EXTRA names no folder with models");
         return;
     };
-    let autoencoder = network::import(&extra.join("autoencoder_ad01_f32.onnx")).unwrap();
-    assert_eq!(autoencoder.layers().filter(|layer| layer.macs() > 0).count(), 10);
-    assert_eq!(autoencoder.output().output.shape, [640]);
-    let found = network::import(&extra.join("resnet8_cifar10_f32.onnx")).unwrap_err().to_string();
-    assert!(found.contains("is not supported, nor are 10 more nodes: AveragePool, Conv"), "{found}");
+    for (name, macs) in
+        [("mnist-8", 786_560), ("resnet8_cifar10_f32", 12_501_632), ("dscnn_kws_f32", 2_656_768), ("autoencoder_ad01_f32", 264_192)]
+    {
+        let network = network::import(&extra.join(format!("{name}.onnx"))).unwrap();
+        assert_eq!(network.macs(), macs, "{name}");
+        compare(&network, &folder().with_file_name("extra").join(format!("{name}.npz")));
+    }
 }
 
 proptest! {
