@@ -4,8 +4,9 @@
 //! all elements. A stage's window (from the end of the stage before): a stage reads what the one before has yielded, so all of its passes,
 //! its vector work and its stores lie in its window, and those of its weights that no ring could hold before it began.
 
-use super::{InputBuffer, Mapping, OutputBuffer, Rules, Stage, WeightBuffer};
+use super::{Copy, InputBuffer, Mapping, Operand, OutputBuffer, Problem, Rules, Stage, WeightBuffer, Work};
 use crate::chip::{Chip, Dataflow, Extent, Overlap, ReductionPadding, Stationary};
+use crate::numerics::VectorOp;
 use crate::units::{Bytes, Cycles};
 
 /// What bounds one stage.
@@ -173,15 +174,25 @@ impl Traffic {
         let weights = if stage.stored.is_empty() { packed() } else { stage.stored.iter().sum() };
         // A line of biases where lines are vectors; where they are channels, one a tile of vectors, as long as the tile.
         let lines = if rules.lines_are_channels() { problem.vectors() } else { stage.blocks() };
+        if let Work::Movement(copies) = &stage.work {
+            let bytes = copies.iter().map(Copy::bytes).sum();
+            return Self { input: bytes, output: bytes, ..Self::default() };
+        }
         let of_channels = problem.activation.packed_bytes(problem.c);
         let rows = |block: u64| stage.new_rows(block).end - stage.new_rows(block).start;
-        let fetched = matches!(stage.input, InputBuffer::Fetched { .. });
-        let rows = if fetched && !problem.is_matrix() { (0..stage.blocks()).map(rows).sum() } else { problem.input_rows() };
+        let is_fetched = |input: &(InputBuffer, &Operand)| matches!(input.0, InputBuffer::Fetched { .. });
+        let any_fetched = stage.inputs().any(|input| is_fetched(&input));
+        let rows = if any_fetched && !problem.is_matrix() { (0..stage.blocks()).map(rows).sum() } else { problem.input_rows() };
+        // Rows that are one byte for byte are fetched once where they are fetched together.
+        let of_input = |(_, operand): (_, &Operand)| match operand.stride {
+            0 if operand.run > 1 => operand.least_bytes(of_channels).min(rows * problem.input[1] * of_channels),
+            _ => rows * problem.input[1] * of_channels,
+        };
         Self {
             weights: only_if(stage.weights == WeightBuffer::Fetched, stage.weight_fetches() * weights),
             unpacked: stage.weight_fetches() * stage.unpacked_bytes(),
-            biases: lines * problem.channels() * rules.element,
-            input: only_if(fetched, rows * problem.input[1] * of_channels),
+            biases: only_if(stage.work.is_array(), lines * problem.channels() * rules.element),
+            input: stage.inputs().filter(is_fetched).map(of_input).sum(),
             output: only_if(
                 matches!(stage.output, OutputBuffer::Stored { .. }),
                 problem.vectors() * problem.activation.packed_bytes(problem.channels()),
@@ -331,6 +342,17 @@ fn narrow(used: u64) -> u32 {
 fn vector_work(stage: &Stage, chip: &Chip) -> u64 {
     let rules = &stage.rules;
     let unit = chip.vector();
+    match &stage.work {
+        Work::Movement(_) => return 0,
+        Work::Vector(ops) => {
+            let (problem, commands) = (&stage.problem, stage.blocks() * ops.len() as u64);
+            let groups = ops.len() as u64 * (problem.m / ops.len() as u64).div_ceil(u64::from(unit.lanes));
+            let each = |op: &VectorOp| u64::from(unit.cycles.of(op.kind())) * op.kind().sweeps();
+            let most = ops.iter().map(each).max().unwrap_or(0);
+            return commands * u64::from(unit.start_cycles) + problem.vectors() * groups * most * least_taps(problem);
+        }
+        Work::Array | Work::Product(_) => {}
+    }
     let (lanes, each, start) = (u64::from(unit.lanes), u64::from(unit.cycles.requantize), u64::from(unit.start_cycles));
     let mut cycles = 0;
     for (blocks, block) in pieces(stage.problem.vectors(), stage.tiling.block) {
@@ -345,4 +367,12 @@ fn vector_work(stage: &Stage, chip: &Chip) -> u64 {
         }
     }
     cycles
+}
+
+/// Taps under each place of a window at least: all where no place reaches past the image, else one.
+fn least_taps(problem: &Problem) -> u64 {
+    let is_inside = |axis: usize, places: u64, taps: u64| {
+        (places - 1) * problem.stride[axis] + (taps - 1) * problem.dilation[axis] < problem.input[axis] && problem.padding[axis] == 0
+    };
+    if is_inside(0, problem.p, problem.r) && is_inside(1, problem.q, problem.s) { problem.r * problem.s } else { 1 }
 }

@@ -1,11 +1,15 @@
 //! Why a network cannot be mapped onto a chip.
 
+use crate::network::NetworkError;
 use std::ops::Range;
 use thiserror::Error;
 
 /// A fault in fitting a network to a chip.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Error, PartialEq)]
 pub enum MappingError {
+    /// A layer cannot be computed on integers.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// A memory is too small for the smallest tile.
     #[error(
         "one tile does not fit {memory}\n  layer \"{layer}\" needs at least {needed} bytes of it ({why}); the chip has {capacity} bytes\n  help: raise {field} to B({needed}) or more"
@@ -84,7 +88,7 @@ pub enum MappingError {
     },
     /// The network has no array operation.
     #[error(
-        "network \"{network}\" has no layer that the array computes\n  help: a network needs at least one dense layer (Gemm, or MatMul with constant weights)"
+        "network \"{network}\" has no layer that the array computes\n  help: a network needs at least one dense layer, convolution or product of two values (Gemm, MatMul, Conv)"
     )]
     NothingToMap {
         /// The network.

@@ -41,7 +41,7 @@ impl MappingFile {
             let Tiling { order, block, chunk } = stage.tiling;
             Pin { layer: stage.name.clone(), stationary: stage.rules.mode.stationary, order, block, chunk }
         };
-        Self { layers: mapping.stages().iter().map(pin).collect() }
+        Self { layers: mapping.stages().iter().filter(|stage| stage.work.is_array()).map(pin).collect() }
     }
 
     /// The file's text.

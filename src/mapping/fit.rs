@@ -4,19 +4,23 @@
 //! them the other way round. What is left is one ring of weights for all stages, so that a stage's weights are fetched while the one before
 //! still computes. The accumulator is one ring of blocks.
 
+use super::keep::{follows, keep_edges, place_activations, stage_bytes};
 use super::stored::{coding, stored};
 use super::tiling::rows_for_blocks;
 use super::{
-    Buffers, InputBuffer, LoopNest, Lowered, Mapping, MappingError, Order, OutputBuffer, Problem, Rules, Stage, Tiling, WeightBuffer,
-    WeightStart, round_up,
+    Buffers, LoopNest, Lowered, Mapping, MappingError, Order, Problem, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work, round_up,
 };
-use crate::chip::{Chip, Scratchpad, Sparsity, Stationary};
+use crate::chip::{Chip, Dataflow, Scratchpad, Sparsity, Stationary};
 use serde::{Deserialize, Serialize};
 
 /// The most samples in a batch.
 pub(super) const MAX_BATCH: u64 = 1 << 20;
 /// More accumulator blocks than this never help: one fills while one empties, and the others only wait with their bias.
 const MAX_ACCUMULATOR_BLOCKS: u64 = 8;
+/// Elements of a block of the vector unit's: more make its parts wait for each other.
+const BLOCK_ELEMENTS: u64 = 8192;
+/// The most bytes that a movement passes through.
+const MAX_PASSING: u64 = 1 << 20;
 /// No larger scratchpad is looked for.
 const MAX_CAPACITY: u64 = 1 << 40;
 
@@ -70,20 +74,24 @@ impl<'c> Capacity<'c> {
 }
 
 /// A stage as it is being fitted.
-struct Draft<'l> {
-    lowered: &'l Lowered,
-    rules: Rules,
-    tiling: Tiling,
+pub(super) struct Draft<'l> {
+    pub(super) lowered: &'l Lowered,
+    pub(super) rules: Rules,
+    pub(super) tiling: Tiling,
     /// Rows of the input that are on the chip at a time, where it is fetched.
-    rows: u64,
+    pub(super) rows: u64,
     /// Slots of the output's ring, where it is stored.
-    slots: u64,
+    pub(super) slots: u64,
     /// Whether the output stays for the next stage.
-    kept: bool,
+    pub(super) kept: bool,
+    /// Which of its inputs the stage before yields, as it is read and for this stage alone.
+    pub(super) follows: Option<usize>,
+    /// Bytes through which a movement passes.
+    pub(super) passing: u64,
 }
 
 impl Draft<'_> {
-    fn problem(&self) -> &Problem {
+    pub(super) fn problem(&self) -> &Problem {
         &self.lowered.problem
     }
 }
@@ -139,10 +147,7 @@ pub fn least_scratchpad(stages: &[Lowered], chip: &Chip, batch: u64, start: Weig
     };
     let stripe = stripe(Capacity::of(chip).activation_pad);
     let mut low = Capacity::of(chip).activation_bytes / stripe;
-    // Only what lies in the next stage as it left this one can stay.
-    let can_stay =
-        stages.iter().zip(stages.iter().skip(1)).all(|(this, next)| !next.follows || is_same_tensor(&this.problem, &next.problem));
-    if !can_stay || keeps_all(low * stripe) {
+    if keeps_all(low * stripe) {
         return None;
     }
     let mut high = 2 * low;
@@ -170,21 +175,23 @@ fn map_into(
     if batch == 0 || batch > MAX_BATCH {
         return Err(MappingError::Batch { batch, limit: MAX_BATCH });
     }
+    let array = |stage: &&Lowered| stage.work.is_array();
     let mut rules = Vec::with_capacity(stages.len());
     for (stage, choice) in stages.iter().zip(choices) {
-        let Some(dataflow) = chip.dataflow(choice.stationary) else {
+        let Some(dataflow) = chip.dataflow(stationary(stage, chip, choice)?) else {
             return Err(MappingError::NoDataflow {
                 layer: stage.name.clone(),
                 asked: choice.stationary.name(),
                 chip: chip.name().to_string(),
             });
         };
-        let (weight, activation) = (stage.problem.weight, stage.problem.activation);
-        let format = chip.format(weight, activation).expect("bug: lower refuses formats that the chip has not");
-        rules.push(Rules::new(chip, format, dataflow));
+        // Other units go by what the array does around them.
+        let problem = &if stage.work.is_array() { stage } else { stages.iter().find(array).unwrap_or(stage) }.problem;
+        let known = chip.format(problem.weight, problem.activation).or_else(|| chip.formats().first());
+        rules.push(Rules::new(chip, known.expect("bug: lower refuses formats that the chip has not"), dataflow));
     }
     // Sums of all stages are as wide as the widest.
-    let element = rules.iter().map(|rules| rules.element).max().unwrap_or(1);
+    let element = stages.iter().zip(&rules).filter(|(stage, _)| array(stage)).map(|(_, rules)| rules.element).max().unwrap_or(1);
     for rules in &mut rules {
         rules.element = element;
     }
@@ -194,21 +201,29 @@ fn map_into(
         choice.tiling.map_or_else(|| chunk(&stage.problem, rules, capacity), |tiling| tiling.chunk.clamp(1, stage.problem.channels()))
     });
     let chunks: Vec<u64> = chunks.collect();
-    let slots = asked.iter().zip(&chunks).map(|(((stage, rules), _), chunk)| rules.weight_slot(&stage.problem, &cut(1, *chunk)));
+    let slots = asked.iter().zip(&chunks).filter(|(((stage, _), _), _)| array(stage));
+    let slots = slots.map(|(((stage, rules), _), chunk)| rules.weight_slot(&stage.problem, &cut(1, *chunk)));
     let slot = slots.max().unwrap_or(1);
     let mut drafts = Vec::with_capacity(stages.len());
     for (((lowered, rules), choice), chunk) in asked.into_iter().zip(chunks) {
-        drafts.push(draft(lowered, rules, capacity, (chunk, choice.tiling), slot)?);
+        drafts.push(match &lowered.work {
+            Work::Array | Work::Product(_) => draft(lowered, rules, capacity, (chunk, choice.tiling), slot)?,
+            Work::Vector(_) => vector_draft(lowered, rules, capacity, slot)?,
+            Work::Movement(_) => movement_draft(lowered, rules, capacity, slot)?,
+        });
     }
-    keep_edges(&mut drafts, capacity, slot);
+    for (number, follows) in follows(stages).into_iter().enumerate() {
+        drafts[number].follows = follows;
+    }
+    keep_edges(&mut drafts, capacity.activation_room(2 * slot));
     fetch_weights_once(&mut drafts, choices, capacity, slot)?;
 
     let places = place_activations(&drafts);
     let mut next = if capacity.shared { round_up(places.end, u64::from(capacity.weight_pad.port_bytes)) } else { 0 };
     let mut weights = vec![WeightBuffer::Fetched; stages.len()];
-    let pieces: Vec<u64> = drafts.iter().map(|draft| draft.rules.pieces(draft.problem(), &draft.tiling)).collect();
+    let pieces: Vec<u64> = drafts.iter().map(pieces).collect();
     if start == WeightStart::Resident {
-        for (index, count) in pieces.iter().enumerate() {
+        for (index, count) in pieces.iter().enumerate().filter(|(index, _)| drafts[*index].lowered.work == Work::Array) {
             // What is fetched all the same needs a ring that hides the latency of as many transfers as may be under way.
             let others = pieces[index + 1..].iter().sum::<u64>() + fetched_pieces(&weights[..index], &pieces);
             let least = drafts.iter().map(least_slots).max().unwrap_or(1);
@@ -219,7 +234,8 @@ fn map_into(
             }
         }
     }
-    let sums = drafts.iter().map(|draft| draft.rules.sums(draft.problem(), &draft.tiling, draft.tiling.block)).max().unwrap_or(1);
+    let of_array = drafts.iter().filter(|draft| draft.lowered.work.is_array());
+    let sums = of_array.map(|draft| draft.rules.sums(draft.problem(), &draft.tiling, draft.tiling.block)).max().unwrap_or(1);
     let buffers = Buffers {
         weight_ring_address: next,
         weight_ring_slots: ((capacity.weight_capacity() - next) / slot).min(fetched_pieces(&weights, &pieces)),
@@ -233,13 +249,17 @@ fn map_into(
         name: draft.lowered.name.clone(),
         cores: 0..1,
         split: Vec::new(),
+        work: draft.lowered.work.clone(),
         problem: *draft.problem(),
-        follows: draft.lowered.follows,
+        sources: draft.lowered.inputs.clone(),
+        target: draft.lowered.output.clone(),
+        follows: draft.follows.is_some(),
         rules: draft.rules,
         tiling: draft.tiling,
-        nest: LoopNest::of(draft.problem(), &draft.tiling, &draft.rules),
+        nest: LoopNest::of(&draft.lowered.work, draft.problem(), &draft.tiling, &draft.rules),
         pitches: draft.rules.pitches(draft.problem(), &draft.tiling),
-        input: places.inputs[index],
+        input: places.inputs[index][0],
+        second: places.inputs[index].get(1).copied(),
         output: places.outputs[index],
         weights: weights[index],
         skipped: skipped(draft, chip),
@@ -248,6 +268,26 @@ fn map_into(
     });
     let mapped = mapped.zip(stages).map(|(stage, lowered)| Stage { stored: stored(&stage, &lowered.zeros), ..stage });
     Ok(Mapping { batch, stages: mapped.collect(), buffers })
+}
+
+/// What stays in the array for a stage. Two values are multiplied in a dataflow whose weights lie with K outermost, as the second one does: in
+/// the chip's first one of them, where another was chosen.
+fn stationary(stage: &Lowered, chip: &Chip, choice: &Choice) -> Result<Stationary, MappingError> {
+    if !matches!(stage.work, Work::Product(_)) || choice.stationary != Stationary::Input {
+        return Ok(choice.stationary);
+    }
+    let others = chip.array().dataflows.iter().map(Dataflow::kind).find(|kind| *kind != Stationary::Input);
+    others.filter(|_| choice.tiling.is_none()).ok_or_else(|| MappingError::NotSupported {
+        layer: stage.name.clone(),
+        op: "MatMul",
+        problem: "multiplies two values, which an array in which activations stay takes no weights from".to_string(),
+        help: "choose a chip with a dataflow in which weights or sums stay",
+    })
+}
+
+/// Pieces in which the weights of a stage come.
+fn pieces(draft: &Draft<'_>) -> u64 {
+    if draft.lowered.work.is_array() { draft.rules.pieces(draft.problem(), &draft.tiling) } else { 0 }
 }
 
 /// For each chunk of channels, each tile of K: whether its weights are all zero; empty where the array skips none.
@@ -272,6 +312,9 @@ fn fetched_pieces(weights: &[WeightBuffer], pieces: &[u64]) -> u64 {
 
 /// The slots that the ring of weights must have for a stage: all pieces of a chunk, where they stay while the blocks go by.
 fn least_slots(draft: &Draft<'_>) -> u64 {
+    if !draft.lowered.work.is_array() {
+        return 0;
+    }
     match draft.tiling.order {
         Order::Blocks => 1,
         Order::Channels => draft.rules.pieces_of_chunk(draft.problem()),
@@ -292,7 +335,7 @@ fn draft<'l>(
     slot: u64,
 ) -> Result<Draft<'l>, MappingError> {
     let problem = &lowered.problem;
-    let unit = rules.vector_unit().min(problem.vectors());
+    let (run, unit) = (lowered.run(), rules.vector_unit().min(lowered.run()));
     let smallest = cut(unit, chunk);
     let sums = rules.sums(problem, &smallest, unit);
     if capacity.accumulator_bytes < sums {
@@ -317,12 +360,14 @@ fn draft<'l>(
         let block = match asked {
             Some(tiling) => Some(tiling.block).filter(|block| fits(*block)),
             // A smaller block may lie across more rows of an image.
+            // Weights that are a value's are those of whole blocks.
+            None if run < problem.vectors() => (1..=run).map(|parts| run / parts).find(|block| run.is_multiple_of(*block) && fits(*block)),
             None => largest(problem.vectors(), unit, fits)
                 .map(|block| Some(whole_passes(block, problem.vectors(), &rules)).filter(|block| fits(*block)).unwrap_or(block)),
         };
         let Some(block) = block else { continue };
         let rows = rows_for_blocks(problem, block, buffers);
-        return Ok(Draft { lowered, rules, tiling: cut(block, chunk), rows, slots: buffers, kept: false });
+        return Ok(Draft { lowered, rules, tiling: cut(block, chunk), rows, slots: buffers, kept: false, follows: None, passing: 0 });
     }
     if let Some(tiling) = asked {
         return Err(MappingError::Pinned {
@@ -344,16 +389,70 @@ fn draft<'l>(
     })
 }
 
+/// A stage of the vector unit: blocks of some size, so that its parts come and go side by side, with double buffers if anything fits with them.
+fn vector_draft<'l>(lowered: &'l Lowered, rules: Rules, capacity: &Capacity<'_>, slot: u64) -> Result<Draft<'l>, MappingError> {
+    let problem = &lowered.problem;
+    // Rows of pixels that are read one by one lie side by side where blocks are whole rows of images.
+    let unit = if problem.is_matrix() || lowered.is_pool() { 1 } else { problem.q };
+    let bytes = |block: u64, buffers: u64| {
+        let inputs = lowered.inputs.len() as u64 * rules.input_bytes(problem, rows_for_blocks(problem, block, buffers));
+        inputs + buffers * block * rules.pitches(problem, &cut(block, problem.m)).stored
+    };
+    let most = (BLOCK_ELEMENTS / problem.m).max(1).next_multiple_of(unit).min(problem.vectors());
+    for buffers in [2, 1] {
+        let fits = |block: u64| bytes(block, buffers) <= capacity.activation_room(buffers * slot);
+        let block = if fits(most) { Some(most) } else { largest(most, unit, fits) };
+        let Some(block) = block else { continue };
+        let rows = rows_for_blocks(problem, block, buffers);
+        let tiling = cut(block, problem.m);
+        return Ok(Draft { lowered, rules, tiling, rows, slots: buffers, kept: false, follows: None, passing: 0 });
+    }
+    let rows = if unit == 1 { "one row".to_string() } else { format!("{unit} rows") };
+    Err(too_small_for_activations(lowered, capacity, bytes(unit, 1), format!("{rows} of {} elements of each operand", problem.m)))
+}
+
+/// A movement: as much at a time as there is room for.
+fn movement_draft<'l>(lowered: &'l Lowered, rules: Rules, capacity: &Capacity<'_>, slot: u64) -> Result<Draft<'l>, MappingError> {
+    let port = u64::from(capacity.activation_pad.port_bytes);
+    let room = capacity.activation_room(2 * slot).min(MAX_PASSING);
+    let passing = round_up(lowered.output.tensor.bytes, port).min(room - room % port);
+    if passing == 0 {
+        return Err(too_small_for_activations(lowered, capacity, port, "a row on its way from DRAM to DRAM".to_string()));
+    }
+    let tiling = cut(lowered.problem.vectors(), lowered.problem.m);
+    Ok(Draft { lowered, rules, tiling, rows: 0, slots: 0, kept: false, follows: None, passing })
+}
+
+fn too_small_for_activations(lowered: &Lowered, capacity: &Capacity<'_>, needed: u64, why: String) -> MappingError {
+    MappingError::TooSmall {
+        memory: if capacity.shared { "the scratchpad" } else { "the activation scratchpad" }.to_string(),
+        field: capacity.activation_field.clone(),
+        layer: lowered.name.clone(),
+        needed: round_up(needed + capacity.activation_bytes - capacity.activation_room(0), stripe(capacity.activation_pad)),
+        why,
+        capacity: capacity.activation_bytes,
+    }
+}
+
 /// Whether a stage can be cut so, whatever the memories.
 fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), MappingError> {
     let (problem, unit) = (&lowered.problem, rules.vector_unit());
     let fault = |problem: String| Err(MappingError::Pinned { layer: lowered.name.clone(), problem });
-    if tiling.block == 0 || tiling.block > problem.vectors() || tiling.block < problem.vectors() && !tiling.block.is_multiple_of(unit) {
+    if lowered.run() < problem.vectors() && (tiling.block == 0 || !lowered.run().is_multiple_of(tiling.block) || tiling.order != Order::Blocks) {
+        let run = lowered.run();
+        return fault(format!("a block of {} vectors is none: blocks divide the {run} that are multiplied by the same, and are the outer loop", tiling.block));
+    }
+    let is_cut = tiling.block < problem.vectors() && lowered.run() == problem.vectors();
+    if tiling.block == 0 || tiling.block > problem.vectors() || is_cut && !tiling.block.is_multiple_of(unit) {
         return fault(format!("a block of {} vectors is none: it is a multiple of {unit}, or all {}", tiling.block, problem.vectors()));
     }
-    let channels = problem.channels();
+    let channels = problem.group_outputs();
+    if problem.groups > 1 && (tiling.chunk == 0 || !channels.is_multiple_of(tiling.chunk)) {
+        return fault(format!("a chunk of {} channels is none: chunks divide the {channels} of a group", tiling.chunk));
+    }
     let chunks = match rules.mode.stationary {
         Stationary::Input => 1..=channels,
+        _ if problem.groups > 1 => 1..=rules.chunk_unit().min(channels),
         Stationary::Weight | Stationary::Output => rules.chunk_unit().min(channels)..=rules.chunk_unit().min(channels),
     };
     if !chunks.contains(&tiling.chunk) {
@@ -373,8 +472,13 @@ fn activations_in_words(problem: &Problem, unit: u64) -> String {
 /// The channels of a chunk: the array's columns, or the most that stream past a tile in whole passes, that take no more than a half of the
 /// weights' room for two pieces, and have their sums in the accumulator.
 fn chunk(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>) -> u64 {
+    // A chunk of a group is a whole share of it, so that all are alike.
+    let whole_share = |most: u64| match problem.groups {
+        1 => most,
+        _ => (1..=problem.group_outputs()).map(|parts| problem.group_outputs() / parts).find(|chunk| *chunk <= most && problem.group_outputs().is_multiple_of(*chunk)).unwrap_or(1),
+    };
     if rules.mode.stationary != Stationary::Input {
-        return rules.chunk_unit().min(problem.channels());
+        return whole_share(rules.chunk_unit().min(problem.channels()));
     }
     let unit = rules.vector_unit().min(problem.vectors());
     let room = capacity.weight_capacity() / if capacity.shared { 4 } else { 2 };
@@ -384,7 +488,7 @@ fn chunk(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>) -> u64 {
     };
     let most = largest(problem.channels(), 1, fits).unwrap_or(1);
     let pass = rules.chunk_unit();
-    if most < problem.channels() && most > pass { most - most % pass } else { most }
+    whole_share(if most < problem.channels() && most > pass { most - most % pass } else { most })
 }
 
 /// The largest multiple of `unit`, or all of `size`, that fits.
@@ -445,27 +549,6 @@ fn too_small_for_weights(
     }
 }
 
-/// Lets outputs stay on the chip where the next stage reads just them, and both stages fit with them there.
-fn keep_edges(drafts: &mut [Draft<'_>], capacity: &Capacity<'_>, slot: u64) {
-    let room = capacity.activation_room(2 * slot);
-    for index in 0..drafts.len().saturating_sub(1) {
-        let (this, next) = (&drafts[index], &drafts[index + 1]);
-        if !next.lowered.follows || !is_same_tensor(this.problem(), next.problem()) {
-            continue;
-        }
-        drafts[index].kept = true;
-        let fits = |stage: usize| stage_bytes(stage, drafts).iter().sum::<u64>() <= room;
-        if !(fits(index) && fits(index + 1)) {
-            drafts[index].kept = false;
-        }
-    }
-}
-
-/// Whether a stage's output is the next one's input, pixel by pixel: then it lies on the chip in the same way.
-fn is_same_tensor(this: &Problem, next: &Problem) -> bool {
-    (next.n, next.input, next.c, next.activation) == (this.n, [this.p, this.q], this.m, this.activation)
-}
-
 /// Fetches weights once, rather than once for each block, where the input can stay on the chip as a whole beside a chunk's weights; where
 /// nothing was asked for, or just that.
 fn fetch_weights_once(drafts: &mut [Draft<'_>], choices: &[Choice], capacity: &Capacity<'_>, slot: u64) -> Result<(), MappingError> {
@@ -473,7 +556,7 @@ fn fetch_weights_once(drafts: &mut [Draft<'_>], choices: &[Choice], capacity: &C
         let draft = &drafts[index];
         let problem = *draft.problem();
         let asked = choice.tiling.map(|tiling| tiling.order);
-        if draft.tiling.block >= problem.vectors() || asked == Some(Order::Blocks) {
+        if draft.lowered.work != Work::Array || draft.tiling.block >= problem.vectors() || asked == Some(Order::Blocks) {
             continue;
         }
         let (tiling, rows) = (draft.tiling, draft.rows);
@@ -491,48 +574,4 @@ fn fetch_weights_once(drafts: &mut [Draft<'_>], choices: &[Choice], capacity: &C
         }
     }
     Ok(())
-}
-
-/// Bytes of a stage's input and output buffers.
-fn stage_bytes(stage: usize, drafts: &[Draft<'_>]) -> [u64; 2] {
-    let draft = &drafts[stage];
-    let (rules, problem) = (&draft.rules, draft.problem());
-    let rows = if is_input_kept(stage, drafts) { problem.input_rows() } else { draft.rows };
-    let stored = draft.slots * draft.tiling.block * rules.pitches(problem, &draft.tiling).stored;
-    [rules.input_bytes(problem, rows), if draft.kept { rules.output_bytes(problem) } else { stored }]
-}
-
-fn is_input_kept(stage: usize, drafts: &[Draft<'_>]) -> bool {
-    stage > 0 && drafts[stage - 1].kept
-}
-
-/// Where activations lie.
-struct Places {
-    inputs: Vec<InputBuffer>,
-    outputs: Vec<OutputBuffer>,
-    /// One past the last byte.
-    end: u64,
-}
-
-/// Puts the input of even stages at the low end and of odd ones at the high end of the area that the largest stage needs.
-fn place_activations(drafts: &[Draft<'_>]) -> Places {
-    let bytes: Vec<[u64; 2]> = (0..drafts.len()).map(|stage| stage_bytes(stage, drafts)).collect();
-    let end = bytes.iter().map(|[input, output]| input + output).max().unwrap_or(0);
-    let mut places = Places { inputs: Vec::new(), outputs: Vec::new(), end };
-    for (stage, ([input_bytes, output_bytes], draft)) in bytes.into_iter().zip(drafts).enumerate() {
-        let low = stage % 2 == 0;
-        let input = if low { 0 } else { end - input_bytes };
-        let output = if low { end - output_bytes } else { 0 };
-        places.inputs.push(if is_input_kept(stage, drafts) {
-            InputBuffer::Kept { address: input }
-        } else {
-            InputBuffer::Fetched { address: input, rows: draft.rows }
-        });
-        places.outputs.push(if draft.kept {
-            OutputBuffer::Kept { address: output }
-        } else {
-            OutputBuffer::Stored { address: output, slots: draft.slots }
-        });
-    }
-    places
 }

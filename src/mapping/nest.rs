@@ -1,6 +1,6 @@
 //! The loop nest of a stage: which dimension is cut into how many pieces at which level, from DRAM down to the array.
 
-use super::{Dim, Order, Problem, Rules, Tiling};
+use super::{Dim, Order, Problem, Rules, Tiling, Work};
 use crate::chip::Stationary;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -41,10 +41,19 @@ pub struct LoopNest {
 
 impl LoopNest {
     /// The nest of a problem that is cut so. A loop over N is over N * P * Q vectors, a loop over C over R * S * C elements of K.
-    pub(super) fn of(problem: &Problem, tiling: &Tiling, rules: &Rules) -> Self {
+    /// What is not the array's work has its blocks alone, and rows of elements; a movement has none.
+    pub(super) fn of(work: &Work, problem: &Problem, tiling: &Tiling, rules: &Rules) -> Self {
         let cut = |dim, size: u64, tile: u64, spread| Loop { dim, trips: size.div_ceil(tile), tile, spread };
         let (vectors, reduction, channels) = (problem.vectors(), problem.reduction(), problem.channels());
         let (block, chunk, k) = (tiling.block.min(vectors), tiling.chunk.min(channels), rules.k_tile(problem));
+        match work {
+            Work::Movement(_) => return Self { loops: Vec::new() },
+            Work::Vector(_) => {
+                let loops = vec![cut(Dim::N, vectors, block, Spread::Buffer), cut(Dim::N, block, 1, Spread::Stream), cut(Dim::M, channels, 1, Spread::Stream)];
+                return Self { loops };
+            }
+            Work::Array | Work::Product(_) => {}
+        }
         let (rows, cols) = (u64::from(rules.mode.size.rows), u64::from(rules.mode.size.cols));
         let blocks = cut(Dim::N, vectors, tiling.block, Spread::Buffer);
         let chunks = cut(Dim::M, channels, tiling.chunk, Spread::Buffer);

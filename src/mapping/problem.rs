@@ -41,6 +41,8 @@ pub struct Problem {
     pub m: u64,
     /// Input channels.
     pub c: u64,
+    /// Groups of channels: M / groups of the output channels read C / groups of the input channels each.
+    pub groups: u64,
     /// Output rows.
     pub p: u64,
     /// Output columns.
@@ -70,6 +72,7 @@ impl Problem {
             n: rows,
             m: cols,
             c: inner,
+            groups: 1,
             p: 1,
             q: 1,
             r: 1,
@@ -88,9 +91,19 @@ impl Problem {
         self.n * self.p * self.q
     }
 
-    /// Products in one output: R * S * C, in the order in which the array takes them: filter rows, filter columns, channels innermost.
+    /// Products in one output: R * S * C / groups, in the order in which the array takes them: filter rows, filter columns, channels innermost.
     pub fn reduction(&self) -> u64 {
-        self.c * self.r * self.s
+        self.group_inputs() * self.r * self.s
+    }
+
+    /// Input channels of a group.
+    pub fn group_inputs(&self) -> u64 {
+        self.c / self.groups
+    }
+
+    /// Output channels of a group.
+    pub fn group_outputs(&self) -> u64 {
+        self.m / self.groups
     }
 
     /// Output channels: M.
@@ -110,7 +123,7 @@ impl Problem {
 
     /// Whether it is a matrix product: each vector is all that there is of an image.
     pub fn is_matrix(&self) -> bool {
-        self.input == [1, 1] && [self.p, self.q, self.r, self.s] == [1; 4]
+        self.input == [1, 1] && [self.p, self.q, self.r, self.s, self.groups] == [1; 5]
     }
 
     /// Rows of all images of the batch, one image after the other.
@@ -123,10 +136,10 @@ impl Problem {
         self.input_rows() * self.input[1]
     }
 
-    /// The filter and where it slides.
+    /// The filter of a group and where it slides.
     pub fn slide(&self) -> Slide {
         Slide {
-            channels: self.c,
+            channels: self.group_inputs(),
             input: self.input,
             output: [self.p, self.q],
             filter: [self.r, self.s],

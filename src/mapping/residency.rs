@@ -58,8 +58,12 @@ impl Mapping {
         let mut all = Vec::new();
         for (number, stage) in self.stages.iter().enumerate() {
             let (problem, rules) = (&stage.problem, &stage.rules);
-            if let InputBuffer::Fetched { address, rows } = stage.input {
-                let (bytes, is_whole) = (rules.input_bytes(problem, rows), rows >= problem.input_rows());
+            for input in std::iter::once(stage.input).chain(stage.second) {
+                let (address, bytes, is_whole) = match input {
+                    InputBuffer::Fetched { address, rows } => (address, rules.input_bytes(problem, rows), rows >= problem.input_rows()),
+                    InputBuffer::Passing { address, bytes } => (address, bytes, bytes >= stage.target.tensor.bytes),
+                    InputBuffer::Kept { .. } => continue,
+                };
                 all.push(Resident { held: Held::Input, memory: activations, address, bytes, stages: number..=number, is_whole });
             }
             if let WeightBuffer::Resident { address } = stage.weights {
@@ -71,6 +75,9 @@ impl Mapping {
                 OutputBuffer::Stored { address, slots } => (address, slots * stage.tiling.block * stage.pitches.stored, number),
             };
             let is_whole = last > number || stage.blocks() * stage.chunks() == 1;
+            if bytes == 0 {
+                continue;
+            }
             all.push(Resident { held: Held::Output, memory: activations, address, bytes, stages: number..=last, is_whole });
         }
         let stages = 0..=self.stages.len().saturating_sub(1);

@@ -36,10 +36,18 @@ pub fn candidates(stage: &Lowered, chip: &Chip, batch: u64, start: WeightStart) 
         let stationary = dataflow.kind();
         let alone = |tiling| map_as(std::slice::from_ref(stage), chip, batch, start, &[Choice { stationary, tiling }]);
         let Ok(largest) = alone(None) else { continue };
+        if !stage.work.is_array() {
+            return vec![(Choice { stationary, tiling: None }, largest)];
+        }
         let (rules, Tiling { block: most, chunk, .. }) = (largest.stages()[0].rules, largest.stages()[0].tiling);
         let (vectors, unit) = (stage.problem.vectors(), rules.vector_unit());
         let mut blocks = vec![most, vectors.div_ceil(vectors.div_ceil(most))];
         blocks.extend((1..=4).map(|halves| most >> halves));
+        if stage.run() < vectors {
+            // Blocks divide what is multiplied by the same.
+            blocks = (1..=8).map(|parts| most / parts).filter(|block| *block > 0 && most.is_multiple_of(*block)).collect();
+        }
+        let unit = if stage.run() < vectors { 1 } else { unit };
         let whole = |block: u64| if block >= vectors { vectors } else { block.next_multiple_of(unit).min(vectors) };
         let mut blocks: Vec<u64> = blocks.into_iter().map(|block| whole(block.max(1))).collect();
         blocks.sort_unstable();

@@ -1,6 +1,6 @@
 //! A mapped network: its stages, and how they share a chip's memories.
 
-use super::{Dim, LoopNest, Pitches, Problem, Rules, Tiling};
+use super::{Dim, LoopNest, Operand, Pitches, Problem, Rules, Tiling, Work};
 use crate::codec::Coding;
 use crate::network::LayerId;
 use std::ops::Range;
@@ -41,9 +41,15 @@ pub struct Stage {
     pub cores: Range<u32>,
     /// Dimensions that are split over the cores, and into how many parts.
     pub split: Vec<(Dim, u64)>,
-    /// What it computes.
+    /// What computes it.
+    pub work: Work,
+    /// What it computes; of work that is not the array's the sizes alone.
     pub problem: Problem,
-    /// Whether its input is the output of the stage before.
+    /// The values in DRAM that it reads, and the one that it yields, where they do not stay on the chip.
+    pub sources: Vec<Operand>,
+    /// The same of what it yields.
+    pub target: Operand,
+    /// Whether the stage before yields what it reads, as it reads it, for it alone.
     pub follows: bool,
     /// What the array does for it, and what the sizes of its pieces go by.
     pub rules: Rules,
@@ -53,8 +59,10 @@ pub struct Stage {
     pub nest: LoopNest,
     /// Bytes from one thing to the next.
     pub pitches: Pitches,
-    /// Where its input lies.
+    /// Where its input lies; of a movement, what passes through.
     pub input: InputBuffer,
+    /// Where its second input lies, if it has one beside its weights.
+    pub second: Option<InputBuffer>,
     /// Where its output goes.
     pub output: OutputBuffer,
     /// Where its weights lie.
@@ -80,15 +88,25 @@ pub struct WeightPiece {
 }
 
 impl Stage {
-    /// Blocks of vectors.
+    /// Blocks of vectors; none of a movement.
     pub fn blocks(&self) -> u64 {
-        self.problem.vectors().div_ceil(self.tiling.block)
+        if matches!(self.work, Work::Movement(_)) { 0 } else { self.problem.vectors().div_ceil(self.tiling.block) }
     }
 
     /// The vectors of block `number`.
     pub fn block(&self, number: u64) -> Range<u64> {
         let size = self.tiling.block;
         number * size..((number + 1) * size).min(self.problem.vectors())
+    }
+
+    /// Multiply-accumulates.
+    pub fn macs(&self) -> u64 {
+        if self.work.is_array() { self.problem.macs() } else { 0 }
+    }
+
+    /// The inputs that it has beside weights, each with where it lies in DRAM.
+    pub fn inputs(&self) -> impl Iterator<Item = (InputBuffer, &Operand)> {
+        std::iter::once(self.input).chain(self.second).zip(&self.sources)
     }
 
     /// Chunks of channels.
@@ -140,6 +158,9 @@ impl Stage {
 
     /// The tiles of weights that are not skipped, by size.
     pub fn weight_pieces(&self) -> Vec<WeightPiece> {
+        if !self.work.is_array() {
+            return Vec::new();
+        }
         let (chunk, k_tile) = (self.tiling.chunk, self.rules.k_tile(&self.problem));
         let (channels, reduction) = (self.problem.channels(), self.problem.reduction());
         let sizes = |size: u64, tile: u64| [(size / tile, tile), (u64::from(!size.is_multiple_of(tile)), size % tile)];
@@ -189,6 +210,13 @@ pub enum InputBuffer {
     Kept {
         /// First byte.
         address: u64,
+    },
+    /// In DRAM; what a movement moves passes through `bytes` bytes at `address` of the activation scratchpad.
+    Passing {
+        /// First byte.
+        address: u64,
+        /// How many.
+        bytes: u64,
     },
 }
 

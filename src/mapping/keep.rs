@@ -1,0 +1,112 @@
+//! Which activations stay on the chip from one stage to the next, and where activations lie.
+//!
+//! A stage's input lies at one end of the area that activations share, its output at the other, and the next stage takes them the other way
+//! round. Of two inputs the one that stayed lies at the end, the other beside it.
+
+use super::fit::Draft;
+use super::{InputBuffer, Lowered, OutputBuffer, Problem, Work};
+use std::collections::BTreeMap;
+
+/// For each stage, which of its inputs the stage before yields byte for byte as it is read, for this stage alone: such a value may stay on the
+/// chip.
+pub(super) fn follows(stages: &[Lowered]) -> Vec<Option<usize>> {
+    let mut readers: BTreeMap<usize, usize> = BTreeMap::new();
+    for tensor in stages.iter().flat_map(Lowered::reads) {
+        *readers.entry(tensor.number).or_default() += 1;
+    }
+    let mut all = vec![None];
+    for (this, next) in stages.iter().zip(stages.iter().skip(1)) {
+        let bytes = |problem: &Problem, elements: u64| problem.activation.packed_bytes(elements);
+        let fits = this.output.is_whole(bytes(&this.problem, this.problem.m))
+            && readers.get(&this.output.tensor.number) == Some(&1)
+            && !matches!(this.work, Work::Movement(_))
+            && is_same_tensor(&this.problem, &next.problem);
+        let same = |input: &super::Operand| {
+            input.tensor == this.output.tensor && input.is_whole(bytes(&next.problem, next.problem.c))
+        };
+        all.push(if fits { next.inputs.iter().position(same) } else { None });
+    }
+    all.truncate(stages.len());
+    all
+}
+
+/// Lets outputs stay on the chip where the next stage reads just them, and both stages fit with them there.
+pub(super) fn keep_edges(drafts: &mut [Draft<'_>], room: u64) {
+    for index in 0..drafts.len().saturating_sub(1) {
+        if drafts[index + 1].follows.is_none() {
+            continue;
+        }
+        drafts[index].kept = true;
+        let fits = |stage: usize| stage_bytes(stage, drafts).iter().sum::<u64>() <= room;
+        if !(fits(index) && fits(index + 1)) {
+            drafts[index].kept = false;
+        }
+    }
+}
+
+/// Whether a stage's output is the next one's input, pixel by pixel: then it lies on the chip in the same way.
+fn is_same_tensor(this: &Problem, next: &Problem) -> bool {
+    (next.n, next.input, next.c, next.activation) == (this.n, [this.p, this.q], this.m, this.activation)
+}
+
+/// Bytes of a stage's input and output buffers.
+pub(super) fn stage_bytes(stage: usize, drafts: &[Draft<'_>]) -> [u64; 2] {
+    let draft = &drafts[stage];
+    let (rules, problem) = (&draft.rules, draft.problem());
+    let stored = draft.slots * draft.tiling.block * rules.pitches(problem, &draft.tiling).stored;
+    let inputs = (0..draft.lowered.inputs.len()).map(|input| input_bytes(stage, input, drafts)).sum::<u64>();
+    [inputs + draft.passing, if draft.kept { rules.output_bytes(problem) } else { stored }]
+}
+
+fn input_bytes(stage: usize, input: usize, drafts: &[Draft<'_>]) -> u64 {
+    let draft = &drafts[stage];
+    let rows = if kept_input(stage, drafts) == Some(input) { draft.problem().input_rows() } else { draft.rows };
+    draft.rules.input_bytes(draft.problem(), rows)
+}
+
+/// Which input of a stage stayed on the chip.
+fn kept_input(stage: usize, drafts: &[Draft<'_>]) -> Option<usize> {
+    drafts[stage].follows.filter(|_| stage > 0 && drafts[stage - 1].kept)
+}
+
+/// Where activations lie.
+pub(super) struct Places {
+    /// The buffers of each stage's inputs.
+    pub(super) inputs: Vec<Vec<InputBuffer>>,
+    pub(super) outputs: Vec<OutputBuffer>,
+    /// One past the last byte.
+    pub(super) end: u64,
+}
+
+/// Puts the inputs of even stages at the low end and of odd ones at the high end of the area that the largest stage needs.
+pub(super) fn place_activations(drafts: &[Draft<'_>]) -> Places {
+    let bytes: Vec<[u64; 2]> = (0..drafts.len()).map(|stage| stage_bytes(stage, drafts)).collect();
+    let end = bytes.iter().map(|[inputs, output]| inputs + output).max().unwrap_or(0);
+    let mut places = Places { inputs: Vec::new(), outputs: Vec::new(), end };
+    for (stage, ([_, output_bytes], draft)) in bytes.into_iter().zip(drafts).enumerate() {
+        let low = stage % 2 == 0;
+        let mut taken = 0;
+        let mut put = |bytes: u64| {
+            taken += bytes;
+            if low { taken - bytes } else { end - taken }
+        };
+        let kept = kept_input(stage, drafts);
+        let at_the_end = kept.map(|input| put(input_bytes(stage, input, drafts)));
+        let inputs = (0..draft.lowered.inputs.len()).map(|input| match at_the_end.filter(|_| kept == Some(input)) {
+            Some(address) => InputBuffer::Kept { address },
+            None => InputBuffer::Fetched { address: put(input_bytes(stage, input, drafts)), rows: draft.rows },
+        });
+        let mut inputs: Vec<InputBuffer> = inputs.collect();
+        if inputs.is_empty() {
+            inputs.push(InputBuffer::Passing { address: put(draft.passing), bytes: draft.passing });
+        }
+        places.inputs.push(inputs);
+        let output = if low { end - output_bytes } else { 0 };
+        places.outputs.push(if draft.kept {
+            OutputBuffer::Kept { address: output }
+        } else {
+            OutputBuffer::Stored { address: output, slots: draft.slots }
+        });
+    }
+    places
+}

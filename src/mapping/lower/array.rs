@@ -1,0 +1,326 @@
+//! Layers that the array computes.
+
+use super::super::location::{Factor, Location, Tensor, joined};
+use super::super::operand::MAX_RUNS;
+use super::super::{MappingError, Operand, Problem, Rules};
+use super::{Lowered, Lowerer, Work, refused, shape_of};
+use crate::chip::{Chip, Codec, Format, Group, Sparsity};
+use crate::network::{Bias, Conv, Dense, Layer, Op, Weight};
+use crate::numerics::{Dtype, Overflow};
+use ndarray::{Array2, ArrayView2, Axis, RemoveAxis};
+use std::cmp::Reverse;
+
+/// The weights of a layer that the array computes as `problem`, less their zero points: K x channels; K runs over filter rows, filter columns
+/// and the channels of a group, channels innermost.
+///
+/// # Errors
+/// Weights that are not integers, or that less their zero points are none of their format.
+///
+/// # Panics
+/// If the layer is neither dense nor a convolution.
+pub fn weights_of(layer: &Layer, problem: &Problem) -> Result<Array2<i16>, MappingError> {
+    match &layer.op {
+        Op::Dense(dense) => {
+            let weights = exact(layer, &dense.weight)?;
+            let pixels = size(problem.r * problem.s);
+            if pixels == 1 {
+                return Ok(weights);
+            }
+            // A flattened image is read as the image that it was: channels, outermost in the flattened one, innermost.
+            let channels = weights.nrows() / pixels;
+            let row = |k: usize| k % channels * pixels + k / channels;
+            Ok(Array2::from_shape_fn(weights.dim(), |(k, n)| weights[[row(k), n]]))
+        }
+        Op::Conv(conv) => {
+            let weights = exact(layer, &conv.weight)?;
+            let (outputs, channels, rows, columns) = weights.dim();
+            let in_order = weights.permuted_axes([2, 3, 1, 0]).as_standard_layout().into_owned();
+            Ok(in_order.into_shape_with_order((rows * columns * channels, outputs)).expect("bug: as many elements as before"))
+        }
+        _ => unreachable!("bug: weights belong to dense layers and convolutions"),
+    }
+}
+
+/// Weights less their zero points, in their format.
+fn exact<D: RemoveAxis>(layer: &Layer, weight: &Weight<D>) -> Result<ndarray::Array<i16, D>, MappingError> {
+    let Weight::Integer { values, dtype, zero_points, .. } = weight else {
+        return Err(MappingError::NotQuantized { layer: layer.name.clone() });
+    };
+    if zero_points.iter().all(|zero| *zero == 0) {
+        return Ok(values.clone());
+    }
+    let exact = weight.less_zero_points().ok_or_else(|| MappingError::NotQuantized { layer: layer.name.clone() })?;
+    if exact.iter().any(|value| !(dtype.min()..=dtype.max()).contains(value)) {
+        let problem = format!("has weights that, less their zero point, are no {dtype}");
+        return Err(refused(layer, problem, "quantize weights symmetrically"));
+    }
+    Ok(exact.mapv(|value| i16::try_from(value).expect("bug: within a format of at most sixteen bits")))
+}
+
+/// The format that a problem is multiplied in.
+pub(super) fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> Result<&'c Format, MappingError> {
+    let Some(format) = chip.format(problem.weight, problem.activation) else {
+        let has: Vec<String> = chip.formats().iter().map(|format| format!("{} by {}", format.weight, format.activation)).collect();
+        return Err(MappingError::NoFormat {
+            layer: layer.to_string(),
+            weight: problem.weight.to_string(),
+            activation: problem.activation.to_string(),
+            has: has.join(", "),
+        });
+    };
+    if problem.activation != Dtype::Int8 {
+        return Err(MappingError::NotSupported {
+            layer: layer.to_string(),
+            op: "layer",
+            problem: format!("has {} activations, and the vector unit leaves {} ones so far", problem.activation, Dtype::Int8),
+            help: "quantize activations to 8 bits (--quant w8a8); `systole gemm` multiplies every format",
+        });
+    }
+    Ok(format)
+}
+
+impl Lowerer<'_> {
+    /// The formats of a layer's weights and of what it reads.
+    fn formats<D: RemoveAxis>(&self, layer: &Layer, weight: &Weight<D>) -> Result<(Dtype, Dtype), MappingError> {
+        let read = self.network.layer(self.network.inputs(layer.id)[0]);
+        let (Weight::Integer { dtype, .. }, Some(input)) = (weight, read.output.quantization) else {
+            return Err(MappingError::NotQuantized { layer: layer.name.clone() });
+        };
+        Ok((*dtype, input.dtype))
+    }
+
+    pub(super) fn dense(&mut self, layer: &Layer, dense: &Dense) -> Result<Location, MappingError> {
+        let (weight, activation) = self.formats(layer, &dense.weight)?;
+        let (inner, outputs) = (dense.inputs() as u64, dense.outputs() as u64);
+        let (mut source, shape) = self.source(layer, 0)?;
+        let rows: u64 = shape[..shape.len() - 1].iter().product();
+        if rows == 1
+            && let Some((problem, operand)) = self.flattened(&source, Problem::matrix(self.batch, inner, outputs, weight, activation))
+            && !self.order_matters(layer, dense, &problem)?
+        {
+            let (tensor, sample) = self.tensor(outputs);
+            let output = Operand::dense(tensor.clone(), self.batch, outputs);
+            self.array(layer, problem, operand, output)?;
+            return Ok(Location::dense(tensor, sample, outputs));
+        }
+        if source.split_last(rows, inner).is_none() {
+            source = self.row_major(layer, &source)?;
+        }
+        let (operand, tensor, location) = self.rows_of(layer, &source, &shape, outputs)?;
+        let problem = Problem::matrix(self.batch * rows, inner, outputs, weight, activation);
+        let output = Operand::dense(tensor, self.batch * rows, outputs);
+        self.array(layer, problem, operand, output)?;
+        Ok(location)
+    }
+
+    /// The rows over the last axis of a value, in the order in which they lie; and where rows of `outputs` elements go in that order. The last
+    /// axis lies byte by byte.
+    pub(super) fn rows_of(
+        &mut self,
+        layer: &Layer,
+        source: &Location,
+        shape: &[u64],
+        outputs: u64,
+    ) -> Result<(Operand, Tensor, Location), MappingError> {
+        let inner = shape.last().copied().unwrap_or(1);
+        let by_row = source.split_last(shape.iter().product::<u64>() / inner, inner).expect("bug: the last axis lies byte by byte");
+        let mut sorted: Vec<(usize, Factor)> = by_row.iter().copied().enumerate().collect();
+        sorted.sort_by_key(|(place, factor)| (Reverse(factor.stride), *place));
+        let operand = self.batched(source, sorted.iter().map(|(_, factor)| *factor)).ok_or_else(|| too_many(layer))?;
+        // The rows that lie between one and the next, in the order in which they lie.
+        let mut strides = vec![0; sorted.len()];
+        let mut stride = outputs;
+        for (place, factor) in sorted.iter().rev() {
+            strides[*place] = stride;
+            stride *= factor.size;
+        }
+        let (tensor, sample) = self.tensor(stride);
+        let factors = by_row.iter().zip(strides).map(|(factor, stride)| Factor { size: factor.size, stride });
+        let factors = joined(factors.chain([Factor { size: outputs, stride: 1 }]));
+        Ok((operand, tensor.clone(), Location { tensor, offset: 0, sample, factors }))
+    }
+
+    /// A vector that is an image, flattened with its channels outermost, and lies with its channels innermost: a filter as large as the image
+    /// reads it as it lies.
+    fn flattened(&self, source: &Location, matrix: Problem) -> Option<(Problem, Operand)> {
+        let [Factor { size: channels, stride: 1 }, Factor { size: pixels, stride }] = source.factors[..] else { return None };
+        if stride < channels {
+            return None;
+        }
+        let image = self.stages.iter().rev().find(|stage| stage.output.tensor == source.tensor).map(|stage| [stage.problem.p, stage.problem.q]);
+        let input = image.filter(|[rows, columns]| rows * columns == pixels).unwrap_or([pixels, 1]);
+        let problem = Problem { c: channels, r: input[0], s: input[1], input, ..matrix };
+        Some((problem, self.batched(source, [Factor { size: pixels, stride }])?))
+    }
+
+    /// Whether sums in another order of K could be other sums: where they may leave the accumulator's range on the way, and stay at its end then.
+    fn order_matters(&self, layer: &Layer, dense: &Dense, problem: &Problem) -> Result<bool, MappingError> {
+        let format = format_of(&layer.name, problem, self.chip)?;
+        if format.overflow == Overflow::Wrap {
+            return Ok(false);
+        }
+        let weights = exact(layer, &dense.weight)?;
+        // An integer less a zero point of its own format.
+        let most = i64::from(problem.activation.max()) - i64::from(problem.activation.min());
+        let bias = |channel: usize| if let Some(Bias::Integer(bias)) = &dense.bias { bias[channel].saturating_abs() } else { 0 };
+        let limit = i64::MAX >> (64 - format.accumulator_bits);
+        let mut channels = weights.columns().into_iter().enumerate();
+        Ok(channels.any(|(channel, column)| {
+            let sum: i64 = column.iter().map(|weight| i64::from(*weight).abs() * most).sum();
+            sum.saturating_add(bias(channel)) > limit
+        }))
+    }
+
+    pub(super) fn conv(&mut self, layer: &Layer, conv: &Conv) -> Result<Location, MappingError> {
+        let (weight, activation) = self.formats(layer, &conv.weight)?;
+        let (source, shape) = self.source(layer, 0)?;
+        let (source, operand) = self.image(layer, source, &shape)?;
+        debug_assert_eq!(source.elements(), shape.iter().product::<u64>());
+        let output = shape_of(layer);
+        let pair = |pair: [usize; 2]| pair.map(|size| size as u64);
+        let problem = Problem {
+            n: self.batch,
+            m: output[0],
+            c: shape[0],
+            groups: conv.groups as u64,
+            p: output[1],
+            q: output[2],
+            r: conv.kernel()[0] as u64,
+            s: conv.kernel()[1] as u64,
+            input: [shape[1], shape[2]],
+            stride: pair(conv.stride),
+            dilation: pair(conv.dilation),
+            padding: [conv.padding[0] as u64, conv.padding[1] as u64],
+            weight,
+            activation,
+        };
+        let (tensor, sample) = self.tensor(output.iter().product());
+        self.array(layer, problem, operand, Operand::dense(tensor.clone(), self.batch * output[1] * output[2], output[0]))?;
+        Ok(Location::ordered(tensor, sample, &output, &[1, 2, 0]))
+    }
+
+    /// A value as an image, pixel by pixel with channels innermost: where it lies so, and how it is read. It is moved first where it does not.
+    pub(super) fn image(&mut self, layer: &Layer, source: Location, shape: &[u64]) -> Result<(Location, Operand), MappingError> {
+        let read = |this: &Self, source: &Location| {
+            let strides = source.strides(shape).filter(|strides| strides[0] == 1 || shape[0] == 1)?;
+            this.batched(source, [1, 2].map(|axis| Factor { size: shape[axis], stride: strides[axis] }))
+        };
+        if let Some(operand) = read(self, &source) {
+            return Ok((source, operand));
+        }
+        let source = self.relocated(layer, &source, shape, &[1, 2, 0]);
+        let operand = read(self, &source).ok_or_else(|| too_many(layer))?;
+        Ok((source, operand))
+    }
+
+    /// A product of two values, the second one's rows playing the weights.
+    pub(super) fn product(&mut self, layer: &Layer) -> Result<Location, MappingError> {
+        let (mut left, of_left) = self.source(layer, 0)?;
+        let (mut right, of_right) = self.source(layer, 1)?;
+        let read = self.network.inputs(layer.id);
+        let formats = read.iter().map(|id| self.network.layer(*id).output.quantization);
+        let formats: Option<Vec<_>> = formats.collect();
+        let Some([activation, weight]) = formats.as_deref() else {
+            return Err(MappingError::NotQuantized { layer: layer.name.clone() });
+        };
+        if weight.zero_point != 0 {
+            let problem = format!("multiplies by a value with a zero point of {}, and the array subtracts none from what plays the weights", weight.zero_point);
+            return Err(refused(layer, problem, "quantize the second value symmetrically"));
+        }
+        let output = shape_of(layer);
+        if output.len() < 2 || of_left.len() < 2 || of_right.len() < 2 {
+            return Err(refused(layer, "multiplies by a single vector".to_string(), "reshape both values to matrices"));
+        }
+        let (rows, cols, inner) = (output[output.len() - 2], output[output.len() - 1], of_left[of_left.len() - 1]);
+        let leading = &output[..output.len() - 2];
+        let copies: u64 = leading.iter().product();
+        let problem = Problem::matrix(self.batch * copies * rows, inner, cols, weight.dtype, activation.dtype);
+        let format = format_of(&layer.name, &problem, self.chip)?;
+        if format.lanes > 1 || self.chip.array().sparsity != Sparsity::Dense && Rules::new(self.chip, format, &self.chip.array().dataflows[0]).mode.group.is_some() {
+            let problem = "multiplies two values, and what plays the weights is not packed as this array takes them".to_string();
+            return Err(refused(layer, problem, "choose a chip of one lane without N:M sparsity"));
+        }
+        // Copies of what broadcasts are the same bytes.
+        let with = |last: [u64; 2]| leading.iter().copied().chain(last).collect::<Vec<u64>>();
+        let (to_left, to_right) = (with([rows, inner]), with([inner, cols]));
+        let axes = output.len();
+        let strides = |location: &Location, from: &[u64], to: &[u64]| {
+            let strides = location.broadcast(from, to)?.strides(to)?;
+            (strides[axes - 1] == 1 || to[axes - 1] == 1).then_some(strides)
+        };
+        if strides(&left, &of_left, &to_left).is_none() {
+            left = self.row_major(layer, &left)?;
+        }
+        if strides(&right, &of_right, &to_right).is_none() {
+            right = self.row_major(layer, &right)?;
+        }
+        let (Some(of_left), Some(of_right)) = (strides(&left, &of_left, &to_left), strides(&right, &of_right, &to_right)) else {
+            unreachable!("bug: what lies row-major has a stride for each axis")
+        };
+        let factors = |shape: &[u64], strides: &[u64], count: usize| -> Vec<Factor> {
+            shape.iter().zip(strides).take(count).map(|(size, stride)| Factor { size: *size, stride: *stride }).collect()
+        };
+        let copied = self.batched(&right, factors(&to_right, &of_right, axes - 2)).ok_or_else(|| too_many(layer))?;
+        // A run for each copy, of all of K, even where copies are a stride apart.
+        let starts = copied.starts.iter().flat_map(|start| (0..copied.run).map(move |number| start + number * copied.stride));
+        let weights = Operand { starts: starts.collect(), run: inner, stride: of_right[axes - 2], tensor: copied.tensor.clone() };
+        let input = self.batched(&left, factors(&to_left, &of_left, axes - 1)).ok_or_else(|| too_many(layer))?;
+        // Results lie in the order in which the left value does.
+        let mut order: Vec<usize> = (0..axes - 1).collect();
+        order.sort_by_key(|axis| (Reverse(of_left[*axis]), *axis));
+        order.push(axes - 1);
+        let (tensor, sample) = self.tensor(output.iter().product());
+        let location = Location::ordered(tensor, sample, &output, &order);
+        let of_output = location.strides(&output).expect("bug: axes in an order have a stride each");
+        let stored = self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer))?;
+        self.push(layer, Work::Product(weights), problem, vec![input], stored);
+        Ok(location)
+    }
+
+    /// A stage with the layer's own weights.
+    fn array(&mut self, layer: &Layer, problem: Problem, input: Operand, output: Operand) -> Result<(), MappingError> {
+        let format = format_of(&layer.name, &problem, self.chip)?;
+        let rules = Rules::new(self.chip, format, &self.chip.array().dataflows[0]);
+        let matters = self.chip.array().sparsity == Sparsity::TileSkip || self.chip.storage().codec != Codec::None;
+        let weights = weights_of(layer, &problem)?;
+        if let Some(group) = rules.mode.group {
+            is_pruned(weights.view(), group, &layer.name)?;
+        }
+        self.push(layer, Work::Array, problem, vec![input], output);
+        if matters && let Some(stage) = self.stages.last_mut() {
+            stage.zeros = weights.iter().map(|value| *value == 0).collect();
+        }
+        Ok(())
+    }
+
+    /// The next stage.
+    pub(super) fn push(&mut self, layer: &Layer, work: Work, problem: Problem, inputs: Vec<Operand>, output: Operand) {
+        let name = layer.name.clone();
+        self.stages.push(Lowered { layer: Some(layer.id), name, work, problem, inputs, output, zeros: Vec::new() });
+    }
+}
+
+/// A layer whose rows lie in more pieces than a program spells out.
+pub(super) fn too_many(layer: &Layer) -> MappingError {
+    refused(layer, format!("reads or writes rows in more than {MAX_RUNS} pieces"), "choose a smaller batch")
+}
+
+fn size(count: u64) -> usize {
+    usize::try_from(count).expect("bug: weights that are known fit in memory")
+}
+
+/// Whether of each group of weights along K no more are other than zero than the array keeps.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
+fn is_pruned(weights: ArrayView2<'_, i16>, group: Group, layer: &str) -> Result<(), MappingError> {
+    for (number, rows) in weights.axis_chunks_iter(Axis(0), group.m as usize).enumerate() {
+        for (channel, column) in rows.columns().into_iter().enumerate() {
+            let found = column.iter().filter(|value| **value != 0).count();
+            if found > group.n as usize {
+                let first = number * group.m as usize;
+                let rows = first..first + column.len();
+                return Err(MappingError::NotPruned { layer: layer.to_string(), channel, rows, found, n: group.n, m: group.m });
+            }
+        }
+    }
+    Ok(())
+}

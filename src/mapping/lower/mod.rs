@@ -1,0 +1,177 @@
+//! From a quantized network to what the chip's units do, in order, and where in DRAM each value lies.
+//!
+//! | layer | becomes |
+//! | --- | --- |
+//! | dense, conv, a product of two values | an operation of the array (`array`) |
+//! | functions, sums, products, pools, softmax, layer normalisation | operations of the vector unit (`vector`) |
+//! | reshape, transpose, slice | another way to count the same bytes where there is one, else a movement (`movement`) |
+//! | concat, pad | a movement, through a table first where quantizations differ |
+//! | the input, embeddings at the input, a softmax at the end | the host's |
+//!
+//! A value that the array or a window reads as an image lies with its channels innermost; what is multiplied lies with K innermost. Where a
+//! value lies otherwise, it is moved first, and that counts.
+
+mod array;
+mod movement;
+mod stage;
+mod vector;
+
+pub use array::weights_of;
+pub use stage::{Copy, Lowered, Work};
+
+use super::location::{Location, Tensor};
+use super::{MappingError, Operand};
+use crate::chip::Chip;
+use crate::network::{Element, IntegerForm, Layer, LayerId, Network, Op};
+use crate::numerics::VectorOp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A network as a list of operations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lowering {
+    /// What the chip's units do, in the order in which they run.
+    pub stages: Vec<Lowered>,
+    /// The values that the host lays into DRAM, in the order in which stages first read them.
+    pub inputs: Vec<(LayerId, Location)>,
+    /// Where the host finds the logits.
+    pub output: Location,
+}
+
+/// The operations of a network for batches of `batch` samples.
+///
+/// # Errors
+/// An operation that no unit of the chip can do, formats that the chip does not multiply, or a network that is not quantized.
+pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Lowering, MappingError> {
+    let mut lowerer = Lowerer { network, chip, batch, stages: Vec::new(), locations: BTreeMap::new(), hosted: Vec::new(), tensors: 0 };
+    let logits = network.logits();
+    let needed = needed(network, logits.id);
+    for layer in network.layers().filter(|layer| needed.contains(&layer.id)) {
+        if let Some(location) = lowerer.layer(layer)? {
+            lowerer.locations.insert(layer.id, location);
+        }
+    }
+    if !lowerer.stages.iter().any(|stage| stage.work.is_array()) {
+        return Err(MappingError::NothingToMap { network: network.name().to_string() });
+    }
+    let Lowerer { stages, mut locations, hosted, .. } = lowerer;
+    let output = locations.remove(&logits.id).ok_or_else(|| MappingError::NothingToMap { network: network.name().to_string() })?;
+    let first = |tensor: &Tensor| stages.iter().position(|stage| stage.reads().any(|read| read == tensor));
+    let mut inputs: Vec<_> = hosted.into_iter().filter_map(|(id, at)| Some((first(&at.tensor)?, id, at))).collect();
+    inputs.sort_by_key(|(first, ..)| *first);
+    Ok(Lowering { inputs: inputs.into_iter().map(|(_, id, at)| (id, at)).collect(), stages, output })
+}
+
+/// The layers that `last` reads, directly or not, and itself.
+fn needed(network: &Network, last: LayerId) -> BTreeSet<LayerId> {
+    let (mut needed, mut left) = (BTreeSet::new(), vec![last]);
+    while let Some(id) = left.pop() {
+        if needed.insert(id) {
+            left.extend(network.inputs(id));
+        }
+    }
+    needed
+}
+
+struct Lowerer<'n> {
+    network: &'n Network,
+    chip: &'n Chip,
+    batch: u64,
+    stages: Vec<Lowered>,
+    /// Where the value of each layer lies; none of what only the host knows.
+    locations: BTreeMap<LayerId, Location>,
+    /// What the host lays into DRAM.
+    hosted: Vec<(LayerId, Location)>,
+    tensors: usize,
+}
+
+impl Lowerer<'_> {
+    /// Lowers a layer; where its value lies.
+    fn layer(&mut self, layer: &Layer) -> Result<Option<Location>, MappingError> {
+        let form = IntegerForm::of(self.network, layer, self.chip.vector().requantize)?;
+        let location = match form {
+            IntegerForm::Host if layer.output.element == Element::Index => return Ok(None),
+            IntegerForm::Host => {
+                let (shape, order) = self.asked_order(layer);
+                let (tensor, sample) = self.tensor(shape.iter().product());
+                let location = Location::ordered(tensor, sample, &shape, &order);
+                self.hosted.push((layer.id, location.clone()));
+                location
+            }
+            IntegerForm::Constant(constant) => self.constant(constant.iter().map(|value| value.to_le_bytes()[0]).collect()),
+            IntegerForm::Array(_) => match &layer.op {
+                Op::Dense(dense) => self.dense(layer, dense)?,
+                Op::Conv(conv) => self.conv(layer, conv)?,
+                _ => self.product(layer)?,
+            },
+            IntegerForm::Vector { op, then } => {
+                let location = self.vector(layer, op)?;
+                match then {
+                    Some(table) => self.elementwise(layer, " (table)", vec![VectorOp::Table(table)], &location, &shape_of(layer))?,
+                    None => location,
+                }
+            }
+            IntegerForm::WithConstant { op, constant, constant_first } => self.with_constant(layer, op, &constant, constant_first)?,
+            IntegerForm::Tables { tables, shape } => self.tables(layer, tables, &shape)?,
+            IntegerForm::Moves { tables, border } => self.moves(layer, tables, border)?,
+        };
+        Ok(Some(location))
+    }
+
+    /// The order in which a host's value had best lie: with channels innermost, where an image is made of it first of all.
+    fn asked_order(&self, layer: &Layer) -> (Vec<u64>, Vec<usize>) {
+        let mut left = vec![layer];
+        let mut seen = BTreeSet::new();
+        while let Some(value) = left.pop() {
+            let shape = shape_of(value);
+            for id in self.network.consumers(value.id) {
+                let reader = self.network.layer(id);
+                match &reader.op {
+                    Op::Conv(_) | Op::Pool(_) if shape.len() == 3 => return (shape, vec![1, 2, 0]),
+                    Op::Unary(_) | Op::Quantize | Op::Reshape(_) | Op::BinaryConstant(_) if seen.insert(id) => left.push(reader),
+                    _ => {}
+                }
+            }
+        }
+        let shape = shape_of(layer);
+        let order = (0..shape.len()).collect();
+        (shape, order)
+    }
+
+    /// A new tensor of so many bytes a sample, and the bytes from a sample to the next.
+    fn tensor(&mut self, sample: u64) -> (Tensor, u64) {
+        self.tensors += 1;
+        (Tensor { number: self.tensors - 1, bytes: sample * self.batch, content: None }, sample)
+    }
+
+    /// A constant, the same for every sample.
+    fn constant(&mut self, bytes: Vec<u8>) -> Location {
+        self.tensors += 1;
+        let elements = bytes.len() as u64;
+        Location::dense(Tensor { number: self.tensors - 1, bytes: elements, content: Some(Arc::new(bytes)) }, 0, elements)
+    }
+
+    /// Where the value lies that a layer reads as its argument `slot`, and its shape.
+    fn source(&self, layer: &Layer, slot: usize) -> Result<(Location, Vec<u64>), MappingError> {
+        let read = self.network.layer(self.network.inputs(layer.id)[slot]);
+        let Some(location) = self.locations.get(&read.id) else {
+            return Err(refused(layer, "reads what only the host knows".to_string(), "use it for embeddings alone"));
+        };
+        Ok((location.clone(), shape_of(read)))
+    }
+
+    /// The factor of samples, and those of one.
+    fn batched(&self, location: &Location, factors: impl IntoIterator<Item = super::location::Factor>) -> Option<Operand> {
+        let samples = super::location::Factor { size: self.batch, stride: location.sample };
+        Operand::of(&location.tensor, location.offset, std::iter::once(samples).chain(factors))
+    }
+}
+
+/// A layer's shape.
+fn shape_of(layer: &Layer) -> Vec<u64> {
+    layer.output.shape.iter().map(|size| *size as u64).collect()
+}
+
+fn refused(layer: &Layer, problem: String, help: &'static str) -> MappingError {
+    MappingError::NotSupported { layer: layer.name.clone(), op: layer.op.name(), problem, help }
+}

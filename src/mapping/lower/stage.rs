@@ -1,0 +1,124 @@
+//! A stage before it is mapped: what it computes, on what, and where in DRAM its operands lie.
+
+use super::super::location::{Joint, Tensor};
+use super::super::{MappingError, Operand, Problem};
+use super::array::format_of;
+use crate::chip::Chip;
+use crate::network::LayerId;
+use crate::numerics::{VectorKind, VectorOp};
+
+/// One operation of a unit of the chip, before it is mapped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lowered {
+    /// The layer that it is part of; none where there is no network.
+    pub layer: Option<LayerId>,
+    /// The layer's name, and what of the layer it does where that is not all.
+    pub name: String,
+    /// What computes it.
+    pub work: Work,
+    /// What it computes for a batch; of work that is not the array's the sizes alone.
+    pub problem: Problem,
+    /// The values that it reads, row by row (pixel by pixel of images); of a movement none.
+    pub inputs: Vec<Operand>,
+    /// The value that it yields.
+    pub output: Operand,
+    /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such or DRAM leaves them out; empty
+    /// where neither is so, or nobody knows.
+    pub zeros: Vec<bool>,
+}
+
+/// What computes a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// The array: a layer's weights, with its bias, requantization and activation.
+    Array,
+    /// The array, on two values: the rows of the second, elements of K one after the other, play the weights of each run of vectors.
+    Product(Operand),
+    /// The vector unit: one operation, or one for each channel.
+    Vector(Vec<VectorOp>),
+    /// The DMA engines: bytes change places.
+    Movement(Vec<Copy>),
+}
+
+/// Bytes that go from one place in DRAM to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// What they are taken from.
+    pub from: Tensor,
+    /// The first byte there, and where it goes in the stage's output.
+    pub first: [u64; 2],
+    /// What counts them, the outermost first, with the bytes from one to the next there and here. The innermost are one byte apart here.
+    pub factors: Vec<Joint<2>>,
+}
+
+impl Copy {
+    /// Bytes.
+    pub fn bytes(&self) -> u64 {
+        self.factors.iter().map(|(size, _)| size).product()
+    }
+}
+
+impl Work {
+    /// Whether the array computes it.
+    pub const fn is_array(&self) -> bool {
+        matches!(self, Self::Array | Self::Product(_))
+    }
+}
+
+impl Lowered {
+    /// One array operation by itself, whose numbers nobody knows, from DRAM to DRAM; `number` tells its operands from those of others.
+    ///
+    /// # Errors
+    /// Formats that the chip does not multiply, or activations that are not kept in 8 bits.
+    pub fn alone(name: &str, problem: Problem, number: usize, chip: &Chip) -> Result<Self, MappingError> {
+        format_of(name, &problem, chip)?;
+        Ok(Self::unchecked(name, problem, number))
+    }
+
+    /// The same without a look at any chip.
+    pub fn unchecked(name: &str, problem: Problem, number: usize) -> Self {
+        let bytes = |elements: u64| problem.activation.packed_bytes(elements);
+        let operand = |number, rows: u64, row: u64| Operand::dense(Tensor { number, bytes: rows * row, content: None }, rows, row);
+        Self {
+            layer: None,
+            name: name.to_string(),
+            work: Work::Array,
+            problem,
+            inputs: vec![operand(2 * number, problem.pixels(), bytes(problem.c))],
+            output: operand(2 * number + 1, problem.vectors(), bytes(problem.m)),
+            zeros: Vec::new(),
+        }
+    }
+
+    /// The same stage, reading what `before` yields, byte for byte.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        self.inputs[0].tensor = before.output.tensor.clone();
+        self
+    }
+
+    /// Multiply-accumulates.
+    pub fn macs(&self) -> u64 {
+        if self.work.is_array() { self.problem.macs() } else { 0 }
+    }
+
+    /// Whether a window slides over its input on the vector unit.
+    pub fn is_pool(&self) -> bool {
+        matches!(&self.work, Work::Vector(ops) if ops.iter().any(|op| op.kind() == VectorKind::Pool))
+    }
+
+    /// Vectors that are multiplied by the same weights.
+    pub fn run(&self) -> u64 {
+        match &self.work {
+            Work::Product(weights) => self.problem.vectors() / weights.starts.len() as u64,
+            _ => self.problem.vectors(),
+        }
+    }
+
+    /// Every tensor that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = &Tensor> {
+        let weights = if let Work::Product(weights) = &self.work { Some(&weights.tensor) } else { None };
+        let copies = if let Work::Movement(copies) = &self.work { copies.as_slice() } else { &[] };
+        self.inputs.iter().map(|input| &input.tensor).chain(weights).chain(copies.iter().map(|copy| &copy.from))
+    }
+}
