@@ -256,7 +256,7 @@ fn simplenet(share: usize, sets: &[(&str, &str)]) -> [Run; 2] {
         let sets: Vec<_> = sets.map(|(field, value)| ((*field).to_string(), (*value).to_string())).collect();
         let chip = chip::load(name, &sets).unwrap();
         let (format, dataflow) = (&chip.formats()[0], &chip.array().dataflows[0]);
-        let mapping = mapping::map(&mapping::lower(&network, &chip, 1).unwrap(), &chip, 1, WeightStart::Cold).unwrap();
+        let mapping = mapping::map(&mapping::lower(&network, &chip, 1).unwrap().stages, &chip, 1, WeightStart::Cold).unwrap();
         let program = emit(&network, &mapping, &chip).unwrap();
         let run = Machine::new(&chip, format, &program).unwrap().run(&[&bytes], Engine::Wavefront).unwrap();
         assert_eq!(Machine::new(&chip, format, &program).unwrap().run(&[&bytes], Engine::Stepped).unwrap(), run);

@@ -57,7 +57,7 @@ struct Checked {
 
 fn run_and_compare(network: &Network, chip: &Chip, batch: u64, start: WeightStart, seed: u64) -> Result<Checked, MappingError> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let stages = mapping::lower(network, chip, batch)?;
+    let stages = mapping::lower(network, chip, batch)?.stages;
     let mapping = mapping::map(&stages, chip, batch, start)?;
     let program = emit(network, &mapping, chip).unwrap();
     let format = &chip.formats()[0];

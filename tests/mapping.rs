@@ -32,7 +32,7 @@ fn layers() -> Vec<Lowered> {
         ..matrix(1, c, m)
     };
     let all = [matrix(1, 200, 40), matrix(100, 64, 64), matrix(600, 30, 20), conv(14, 24, 40, 1), conv(20, 16, 32, 2), conv(9, 3, 48, 1)];
-    let layer = |problem| Lowered { layer: None, name: "layer".to_string(), problem, follows: false, zeros: Vec::new() };
+    let layer = |problem| Lowered::unchecked("layer", problem, 0);
     all.into_iter().map(layer).collect()
 }
 
@@ -67,8 +67,9 @@ fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
 #[test]
 fn the_smallest_scratchpad_keeps_every_output_and_less_does_not() {
     let problem = Problem::matrix(100, 96, 96, Dtype::Int8, Dtype::Int8);
-    let layer = |follows| Lowered { layer: None, name: "layer".to_string(), problem, follows, zeros: Vec::new() };
-    let stages = [layer(false), layer(true), layer(true)];
+    let layer = |number| Lowered::unchecked("layer", problem, number);
+    let second = layer(1).after(&layer(0));
+    let stages = [layer(0), second.clone(), layer(2).after(&second)];
     let with = |bytes: u64| {
         let pad = format!("[(role: Shared, capacity: B({bytes}), banks: 4, port_bytes: 16, latency: Cycles(4))]");
         let chip = chip::load("edge-16x16", &[("scratchpads".to_string(), pad)]).unwrap();
@@ -86,7 +87,7 @@ fn the_smallest_scratchpad_keeps_every_output_and_less_does_not() {
     assert!(edges.contains(&false) && found == Some(least));
     // Layers that do not read each other pass nothing on.
     let chip = chip::load("edge-16x16", &[]).unwrap();
-    let apart = [layer(false), layer(false)];
+    let apart = [layer(0), layer(1)];
     assert_eq!(mapping::least_scratchpad(&apart, &chip, 1, WeightStart::Cold, &[mapping::Choice::first(&chip); 2]), None);
     assert_eq!(mapping::map(&apart, &chip, 1, WeightStart::Cold).unwrap().edges().count(), 0);
 }

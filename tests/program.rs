@@ -39,7 +39,7 @@ fn program(start: WeightStart) -> ProgramParts {
     let sets = [("array.rows", "2"), ("array.cols", "2")].map(|(field, value)| (field.to_string(), value.to_string()));
     let chip = chip::load("edge-16x16", &sets).unwrap();
     let network = network();
-    let stages = mapping::lower(&network, &chip, 2).unwrap();
+    let stages = mapping::lower(&network, &chip, 2).unwrap().stages;
     let mapping = mapping::map(&stages, &chip, 2, start).unwrap();
     emit(&network, &mapping, &chip).unwrap().parts().clone()
 }

@@ -22,8 +22,8 @@ use systole::program::{Program, StageNumbers, emit_stages, emit_timing};
 use systole::sim::{Engine, Machine, Peeled, Run};
 use systole::units::Bytes;
 
-/// One layer as drawn: channels out, filter, stride, dilation, padding.
-type Drawn = (u64, [u64; 2], [u64; 2], [u64; 2], [u64; 2]);
+/// One layer as drawn: channels out, filter, stride, dilation, padding, groups where they divide the channels.
+type Drawn = (u64, [u64; 2], [u64; 2], [u64; 2], [u64; 2], u64);
 
 #[derive(Debug, Clone)]
 struct Case {
@@ -44,7 +44,7 @@ struct Case {
 fn problems(case: &Case) -> Vec<Problem> {
     let (mut channels, mut image) = (case.channels, case.image);
     let mut all = Vec::new();
-    for (m, filter, stride, dilation, padding) in &case.layers {
+    for (m, filter, stride, dilation, padding, groups) in &case.layers {
         let output = |axis: usize| {
             let reach = (filter[axis] - 1) * dilation[axis] + 1;
             (image[axis] + 2 * padding[axis]).checked_sub(reach).map(|room| room / stride[axis] + 1)
@@ -60,6 +60,7 @@ fn problems(case: &Case) -> Vec<Problem> {
             stride: *stride,
             dilation: *dilation,
             padding: *padding,
+            groups: if channels.is_multiple_of(*groups) && m.is_multiple_of(*groups) { *groups } else { 1 },
             ..Problem::matrix(1, channels, *m, case.weight, Dtype::Int8)
         });
         (channels, image) = (*m, [p, q]);
@@ -125,27 +126,33 @@ fn golden(layer: &Layer, chip: &Chip, stationary: Stationary, input: &[i32]) -> 
     let format = &chip.formats()[0];
     let rule: AccumulateRule = chip.arithmetic(format, chip.dataflow(stationary).unwrap()).accumulate;
     let (height, width, channels) = (problem.input[0], problem.input[1], problem.c);
+    let (of_group, filters) = (channels / problem.groups, problem.m / problem.groups);
     let mut outputs = Vec::new();
     for n in 0..problem.n {
         for p in 0..problem.p {
             for q in 0..problem.q {
-                let mut vector = Vec::new();
-                for r in 0..problem.r {
-                    for s in 0..problem.s {
-                        for c in 0..channels {
-                            let y = (p * problem.stride[0] + r * problem.dilation[0]).checked_sub(problem.padding[0]);
-                            let x = (q * problem.stride[1] + s * problem.dilation[1]).checked_sub(problem.padding[1]);
-                            vector.push(match (y, x) {
-                                (Some(y), Some(x)) if y < height && x < width => {
-                                    let at = ((n * height + y) * width + x) * channels + c;
-                                    i64::from(input[usize::try_from(at).unwrap()] - zero_point)
-                                }
-                                _ => 0,
-                            });
+                let vector_of = |group: u64| {
+                    let mut vector = Vec::new();
+                    for r in 0..problem.r {
+                        for s in 0..problem.s {
+                            for c in group * of_group..(group + 1) * of_group {
+                                let y = (p * problem.stride[0] + r * problem.dilation[0]).checked_sub(problem.padding[0]);
+                                let x = (q * problem.stride[1] + s * problem.dilation[1]).checked_sub(problem.padding[1]);
+                                vector.push(match (y, x) {
+                                    (Some(y), Some(x)) if y < height && x < width => {
+                                        let at = ((n * height + y) * width + x) * channels + c;
+                                        i64::from(input[usize::try_from(at).unwrap()] - zero_point)
+                                    }
+                                    _ => 0,
+                                });
+                            }
                         }
                     }
-                }
+                    vector
+                };
+                let vectors: Vec<Vec<i64>> = (0..problem.groups).map(vector_of).collect();
                 for (m, column) in weights.columns().into_iter().enumerate() {
+                    let vector = &vectors[usize::try_from(m as u64 / filters).unwrap()];
                     let places = kept(chip.array().sparsity, &column.to_vec());
                     let sums = places.chunks(usize::try_from(rule.chunk).unwrap());
                     let product = |place: &Option<usize>| place.map_or(0, |place| vector[place] * i64::from(column[place]));
@@ -195,12 +202,14 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         .iter()
         .enumerate()
         .map(|(number, layer)| Lowered {
-            layer: None,
-            name: format!("layer{number}"),
-            problem: layer.problem,
-            follows: number > 0,
             zeros: zeros(layer, &chip),
+            ..Lowered::unchecked(&format!("layer{number}"), layer.problem, number)
         })
+        .collect();
+    let stages: Vec<Lowered> = stages
+        .iter()
+        .enumerate()
+        .map(|(number, stage)| if number > 0 { stage.clone().after(&stages[number - 1]) } else { stage.clone() })
         .collect();
     let start = if case.resident { WeightStart::Resident } else { WeightStart::Cold };
     // Any of what a search would look at, the largest pieces, or whatever dataflow.
@@ -383,7 +392,14 @@ fn check_residency(
 
 fn layer() -> impl Strategy<Value = Drawn> {
     let pair = |range: std::ops::RangeInclusive<u64>| (range.clone(), range).prop_map(|(down, right)| [down, right]);
-    (1..=14_u64, pair(1..=3), pair(1..=2), prop_oneof![3 => Just([1, 1]), 1 => pair(1..=2)], prop_oneof![Just([0, 0]), pair(0..=2)])
+    (
+        1..=14_u64,
+        pair(1..=3),
+        pair(1..=2),
+        prop_oneof![3 => Just([1, 1]), 1 => pair(1..=2)],
+        prop_oneof![Just([0, 0]), pair(0..=2)],
+        prop_oneof![3 => Just(1), 1 => 2..=4_u64, 1 => 5..=14_u64],
+    )
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -481,7 +497,7 @@ fn weights_are_fetched_once_where_the_input_can_stay() {
         ..Problem::matrix(1, c, m, Dtype::Int8, Dtype::Int8)
     };
     let order = |problem| {
-        let stage = Lowered { layer: None, name: "conv".to_string(), problem, follows: false, zeros: Vec::new() };
+        let stage = Lowered::unchecked("conv", problem, 0);
         let mapping = mapping::map(&[stage], &chip, 1, WeightStart::Cold).unwrap();
         let program = emit_timing(&mapping, &chip).unwrap();
         let run = Machine::new(&chip, &chip.formats()[0], &program).unwrap().time().unwrap();

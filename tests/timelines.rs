@@ -60,7 +60,7 @@ fn letter(account: Account) -> char {
 /// A line a unit, a letter a cycle; and the two outputs.
 fn timeline(chip: &Chip, k: usize, input: &[u8]) -> (String, Vec<u8>) {
     let network = network(k);
-    let stages = mapping::lower(&network, chip, 1).unwrap();
+    let stages = mapping::lower(&network, chip, 1).unwrap().stages;
     let mapping = mapping::map(&stages, chip, 1, WeightStart::Cold).unwrap();
     let program = emit(&network, &mapping, chip).unwrap();
     let mut lines = ["array   ", "vector  ", "dma0    ", "dma1    "].map(str::to_string);

@@ -8,6 +8,7 @@
 //! | the inputs of a concatenation, and what it yields | one for all that have none yet |
 //! | one that nothing but a relu or clip reads | the relu's: clamping to it is the relu |
 //! | a softmax that is not at the end | steps of 1/256 from 0 |
+//! | the second value of a product of two, and what shares its quantization | symmetric: it plays the array's weights |
 //! | all others | affine, over the calibrated range widened to hold 0; rows of a table: over the whole table |
 
 use super::{CompressError, Ranges, Scheme};
@@ -51,7 +52,7 @@ pub(super) fn plan(network: &Network, ranges: &Ranges, scheme: Scheme) -> Result
     }
     let of = |layer: &&Layer| {
         let group = groups.of(layer.id);
-        let affine = || spans.get(&group).map(|(min, max)| Quantization::affine(scheme.activation, *min, *max));
+        let affine = || spans.get(&group).map(|(min, max)| groups.quantization(group, scheme, *min, *max));
         groups.fixed.get(&group).copied().or_else(affine).map(|quantization| (layer.id, quantization))
     };
     Ok(layers.iter().filter_map(of).collect())
@@ -101,6 +102,18 @@ impl Groups<'_> {
             id = self.parent[&id];
         }
         id
+    }
+
+    /// Affine; symmetric where any of the group plays the weights of a product of two values, from which an array subtracts no zero point.
+    fn quantization(&self, group: LayerId, scheme: Scheme, min: f32, max: f32) -> Quantization {
+        let plays_weights = |member: &LayerId| {
+            let mut readers = self.network.consumers(*member).into_iter().map(|id| self.network.layer(id));
+            readers.any(|reader| reader.op == Op::MatMul && self.network.inputs(reader.id)[1] == *member)
+        };
+        if self.members(group).iter().any(plays_weights) {
+            return Quantization::symmetric(scheme.activation, max.max(-min));
+        }
+        Quantization::affine(scheme.activation, min, max)
     }
 
     fn is_fixed(&self, id: LayerId) -> bool {

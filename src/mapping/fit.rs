@@ -408,27 +408,28 @@ fn vector_draft<'l>(lowered: &'l Lowered, rules: Rules, capacity: &Capacity<'_>,
         return Ok(Draft { lowered, rules, tiling, rows, slots: buffers, kept: false, follows: None, passing: 0 });
     }
     let rows = if unit == 1 { "one row".to_string() } else { format!("{unit} rows") };
-    Err(too_small_for_activations(lowered, capacity, bytes(unit, 1), format!("{rows} of {} elements of each operand", problem.m)))
+    Err(too_small_for_activations(lowered, capacity, slot, (bytes(unit, 1), format!("{rows} of {} elements of each operand", problem.m))))
 }
 
 /// A movement: as much at a time as there is room for.
 fn movement_draft<'l>(lowered: &'l Lowered, rules: Rules, capacity: &Capacity<'_>, slot: u64) -> Result<Draft<'l>, MappingError> {
     let port = u64::from(capacity.activation_pad.port_bytes);
-    let room = capacity.activation_room(2 * slot).min(MAX_PASSING);
+    let room = [2, 1].map(|buffers| capacity.activation_room(buffers * slot).min(MAX_PASSING));
+    let room = room.into_iter().find(|room| *room >= port).unwrap_or(0);
     let passing = round_up(lowered.output.tensor.bytes, port).min(room - room % port);
     if passing == 0 {
-        return Err(too_small_for_activations(lowered, capacity, port, "a row on its way from DRAM to DRAM".to_string()));
+        return Err(too_small_for_activations(lowered, capacity, slot, (port, "a row on its way from DRAM to DRAM".to_string())));
     }
     let tiling = cut(lowered.problem.vectors(), lowered.problem.m);
     Ok(Draft { lowered, rules, tiling, rows: 0, slots: 0, kept: false, follows: None, passing })
 }
 
-fn too_small_for_activations(lowered: &Lowered, capacity: &Capacity<'_>, needed: u64, why: String) -> MappingError {
+fn too_small_for_activations(lowered: &Lowered, capacity: &Capacity<'_>, slot: u64, (needed, why): (u64, String)) -> MappingError {
     MappingError::TooSmall {
         memory: if capacity.shared { "the scratchpad" } else { "the activation scratchpad" }.to_string(),
         field: capacity.activation_field.clone(),
         layer: lowered.name.clone(),
-        needed: round_up(needed + capacity.activation_bytes - capacity.activation_room(0), stripe(capacity.activation_pad)),
+        needed: round_up(needed + if capacity.shared { slot } else { 0 }, stripe(capacity.activation_pad)),
         why,
         capacity: capacity.activation_bytes,
     }
@@ -438,9 +439,14 @@ fn too_small_for_activations(lowered: &Lowered, capacity: &Capacity<'_>, needed:
 fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), MappingError> {
     let (problem, unit) = (&lowered.problem, rules.vector_unit());
     let fault = |problem: String| Err(MappingError::Pinned { layer: lowered.name.clone(), problem });
-    if lowered.run() < problem.vectors() && (tiling.block == 0 || !lowered.run().is_multiple_of(tiling.block) || tiling.order != Order::Blocks) {
+    if lowered.run() < problem.vectors()
+        && (tiling.block == 0 || !lowered.run().is_multiple_of(tiling.block) || tiling.order != Order::Blocks)
+    {
         let run = lowered.run();
-        return fault(format!("a block of {} vectors is none: blocks divide the {run} that are multiplied by the same, and are the outer loop", tiling.block));
+        return fault(format!(
+            "a block of {} vectors is none: blocks divide the {run} that are multiplied by the same, and are the outer loop",
+            tiling.block
+        ));
     }
     let is_cut = tiling.block < problem.vectors() && lowered.run() == problem.vectors();
     if tiling.block == 0 || tiling.block > problem.vectors() || is_cut && !tiling.block.is_multiple_of(unit) {
@@ -475,7 +481,10 @@ fn chunk(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>) -> u64 {
     // A chunk of a group is a whole share of it, so that all are alike.
     let whole_share = |most: u64| match problem.groups {
         1 => most,
-        _ => (1..=problem.group_outputs()).map(|parts| problem.group_outputs() / parts).find(|chunk| *chunk <= most && problem.group_outputs().is_multiple_of(*chunk)).unwrap_or(1),
+        _ => (1..=problem.group_outputs())
+            .map(|parts| problem.group_outputs() / parts)
+            .find(|chunk| *chunk <= most && problem.group_outputs().is_multiple_of(*chunk))
+            .unwrap_or(1),
     };
     if rules.mode.stationary != Stationary::Input {
         return whole_share(rules.chunk_unit().min(problem.channels()));

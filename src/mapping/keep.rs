@@ -21,9 +21,7 @@ pub(super) fn follows(stages: &[Lowered]) -> Vec<Option<usize>> {
             && readers.get(&this.output.tensor.number) == Some(&1)
             && !matches!(this.work, Work::Movement(_))
             && is_same_tensor(&this.problem, &next.problem);
-        let same = |input: &super::Operand| {
-            input.tensor == this.output.tensor && input.is_whole(bytes(&next.problem, next.problem.c))
-        };
+        let same = |input: &super::Operand| input.tensor == this.output.tensor && input.is_whole(bytes(&next.problem, next.problem.c));
         all.push(if fits { next.inputs.iter().position(same) } else { None });
     }
     all.truncate(stages.len());

@@ -171,7 +171,7 @@ impl Location {
 }
 
 /// Factors without those of one element, neighbours that go on as one being one.
-pub fn joined(factors: impl IntoIterator<Item = Factor>) -> Vec<Factor> {
+pub(super) fn joined(factors: impl IntoIterator<Item = Factor>) -> Vec<Factor> {
     let mut all: Vec<Factor> = Vec::new();
     for factor in factors.into_iter().filter(|factor| factor.size != 1) {
         match all.last_mut() {
@@ -185,7 +185,7 @@ pub fn joined(factors: impl IntoIterator<Item = Factor>) -> Vec<Factor> {
 }
 
 /// The factors that several lists have in common, the outermost first; none where they do not divide each other. Lists of as many elements.
-pub fn common<const N: usize>(lists: [&[Factor]; N]) -> Option<Vec<Joint<N>>> {
+pub(super) fn common<const N: usize>(lists: [&[Factor]; N]) -> Option<Vec<Joint<N>>> {
     let mut left = lists.map(<[Factor]>::to_vec);
     let mut all = Vec::new();
     while left.iter().any(|list| !list.is_empty()) {
@@ -208,7 +208,7 @@ pub fn common<const N: usize>(lists: [&[Factor]; N]) -> Option<Vec<Joint<N>>> {
 }
 
 /// The same, neighbours that go on as one in every place being one.
-pub fn joint<const N: usize>(factors: impl IntoIterator<Item = Joint<N>>) -> Vec<Joint<N>> {
+pub(super) fn joint<const N: usize>(factors: impl IntoIterator<Item = Joint<N>>) -> Vec<Joint<N>> {
     let mut all: Vec<Joint<N>> = Vec::new();
     for (size, strides) in factors.into_iter().filter(|(size, _)| *size != 1) {
         match all.last_mut() {

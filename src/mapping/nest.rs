@@ -49,7 +49,11 @@ impl LoopNest {
         match work {
             Work::Movement(_) => return Self { loops: Vec::new() },
             Work::Vector(_) => {
-                let loops = vec![cut(Dim::N, vectors, block, Spread::Buffer), cut(Dim::N, block, 1, Spread::Stream), cut(Dim::M, channels, 1, Spread::Stream)];
+                let loops = vec![
+                    cut(Dim::N, vectors, block, Spread::Buffer),
+                    cut(Dim::N, block, 1, Spread::Stream),
+                    cut(Dim::M, channels, 1, Spread::Stream),
+                ];
                 return Self { loops };
             }
             Work::Array | Work::Product(_) => {}

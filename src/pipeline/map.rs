@@ -5,7 +5,8 @@ use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Dram, Format};
 use crate::energy::EnergyTable;
 use crate::mapping::{
-    Bounds, Choice, Found, InputBuffer, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map, map_as, search,
+    Bounds, Choice, Found, InputBuffer, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, Work, lower_bounds, map, map_as,
+    search,
 };
 use crate::program::emit_timing;
 use crate::report::{Roofline, RooflineLayer};
@@ -82,10 +83,13 @@ pub fn search_mapping(
     // Equal problems are searched once.
     let mut different: Vec<&Lowered> = Vec::new();
     let places = stages.iter().map(|stage| {
-        different.iter().position(|known| known.problem == stage.problem && known.zeros == stage.zeros).unwrap_or_else(|| {
-            different.push(stage);
-            different.len() - 1
-        })
+        different
+            .iter()
+            .position(|known| known.problem == stage.problem && known.zeros == stage.zeros && is_alike(&known.work, &stage.work))
+            .unwrap_or_else(|| {
+                different.push(stage);
+                different.len() - 1
+            })
     });
     let places: Vec<usize> = places.collect();
     let results: Vec<Found> = different
@@ -211,10 +215,12 @@ impl Searched {
         );
         let input = match stage.input {
             InputBuffer::Kept { .. } => "input whole, left by the layer before".to_string(),
+            InputBuffer::Passing { bytes, .. } => format!("{bytes} B at a time on their way"),
             InputBuffer::Fetched { rows, .. } if rows >= problem.input_rows() => "input whole".to_string(),
             InputBuffer::Fetched { rows, .. } => format!("{rows} of {} rows of input", problem.input_rows()),
         };
         let weights = match stage.weights {
+            _ if !stage.work.is_array() => "no weights".to_string(),
             WeightBuffer::Resident { .. } => "weights resident".to_string(),
             WeightBuffer::Fetched => {
                 let pieces = rules.pieces(problem, &stage.tiling);
@@ -264,6 +270,17 @@ impl Searched {
             found.simulated,
             found.candidates
         );
+    }
+}
+
+/// Whether the same unit does two pieces of work in the same way, as far as time goes, where their problems are the same. What moves is
+/// looked at each by itself.
+fn is_alike(one: &Work, other: &Work) -> bool {
+    match (one, other) {
+        (Work::Array, Work::Array) => true,
+        (Work::Product(one), Work::Product(other)) => one.starts.len() == other.starts.len() && one.stride == other.stride,
+        (Work::Vector(one), Work::Vector(other)) => one == other,
+        _ => false,
     }
 }
 

@@ -6,6 +6,7 @@
 mod dram;
 mod error;
 mod gemm;
+mod host;
 mod map;
 mod numbers;
 mod prepare;

@@ -3,7 +3,7 @@
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::compress::{calibrate, quantize};
-use crate::mapping::{Lowered, Mapping, lower};
+use crate::mapping::{Lowered, Lowering, Mapping, lower};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
 use crate::program::{Program, emit};
@@ -24,6 +24,8 @@ pub struct Prepared<'a> {
     pub compressed: Network,
     /// The network in integers; its layers have the identities of `compressed`'s.
     pub quantized: Network,
+    /// What the chip's units do, and where the host finds and lays values.
+    pub lowering: Lowering,
     /// How it lies on the chip.
     pub mapping: Mapping,
     /// Bytes of the activations' scratchpad with which no output that the next layer reads would go through DRAM, if one does.
@@ -61,11 +63,11 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
     }
     let compressed = fuse_activations(model.network())?;
     let quantized = quantized(model, &compressed, options)?;
-    let stages = lower(&quantized, chip, options.batch)?;
-    let (mapping, least_scratchpad) = options.map(&stages, chip)?;
+    let lowering = lower(&quantized, chip, options.batch)?;
+    let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
     let program = emit(&quantized, &mapping, chip)?;
     let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
-    Ok(Prepared { model, chip, format, compressed, quantized, mapping, least_scratchpad, program, samples })
+    Ok(Prepared { model, chip, format, compressed, quantized, lowering, mapping, least_scratchpad, program, samples })
 }
 
 /// The network in integers, its ranges found on the calibration split.
@@ -75,11 +77,11 @@ fn quantized(model: &Model, compressed: &Network, options: &RunOptions) -> Resul
     Ok(quantize(compressed, &ranges, options.scheme)?)
 }
 
-/// The array operations of a model's network, quantized, before they are mapped.
+/// The operations of a model's network, quantized, before they are mapped.
 ///
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
 pub fn model_stages(model: &Model, chip: &Chip, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
     let compressed = fuse_activations(model.network())?;
-    Ok(lower(&quantized(model, &compressed, options)?, chip, options.batch)?)
+    Ok(lower(&quantized(model, &compressed, options)?, chip, options.batch)?.stages)
 }

@@ -1,18 +1,21 @@
 //! Runs every batch on the machine and every sample through the references, and compares.
 
+use super::host::{batch_bytes, found};
 use super::numbers::dequantize;
 use super::summary::{Compared, Facts, Ran, host_row, joined};
 use super::whatif::what_if;
 use super::{Numbers, PipelineError, Prepared, RunOptions, TIMING_ONLY, summary};
 use crate::counts::{ActionCounts, TrafficBytes};
 use crate::data::Task;
+use crate::mapping::Work;
 use crate::metrics::evaluate;
-use crate::network::{LayerId, Op};
+use crate::network::{Layer, LayerId, Op};
 use crate::numerics::Arithmetic;
+use crate::reference::integer::IntegerTrace;
 use crate::reference::{float, integer};
 use crate::report::{MetricValues, Summary, WhatIf};
 use crate::sim::{Machine, Run, SimError};
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -79,11 +82,12 @@ pub(super) struct Totals {
 /// If cycles depend on the data, which would be a bug.
 pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() + Sync)) -> Result<Outcome, PipelineError> {
     let inputs = integer::quantize_inputs(&prepared.quantized, prepared.samples.inputs.view())?;
-    let (totals, chip_logits) = run_machine(prepared, options, inputs.view(), progress)?;
+    let integer = integer::run(&prepared.quantized, |layer| arithmetic(prepared, layer), inputs)?;
+    let (totals, chip_logits) = run_machine(prepared, options, &integer, progress)?;
     let numbers = Numbers {
         float: float::run(prepared.model.network(), prepared.samples.inputs.view())?,
         compressed: float::run(&prepared.compressed, prepared.samples.inputs.view())?,
-        integer: integer::run(&prepared.quantized, |layer| arithmetic(prepared, layer), inputs)?,
+        integer,
         chip_logits,
     };
     let metrics = metrics(prepared, &numbers)?;
@@ -100,12 +104,15 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
     Ok(Outcome { summary, numbers, warnings })
 }
 
-/// The arithmetic of a layer: that of the dataflow which it is mapped to.
+/// The arithmetic of a layer: that of the dataflow which it is mapped to, of the chip's first one where the array does not compute it.
 fn arithmetic(prepared: &Prepared<'_>, layer: LayerId) -> Arithmetic {
-    let stage = prepared.mapping.stages().iter().find(|stage| stage.layers.contains(&layer));
-    let stage = stage.expect("bug: every layer that the integer reference multiplies is mapped");
-    let dataflow = prepared.chip.dataflow(stage.rules.mode.stationary).expect("bug: a stage is mapped onto a dataflow of its chip");
-    prepared.chip.arithmetic(prepared.format, dataflow)
+    let chip = prepared.chip;
+    let stage = prepared.mapping.stages().iter().find(|stage| stage.work.is_array() && stage.layers.contains(&layer));
+    let mapped = stage.and_then(|stage| {
+        Some((chip.format(stage.problem.weight, stage.problem.activation)?, chip.dataflow(stage.rules.mode.stationary)?))
+    });
+    let (format, dataflow) = mapped.unwrap_or((prepared.format, &chip.array().dataflows[0]));
+    chip.arithmetic(format, dataflow)
 }
 
 /// Times the program of one batch, and counts it as often as the samples ask for: no numbers, so that nothing is scored, compared or gated.
@@ -125,10 +132,13 @@ fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>)
     let facts = prepared.mapping.stages().iter().map(|stage| {
         let layer = prepared.quantized.layer(stage.layers[0]);
         let (weight_bytes, sparsity) = match &layer.op {
-            Op::Dense(dense) => (dense.weight.stored_bytes() + dense.outputs() as u64 * bias_element_bytes, dense.weight.sparsity()),
+            Op::Dense(dense) if stage.work == Work::Array => (dense.weight.stored_bytes(), dense.weight.sparsity()),
+            Op::Conv(conv) if stage.work == Work::Array => (stage.problem.weight_bytes(), conv.weight.sparsity()),
             _ => (0, 0.0),
         };
-        Facts { op: layer.op.name(), weight_bytes, sparsity, sqnr_db: sqnr_db(layer.id) }
+        let biases = if stage.work == Work::Array { stage.problem.m * bias_element_bytes } else { 0 };
+        let op = if matches!(stage.work, Work::Movement(_)) { "movement" } else { layer.op.name() };
+        Facts { op, weight_bytes: weight_bytes + biases, sparsity, sqnr_db: sqnr_db(layer.id) }
     });
     Ran {
         chip: prepared.chip,
@@ -138,13 +148,21 @@ fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>)
         name: prepared.quantized.name().to_string(),
         samples: prepared.samples.labels.len() as u64,
         layers: facts.collect(),
-        host: prepared.quantized.layers().filter(|layer| matches!(layer.op, Op::Softmax { .. })).map(host_row).collect(),
+        host: prepared.quantized.layers().filter(|layer| is_hosts(prepared, layer)).map(host_row).collect(),
         metrics: None,
         compared: None,
         model_sha256: joined(prepared.model.files()),
         data_sha256: Some(joined(&prepared.samples.files)),
         engine: TIMING_ONLY,
     }
+}
+
+/// Whether the host computes a layer: embeddings before the chip begins, a softmax at the end.
+fn is_hosts(prepared: &Prepared<'_>, layer: &Layer) -> bool {
+    matches!(layer.op, Op::Gather(_))
+        || matches!(layer.op, Op::Softmax { .. })
+            && layer.id == prepared.quantized.output().id
+            && layer.id != prepared.quantized.logits().id
 }
 
 impl Totals {
@@ -161,42 +179,34 @@ impl Totals {
     }
 }
 
-/// Runs every batch; the totals, and the logits by sample.
-#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
+/// Runs every batch; the totals, and the logits by sample. What the host computes before the chip begins is taken from the integer reference.
 fn run_machine(
     prepared: &Prepared<'_>,
     options: &RunOptions,
-    inputs: ArrayView2<i32>,
+    integer: &IntegerTrace,
     progress: &(dyn Fn() + Sync),
 ) -> Result<(Totals, Array2<i32>), PipelineError> {
     let machine = Machine::new(prepared.chip, prepared.format, &prepared.program)?;
-    let samples = inputs.nrows();
+    let hosted: Option<Vec<&Array2<i32>>> = prepared.lowering.inputs.iter().map(|(id, _)| integer.layer(*id)).collect();
+    let hosted = hosted.expect("bug: the integer reference runs all that the host computes before the chip begins");
+    let samples = prepared.samples.inputs.nrows();
     let batch = usize::try_from(options.batch).expect("bug: the mapping limits a batch far below 2^32");
     let programs = samples.div_ceil(batch);
-    let runs: Vec<Run> = (0..programs)
+    let ran: Vec<(Run, Vec<i32>)> = (0..programs)
         .into_par_iter()
         .map(|program| {
-            let end = samples.min((program + 1) * batch);
-            let bytes = batch_bytes(prepared, inputs.slice(s![program * batch..end, ..]), batch);
-            let run = machine.run(&[&bytes], options.engine);
+            let range = (program * batch, samples.min((program + 1) * batch));
+            let bytes = batch_bytes(prepared, &hosted, range, options.batch);
+            let run = machine.run(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>(), options.engine)?;
+            let logits = found(&prepared.lowering.output, &run.output, (range.1 - range.0) as u64);
             progress();
-            run
+            Ok((run, logits))
         })
         .collect::<Result<_, SimError>>()?;
+    let (runs, logits): (Vec<Run>, Vec<Vec<i32>>) = ran.into_iter().unzip();
     let outputs = prepared.quantized.logits().output.elements();
-    let logits: Vec<i32> =
-        runs.iter().flat_map(|run| &run.output).take(samples * outputs).map(|byte| i32::from(i8::from_le_bytes([*byte]))).collect();
-    let logits = Array2::from_shape_vec((samples, outputs), logits).expect("bug: each program yields its batch's logits");
+    let logits = Array2::from_shape_vec((samples, outputs), logits.concat()).expect("bug: each program yields its batch's logits");
     Ok((total(runs).explained(&machine, options)?, logits))
-}
-
-/// One batch's input as the host lays it into DRAM; zero samples fill the last batch up.
-#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
-fn batch_bytes(prepared: &Prepared<'_>, samples: ArrayView2<i32>, batch: usize) -> Vec<u8> {
-    let quantization = prepared.quantized.input().output.quantization.expect("bug: a mapped network's input is quantized");
-    let zero = quantization.quantize(0.0);
-    let filling = std::iter::repeat_n(&zero, (batch - samples.nrows()) * samples.ncols());
-    samples.iter().chain(filling).map(|q| i8::try_from(*q).expect("bug: an int8 input is within eight bits").to_le_bytes()[0]).collect()
 }
 
 fn total(runs: Vec<Run>) -> Totals {

@@ -62,7 +62,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
     let mut traffic = TrafficBytes::default();
     totals.traffic.iter().for_each(|stage| traffic += *stage);
     let macs_executed: u64 = totals.actions.iter().map(|actions| actions.macs).sum();
-    let macs: u64 = ran.mapping.stages().iter().map(|stage| stage.problem.macs()).sum();
+    let macs: u64 = ran.mapping.stages().iter().map(|stage| stage.macs()).sum();
     let latency = totals.first.total_cycles / chip.clock();
     let what_if = totals.what_if.as_ref().map(|stages| stages.iter().copied().sum());
     Ok(Summary {
@@ -162,7 +162,7 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
             stall_cycles: stalls(&run.array, programs),
             first_tick: run.first_tick.get(),
             last_tick: (run.last_tick + Cycles::new(1)).get(),
-            macs_dense: stage.problem.macs() * programs,
+            macs_dense: stage.macs() * programs,
             macs_executed: actions.macs,
             utilization: ratio(actions.macs as f64, cycles.as_f64() * peak),
             mapping_efficiency: bound.mapping_efficiency,

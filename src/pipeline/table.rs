@@ -7,7 +7,7 @@ use super::run::Totals;
 use super::summary::{Facts, Ran, summarize};
 use super::{PipelineError, RunOptions, TIMING_ONLY};
 use crate::chip::Chip;
-use crate::mapping::{Lowered, Problem, lower_problem};
+use crate::mapping::{Lowered, Problem};
 use crate::program::emit_timing;
 use crate::report::Summary;
 use crate::sim::Machine;
@@ -56,8 +56,8 @@ pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options:
 /// # Errors
 /// Formats that the chip does not multiply.
 pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
-    let stage = |layer: &Layer| Ok(lower_problem(&layer.name, problem(layer, options), chip)?);
-    table.layers.iter().map(stage).collect()
+    let stage = |(number, layer): (usize, &Layer)| Ok(Lowered::alone(&layer.name, problem(layer, options), number, chip)?);
+    table.layers.iter().enumerate().map(stage).collect()
 }
 
 /// What a layer computes for a batch.

@@ -65,9 +65,9 @@ impl Command {
 }
 
 impl WindowOf<'_> {
-    /// Bytes of memory that all pixels take.
-    pub(super) fn bytes(&self) -> Option<u64> {
-        self.window.ring.checked_mul(self.pitch)
+    /// Bytes from the first that is read of any pixel to one past the last, a pixel being `pixel` bytes.
+    pub(super) fn bytes(&self, pixel: u64) -> Option<u64> {
+        self.window.ring.saturating_sub(1).checked_mul(self.pitch)?.checked_add(pixel)
     }
 
     /// What is wrong with it, if anything is, where the loops around it run so many times. `pixel` are the bytes of a pixel.

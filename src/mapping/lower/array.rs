@@ -50,7 +50,8 @@ fn exact<D: RemoveAxis>(layer: &Layer, weight: &Weight<D>) -> Result<ndarray::Ar
         return Ok(values.clone());
     }
     let exact = weight.less_zero_points().ok_or_else(|| MappingError::NotQuantized { layer: layer.name.clone() })?;
-    if exact.iter().any(|value| !(dtype.min()..=dtype.max()).contains(value)) {
+    let range = Dtype::min(*dtype)..=Dtype::max(*dtype);
+    if exact.iter().any(|value| !range.contains(value)) {
         let problem = format!("has weights that, less their zero point, are no {dtype}");
         return Err(refused(layer, problem, "quantize weights symmetrically"));
     }
@@ -147,7 +148,8 @@ impl Lowerer<'_> {
         if stride < channels {
             return None;
         }
-        let image = self.stages.iter().rev().find(|stage| stage.output.tensor == source.tensor).map(|stage| [stage.problem.p, stage.problem.q]);
+        let image =
+            self.stages.iter().rev().find(|stage| stage.output.tensor == source.tensor).map(|stage| [stage.problem.p, stage.problem.q]);
         let input = image.filter(|[rows, columns]| rows * columns == pixels).unwrap_or([pixels, 1]);
         let problem = Problem { c: channels, r: input[0], s: input[1], input, ..matrix };
         Some((problem, self.batched(source, [Factor { size: pixels, stride }])?))
@@ -224,7 +226,10 @@ impl Lowerer<'_> {
             return Err(MappingError::NotQuantized { layer: layer.name.clone() });
         };
         if weight.zero_point != 0 {
-            let problem = format!("multiplies by a value with a zero point of {}, and the array subtracts none from what plays the weights", weight.zero_point);
+            let problem = format!(
+                "multiplies by a value with a zero point of {}, and the array subtracts none from what plays the weights",
+                weight.zero_point
+            );
             return Err(refused(layer, problem, "quantize the second value symmetrically"));
         }
         let output = shape_of(layer);
@@ -236,7 +241,10 @@ impl Lowerer<'_> {
         let copies: u64 = leading.iter().product();
         let problem = Problem::matrix(self.batch * copies * rows, inner, cols, weight.dtype, activation.dtype);
         let format = format_of(&layer.name, &problem, self.chip)?;
-        if format.lanes > 1 || self.chip.array().sparsity != Sparsity::Dense && Rules::new(self.chip, format, &self.chip.array().dataflows[0]).mode.group.is_some() {
+        if format.lanes > 1
+            || self.chip.array().sparsity != Sparsity::Dense
+                && Rules::new(self.chip, format, &self.chip.array().dataflows[0]).mode.group.is_some()
+        {
             let problem = "multiplies two values, and what plays the weights is not packed as this array takes them".to_string();
             return Err(refused(layer, problem, "choose a chip of one lane without N:M sparsity"));
         }

@@ -56,7 +56,10 @@ pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Lowering, Map
     }
     let Lowerer { stages, mut locations, hosted, .. } = lowerer;
     let output = locations.remove(&logits.id).ok_or_else(|| MappingError::NothingToMap { network: network.name().to_string() })?;
-    let first = |tensor: &Tensor| stages.iter().position(|stage| stage.reads().any(|read| read == tensor));
+    let first = |tensor: &Tensor| {
+        let of_stage = |stage: &Lowered| stage.reads().position(|read| read == tensor);
+        stages.iter().enumerate().find_map(|(number, stage)| of_stage(stage).map(|slot| (number, slot)))
+    };
     let mut inputs: Vec<_> = hosted.into_iter().filter_map(|(id, at)| Some((first(&at.tensor)?, id, at))).collect();
     inputs.sort_by_key(|(first, ..)| *first);
     Ok(Lowering { inputs: inputs.into_iter().map(|(_, id, at)| (id, at)).collect(), stages, output })

@@ -98,7 +98,8 @@ impl Lowerer<'_> {
         if strides.iter().any(|stride| *stride != 1) && run > 1 {
             return None;
         }
-        let is_image = shape.len() == 3 && locations.iter().any(|location| location.strides(shape).is_some_and(|of| is_by_pixel(&of, shape)));
+        let is_image =
+            shape.len() == 3 && locations.iter().any(|location| location.strides(shape).is_some_and(|of| is_by_pixel(&of, shape)));
         let (problem, cols) = if is_image && run.is_multiple_of(shape[0]) && shape[0] >= SHORT {
             (Problem { n: self.batch, input: [shape[1], shape[2]], p: shape[1], q: shape[2], ..matrix(1, shape[0]) }, shape[0])
         } else {
@@ -159,8 +160,11 @@ impl Lowerer<'_> {
         let of_constant: Vec<u64> = constant.shape().iter().map(|size| *size as u64).collect();
         let small = self.constant(bytes(&mut constant.iter()));
         let small = small.broadcast(&of_constant, &shape).expect("bug: a checked network's constants broadcast");
-        let in_order = |a, b| if constant_first { [b, a] } else { [a, b] };
-        if let Some((rows, factors)) = self.rows(in_order(&value, &small), &shape) {
+        fn in_order<T>(constant_first: bool, value: T, constant: T) -> [T; 2] {
+            if constant_first { [constant, value] } else { [value, constant] }
+        }
+        let found = self.rows(in_order(constant_first, &value, &small), &shape);
+        if let Some((rows, factors)) = found {
             return self.work(layer, "", vec![op], rows, factors);
         }
         // Laid out as the value lies, an element for each of its own.
@@ -175,7 +179,7 @@ impl Lowerer<'_> {
         });
         let Location { tensor, .. } = self.constant(laid);
         let constant = Location { tensor, offset: 0, sample: 0, factors: value.factors.clone() };
-        let (rows, factors) = self.rows(in_order(&value, &constant), &shape).ok_or_else(|| too_many(layer))?;
+        let (rows, factors) = self.rows(in_order(constant_first, &value, &constant), &shape).ok_or_else(|| too_many(layer))?;
         self.work(layer, "", vec![op], rows, factors)
     }
 
@@ -184,7 +188,8 @@ impl Lowerer<'_> {
         let (source, shape) = self.source(layer, 0)?;
         let before = shape.len().saturating_sub(slopes.len());
         let axis = slopes.iter().position(|size| *size == tables.len()).map(|axis| axis + before);
-        let Some(axis) = axis.filter(|axis| slopes.iter().filter(|size| **size > 1).count() == 1 && shape[*axis] == tables.len() as u64) else {
+        let Some(axis) = axis.filter(|axis| slopes.iter().filter(|size| **size > 1).count() == 1 && shape[*axis] == tables.len() as u64)
+        else {
             let problem = format!("has slopes of shape {slopes:?}, along more than one axis");
             return Err(refused(layer, problem, "use a slope for each channel"));
         };
@@ -206,7 +211,11 @@ impl Lowerer<'_> {
             Op::Pool(Pool { kernel, stride, dilation, padding, .. }) => {
                 let image = [shape[0], shape[1], shape[2]];
                 let padding = [padding[0] as u64, padding[1] as u64];
-                (image, Problem { stride: pair(*stride), dilation: pair(*dilation), padding, ..matrix(1, 1) }, Some((pair(*kernel), [output[1], output[2]])))
+                (
+                    image,
+                    Problem { stride: pair(*stride), dilation: pair(*dilation), padding, ..matrix(1, 1) },
+                    Some((pair(*kernel), [output[1], output[2]])),
+                )
             }
             Op::Mean { axes, .. } if axes[..] == [1, 2] && shape.len() == 3 => ([shape[0], shape[1], shape[2]], matrix(1, 1), None),
             // Over all axes but the last: an image of a column.

@@ -1,11 +1,12 @@
 //! One stage's walk over its blocks and chunks: what the DMA engines and the vector unit do for each.
 
 use super::super::segments::{Segment, segments};
-use super::super::{Address, Coded, Operation, Place, Requantize, Transfer};
+use super::super::{Address, Coded, Operation, Place, Requantize, Sync, Transfer};
+use super::images::weight_rows;
 use super::plan::{Block, Plan};
 use super::{Emitter, Queue, Shared, Units, command, index};
 use crate::counts::Operand;
-use crate::mapping::{InputBuffer, Order, OutputBuffer, WeightBuffer};
+use crate::mapping::{InputBuffer, Order, OutputBuffer, WeightBuffer, Work};
 
 /// A block and a chunk, and what they are the first and the last of.
 #[derive(Clone, Copy)]
@@ -30,6 +31,7 @@ impl Emitter<'_> {
         let mut units = Units::default();
         let chunks = plan.chunks();
         let mut fetched = 0;
+        self.open(plan, &mut units);
         match plan.stage.tiling.order {
             Order::Blocks => {
                 for block in &plan.blocks {
@@ -66,14 +68,24 @@ impl Emitter<'_> {
                 }
             }
         }
-        for (all, of_stage) in self.units.0.iter_mut().zip(units.0) {
-            all.extend(of_stage);
+        self.append(units);
+    }
+
+    /// What a stage waits for before its first transfer.
+    pub(super) fn open(&self, plan: &Plan<'_>, units: &mut Units) {
+        if plan.waits_for_kept {
+            units.push(self.store, command(plan, vec![Shared::KeptDone.sync()], Operation::Fence, Vec::new()));
+        }
+        // What plays the weights was stored by one engine and is loaded by another.
+        if matches!(plan.stage.work, Work::Product(_)) && self.store != Queue::Load {
+            units.push(self.store, command(plan, Vec::new(), Operation::Fence, vec![Shared::Stored.sync()]));
+            units.push(Queue::Load, command(plan, vec![Shared::Stored.sync()], Operation::Fence, Vec::new()));
         }
     }
 
     /// Fetches the input of a block, and ahead of it that of the next if its rows need not wait for this block to end.
-    fn fetch_ahead(&self, plan: &Plan<'_>, block: &Block, fetched: &mut usize, units: &mut Units) {
-        if !matches!(plan.stage.input, InputBuffer::Fetched { .. }) {
+    pub(super) fn fetch_ahead(&self, plan: &Plan<'_>, block: &Block, fetched: &mut usize, units: &mut Units) {
+        if !plan.stage.inputs().any(|(buffer, _)| matches!(buffer, InputBuffer::Fetched { .. })) {
             return;
         }
         while let Some(next) = plan.blocks.get(*fetched)
@@ -84,41 +96,53 @@ impl Emitter<'_> {
         }
     }
 
-    /// The rows of the input that a block is the first to need: a transfer, two where they go round the end of the ring.
+    /// The rows of the inputs that a block is the first to need: a transfer, more where they go round the end of the ring or lie in several runs.
     fn fetch(&self, plan: &Plan<'_>, block: &Block, units: &mut Units) {
         let problem = &plan.stage.problem;
-        let (address, ring) = plan.input();
         let pitch = plan.stage.pitches.input;
         let pixel = problem.activation.packed_bytes(problem.c);
+        let full = if plan.stage.work.is_array() { Shared::InputFull } else { Shared::VectorFull };
         let mut waits: Vec<_> = (0..block.waits).map(|_| plan.input_free(0)).collect();
         // A command takes one token of a kind.
         while waits.len() > 1 {
             units.push(self.store, command(plan, waits.pop().into_iter().collect(), Operation::Fence, Vec::new()));
         }
-        let (mut first, end) = (block.rows.0 * problem.input[1], block.rows.1 * problem.input[1]);
-        if first == end {
-            units.push(self.store, command(plan, waits, Operation::Fence, vec![Shared::InputFull.sync()]));
-            return;
+        let (first, end) = (block.rows.0 * problem.input[1], block.rows.1 * problem.input[1]);
+        let mut transfers = Vec::new();
+        for ((buffer, operand), source) in plan.stage.inputs().zip(&plan.ends.sources) {
+            if !matches!(buffer, InputBuffer::Fetched { .. }) {
+                continue;
+            }
+            let (address, ring) = plan.buffer(buffer);
+            let mut next = first;
+            while next < end {
+                let place = next % ring;
+                let pixels = (end - next).min(ring - place);
+                for rows in operand.rows(next, next + pixels) {
+                    // Pixels that lie side by side move as rows of an image.
+                    let is_close = pitch == pixel && operand.stride == pixel && rows.count.is_multiple_of(problem.input[1]);
+                    let side_by_side = if is_close { problem.input[1] } else { 1 };
+                    transfers.push(Transfer {
+                        operand: Operand::Input,
+                        dram: Address::at(source + rows.byte),
+                        dram_stride: side_by_side * operand.stride,
+                        place: self.activation_place,
+                        local: Address::at(address + (place + rows.first - next) * pitch),
+                        local_stride: side_by_side * pitch,
+                        rows: rows.count / side_by_side,
+                        row_bytes: side_by_side * pixel,
+                        coded: None,
+                    });
+                }
+                next += pixels;
+            }
         }
-        while first < end {
-            let place = first % ring;
-            let pixels = (end - first).min(ring - place);
-            // Pixels that lie side by side move as rows of an image.
-            let side_by_side = if pitch == pixel { problem.input[1] } else { 1 };
-            let row = side_by_side * pixel;
-            let transfer = Transfer {
-                operand: Operand::Input,
-                dram: Address::at(plan.ends.source + first * pixel),
-                dram_stride: row,
-                place: self.activation_place,
-                local: Address::at(address + place * pitch),
-                local_stride: side_by_side * pitch,
-                rows: pixels / side_by_side,
-                row_bytes: row,
-                coded: None,
-            };
-            first += pixels;
-            let post = if first == end { vec![Shared::InputFull.sync()] } else { Vec::new() };
+        let Some(last) = transfers.len().checked_sub(1) else {
+            units.push(self.store, command(plan, waits, Operation::Fence, vec![full.sync()]));
+            return;
+        };
+        for (number, transfer) in transfers.into_iter().enumerate() {
+            let post = if number == last { vec![full.sync()] } else { Vec::new() };
             units.push(self.store, command(plan, std::mem::take(&mut waits), Operation::Mvin(transfer), post));
         }
     }
@@ -177,16 +201,21 @@ impl Emitter<'_> {
         let rules = &plan.stage.rules;
         let problem = &plan.stage.problem;
         let by_tile = plan.pieces_of_chunk == rules.k_tiles(problem);
-        let first_channel = chunk.start * plan.stage.tiling.chunk;
         for (before, k) in plan.fetches(chunk) {
-            let rows = plan.layout.weight_rows((first_channel, chunk.size), (k.start, k.size));
-            let next = |channel, tile| plan.layout.weight_rows((channel, chunk.size), (tile, k.size)).address - rows.address;
-            let (dram, dram_stride) = if let Some((start, bytes)) = plan.stored(chunk.start, k.start) {
+            let rows = weight_rows(plan.stage, &plan.layout, (chunk.start, chunk.size), (k.start, k.size));
+            let next = |chunk_number, tile| {
+                weight_rows(plan.stage, &plan.layout, (chunk_number, chunk.size), (tile, k.size)).address - rows.address
+            };
+            let (dram, dram_stride) = if let Work::Product(weights) = &plan.stage.work {
+                // Rows of the value that plays the weights, an element of K in each.
+                let (tile, channels) = (rules.k_tile(problem) * weights.stride, plan.stage.tiling.chunk);
+                let first = plan.ends.weights + weights.starts[of_run(plan, block)] + k.start * tile + chunk.start * channels;
+                (Address::at(first).step(0, channels).step(1, tile), weights.stride)
+            } else if let Some((start, bytes)) = plan.stored(chunk.start, k.start) {
                 (Address::at(start).step(1, bytes), rows.bytes)
             } else {
-                let of_chunk = next(first_channel + plan.stage.tiling.chunk, k.start);
-                let dram = Address::at(plan.weight_image + rows.address).step(0, of_chunk).step(1, next(first_channel, k.start + 1));
-                (dram, rows.stride)
+                let (of_chunk, of_tile) = (next(chunk.start + 1, k.start), next(chunk.start, k.start + 1));
+                (Address::at(plan.weight_image + rows.address).step(0, of_chunk).step(1, of_tile), rows.stride)
             };
             // Where a chunk is one piece, its tiles of K lie in it side by side.
             let local = if by_tile {
@@ -232,7 +261,7 @@ impl Emitter<'_> {
             if tile.last {
                 post.push(Shared::SumsFree.within(1));
                 post.extend(stored.then_some(Shared::OutputFull.within(1)));
-                post.extend((!stored && is_last).then_some(Shared::KeptFull.within(2)));
+                post.extend(is_last.then(|| kept(plan, 2)).into_iter().flatten());
             }
             let (rows, cols) = if rules.lines_are_channels() { (chunk.size, tile.size) } else { (tile.size, chunk.size) };
             let vectors = rules.vector_unit() * pitch;
@@ -253,21 +282,45 @@ impl Emitter<'_> {
             units.repeat(tile.trips, body);
         }
         if stored {
-            let bytes = |elements| problem.activation.packed_bytes(elements);
-            let (row, step) = (bytes(problem.channels()), bytes(tiling.chunk));
+            self.store(plan, block, chunk, (&result, pitch), units);
+        }
+    }
+
+    /// Stores the results of a block and a chunk, which begin at `result` and are `pitch` bytes apart: a transfer, more where they go to several runs.
+    pub(super) fn store(&self, plan: &Plan<'_>, block: &Block, chunk: Segment, (result, pitch): (&Address, u64), units: &mut Units) {
+        let bytes = |elements| plan.stage.problem.activation.packed_bytes(elements);
+        let step = bytes(plan.stage.tiling.chunk);
+        let end = block.start + block.size;
+        let operand = &plan.stage.target;
+        for rows in operand.rows(block.start, end) {
             let transfer = Transfer {
                 operand: Operand::Output,
-                dram: Address::at(plan.ends.target + block.start * row + chunk.start * step).step(0, step),
-                dram_stride: row,
+                dram: Address::at(plan.ends.target + rows.byte + chunk.start * step).step(0, step),
+                dram_stride: operand.stride,
                 place: self.activation_place,
-                local: result,
+                local: result.clone().skip((rows.first - block.start) * pitch),
                 local_stride: pitch,
-                rows: block.size,
+                rows: rows.count,
                 row_bytes: bytes(chunk.size),
                 coded: None,
             };
-            let wait = vec![Shared::OutputFull.sync()];
-            units.push(self.store, command(plan, wait, Operation::Mvout(transfer), vec![plan.output_free(0)]));
+            let wait = if rows.first == block.start { vec![Shared::OutputFull.sync()] } else { Vec::new() };
+            let post = if rows.first + rows.count == end { vec![plan.output_free(0)] } else { Vec::new() };
+            units.push(self.store, command(plan, wait, Operation::Mvout(transfer), post));
         }
     }
+}
+
+/// What the last command posts that leaves an output on the chip, within so many loops.
+pub(super) fn kept(plan: &Plan<'_>, loops: u32) -> impl Iterator<Item = Sync> {
+    let [array, fetches] = plan.kept_for;
+    let posts = [array.then_some(Shared::KeptFull), fetches.then_some(Shared::KeptDone)];
+    posts.into_iter().flatten().map(move |shared| shared.within(loops))
+}
+
+/// Which of the runs that are multiplied by the same a block is of.
+fn of_run(plan: &Plan<'_>, block: &Block) -> usize {
+    let Work::Product(weights) = &plan.stage.work else { return 0 };
+    let run = plan.stage.problem.vectors() / weights.starts.len() as u64;
+    usize::try_from(block.start / run).expect("bug: runs are few enough to be listed")
 }

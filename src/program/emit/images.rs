@@ -3,6 +3,7 @@
 use super::super::gemm::{Layout, Rows};
 use super::StageNumbers;
 use crate::mapping::{Buffers, Rules, Stage};
+use ndarray::{ArrayView2, Axis};
 
 /// Biases as accumulator elements, little-endian, each `copies` times; zeros where a layer has none.
 pub(super) fn bias_bytes(numbers: &StageNumbers<'_>, element_bytes: u64, copies: u64) -> Vec<u8> {
@@ -54,7 +55,25 @@ pub(super) fn coded(stage: &Stage, layout: &Layout, packed: &[u8]) -> Vec<u8> {
 /// The rows of packed weights that a tile is.
 fn rows_of(stage: &Stage, layout: &Layout, chunk: u64, k_tile: u64) -> Rows {
     let [channels, inner] = stage.weight_tile(chunk, k_tile);
-    layout.weight_rows((channels.start, channels.end - channels.start), (k_tile, inner.end - inner.start))
+    weight_rows(stage, layout, (chunk, channels.end - channels.start), (k_tile, inner.end - inner.start))
+}
+
+/// The rows of packed weights of a chunk (its number, and its channels) in K tile `tile` of `inner` elements.
+pub(super) fn weight_rows(stage: &Stage, layout: &Layout, (chunk, channels): (u64, u64), (tile, inner): (u64, u64)) -> Rows {
+    if stage.problem.groups == 1 {
+        return layout.weight_rows((chunk * stage.tiling.chunk, channels), (tile, inner));
+    }
+    let rows = layout.weight_rows((0, channels), (tile, inner));
+    Rows { address: rows.address + chunk * layout.weight_bytes(), ..rows }
+}
+
+/// Weights as the array takes them; those of groups chunk by chunk.
+pub(super) fn packed(stage: &Stage, layout: &Layout, weights: ArrayView2<'_, i16>) -> Vec<u8> {
+    let pack = |weights| layout.weights(weights).expect("bug: lower refuses weights that are not pruned as the array needs");
+    if stage.problem.groups == 1 {
+        return pack(weights);
+    }
+    weights.axis_chunks_iter(Axis(1), size(stage.tiling.chunk)).flat_map(pack).collect()
 }
 
 fn size(bytes: u64) -> usize {

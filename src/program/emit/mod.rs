@@ -14,8 +14,10 @@
 
 mod blocks;
 mod images;
+mod movement;
 mod passes;
 mod plan;
+mod vector;
 
 use super::{
     ArrayMode, Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, Repeat, Semaphore,
@@ -23,19 +25,21 @@ use super::{
 };
 use crate::chip::Chip;
 use crate::counts::StallReason;
-use crate::mapping::{Buffers, Mapping, OutputBuffer};
-use crate::network::{Bias, Network, Op, Weight};
-use crate::numerics::{LayerClass, OutputStage};
-use ndarray::{ArrayView1, ArrayView2};
+use crate::mapping::{Buffers, InputBuffer, Mapping, Operand, OutputBuffer, Tensor, Work, weights_of};
+use crate::network::{Bias, Conv, Dense, IntegerForm, Network, Op, integers_of};
+use crate::numerics::{OutputStage, VectorOp};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use plan::{Endpoints, Plan};
+use std::collections::BTreeMap;
 
 /// DRAM addresses of tensors are multiples of this many bytes, a burst of the common memories.
 const DRAM_ALIGNMENT: u64 = 64;
 
-/// The numbers of a stage.
+/// The numbers of a stage of the array.
 #[derive(Debug, Clone)]
 pub struct StageNumbers<'n> {
-    /// K x channels; K runs over filter rows, filter columns and channels, channels innermost.
+    /// K x channels; K runs over filter rows, filter columns and the channels of a group, channels innermost. Without a row where a value
+    /// plays the weights.
     pub weights: ArrayView2<'n, i16>,
     /// One a channel; none are zeros.
     pub bias: Option<ArrayView1<'n, i64>>,
@@ -53,24 +57,34 @@ pub struct StageNumbers<'n> {
 /// # Panics
 /// If the mapping is that of another network.
 pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramError> {
-    let numbers = mapping.stages().iter().map(|stage| {
+    let of_array = || mapping.stages().iter().filter(|stage| stage.work.is_array());
+    let weights: Vec<Array2<i16>> = of_array()
+        .map(|stage| match stage.work {
+            Work::Array => {
+                weights_of(network.layer(stage.layers[0]), &stage.problem).expect("bug: lower refuses weights that the array cannot hold")
+            }
+            _ => Array2::zeros((0, index::<u64>(stage.problem.m) as usize)),
+        })
+        .collect();
+    let numbers = of_array().zip(&weights).map(|(stage, weights)| {
         let layer = network.layer(stage.layers[0]);
-        let Op::Dense(dense) = &layer.op else { unreachable!("bug: a stage is named after an array layer") };
-        let Weight::Integer { values, scales, .. } = &dense.weight else { unreachable!("bug: lower refuses float weights") };
-        let bias = match &dense.bias {
-            Some(Bias::Integer(biases)) => Some(biases.view()),
-            Some(Bias::Float(_)) => unreachable!("bug: lower refuses what is not quantized"),
-            None => None,
+        let bias = match &layer.op {
+            Op::Dense(Dense { bias, .. }) | Op::Conv(Conv { bias, .. }) => bias.as_ref(),
+            _ => None,
         };
-        let read = network.layer(network.inputs(layer.id)[0]).output.quantization.expect("bug: lower refuses what is not quantized");
-        let wrote = layer.output.quantization.expect("bug: lower refuses what is not quantized");
-        let output = OutputStage::new(chip.vector().requantize, LayerClass::Dense, read.scale, scales, &wrote, dense.activation.bounds());
-        StageNumbers { weights: values.view(), bias, zero_point: read.zero_point, output }
+        let bias = bias.map(|bias| match bias {
+            Bias::Integer(biases) => biases.view(),
+            Bias::Float(_) => unreachable!("bug: lower refuses what is not quantized"),
+        });
+        let read = integers_of(network.layer(network.inputs(layer.id)[0])).expect("bug: lower refuses what is not quantized");
+        let form = IntegerForm::of(network, layer, chip.vector().requantize);
+        let Ok(IntegerForm::Array(output)) = form else { unreachable!("bug: the array computes sums alone") };
+        StageNumbers { weights: weights.view(), bias, zero_point: read.zero_point, output }
     });
     emit_stages(mapping, chip, numbers)
 }
 
-/// Emits and verifies the program of one batch of a mapping, given the numbers of its stages in order.
+/// Emits and verifies the program of one batch of a mapping, given the numbers of the array's stages in order.
 ///
 /// # Errors
 /// What the verifier refuses, which a mapping made for this chip never is.
@@ -83,8 +97,7 @@ pub fn emit_stages<'n>(
     numbers: impl IntoIterator<Item = StageNumbers<'n>>,
 ) -> Result<Program, ProgramError> {
     let mut emitter = Emitter::new(chip, mapping);
-    let numbers: Vec<_> = numbers.into_iter().map(Some).collect();
-    let output = emitter.stages(numbers);
+    let output = emitter.stages(numbers.into_iter());
     emitter.finish(chip, output)
 }
 
@@ -94,7 +107,7 @@ pub fn emit_stages<'n>(
 /// What the verifier refuses, which a mapping made for this chip never is.
 pub fn emit_timing(mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramError> {
     let mut emitter = Emitter::new(chip, mapping);
-    let output = emitter.stages(mapping.stages().iter().map(|_| None).collect());
+    let output = emitter.stages(std::iter::empty());
     emitter.finish(chip, output)
 }
 
@@ -109,10 +122,13 @@ enum Shared {
     InputFull,
     KeptFull,
     OutputFull,
+    VectorFull,
+    KeptDone,
+    Stored,
 }
 
 impl Shared {
-    const COUNT: u32 = 8;
+    const COUNT: u32 = 11;
 
     /// Waits for it, or posts it, always.
     fn sync(self) -> Sync {
@@ -137,6 +153,9 @@ fn semaphores(mapping: &Mapping) -> Vec<SemaphoreDecl> {
         decl("input_full".to_string(), 0, StallReason::InputNotReady),
         decl("kept_full".to_string(), 0, StallReason::InputNotReady),
         decl("output_full".to_string(), 0, StallReason::ResultNotReady),
+        decl("vector_full".to_string(), 0, StallReason::InputNotReady),
+        decl("kept_done".to_string(), 0, StallReason::BufferFull),
+        decl("stored".to_string(), 0, StallReason::WeightsNotReady),
     ];
     for (number, stage) in mapping.stages().iter().enumerate() {
         let output = if let OutputBuffer::Stored { slots, .. } = stage.output { slots } else { 0 };
@@ -184,6 +203,9 @@ struct Emitter<'c> {
     images: Vec<Image>,
     inputs: Vec<HostRegion>,
     output_stages: Vec<OutputStage>,
+    vector_ops: Vec<VectorOp>,
+    /// Where in DRAM each tensor lies that has been met.
+    tensors: BTreeMap<usize, u64>,
     /// Pieces of weights and sets of sums that went through the rings so far.
     pieces: u64,
     sums: u64,
@@ -202,38 +224,79 @@ impl<'c> Emitter<'c> {
             images: Vec::new(),
             inputs: Vec::new(),
             output_stages: Vec::new(),
+            vector_ops: Vec::new(),
+            tensors: BTreeMap::new(),
             pieces: 0,
             sums: 0,
             units: Units::default(),
         }
     }
 
-    /// Emits every stage; where the host finds the output of the last.
-    fn stages(&mut self, numbers: Vec<Option<StageNumbers<'_>>>) -> HostRegion {
+    /// Emits every stage, the array's with these numbers as long as there are any; where the host finds the output of the last.
+    fn stages<'n>(&mut self, mut numbers: impl Iterator<Item = StageNumbers<'n>>) -> HostRegion {
         let mapping = self.mapping;
-        let mut before = None;
-        for (number, (stage, numbers)) in mapping.stages().iter().zip(numbers).enumerate() {
-            let problem = &stage.problem;
-            let bytes = |elements: u64| problem.activation.packed_bytes(elements);
-            let source = match before {
-                Some(before) if stage.follows => before,
-                _ => {
-                    let source = self.reserve(problem.pixels() * bytes(problem.c));
-                    self.inputs.push(source);
-                    source
-                }
-            };
+        let mut last = None;
+        for (number, stage) in mapping.stages().iter().enumerate() {
+            let fetched = stage.inputs().map(|(buffer, operand)| match buffer {
+                InputBuffer::Kept { .. } => None,
+                InputBuffer::Fetched { .. } | InputBuffer::Passing { .. } => Some(operand),
+            });
+            let fetched: Vec<Option<&Operand>> = fetched.collect();
+            let sources = fetched.into_iter().map(|operand| operand.map_or(0, |operand| self.tensor(&operand.tensor))).collect();
+            let weights = if let Work::Product(weights) = &stage.work { self.tensor(&weights.tensor) } else { 0 };
             let target = match stage.output {
-                OutputBuffer::Stored { .. } => self.reserve(problem.vectors() * bytes(problem.channels())),
-                OutputBuffer::Kept { .. } => source,
+                OutputBuffer::Stored { .. } => self.target(&stage.target.tensor),
+                OutputBuffer::Kept { .. } => 0,
             };
-            let endpoints = Endpoints { number, source: source.address, target: target.address };
-            let plan = self.plan(stage, endpoints, numbers.as_ref());
-            self.output_stages.push(numbers.map_or_else(OutputStage::unit, |numbers| numbers.output));
-            self.stage(&plan);
-            before = Some(target);
+            last = Some(HostRegion { place: Place::Dram, address: target, bytes: stage.target.tensor.bytes });
+            let next = mapping.stages().get(number + 1);
+            let endpoints = Endpoints { number, sources, weights, target };
+            let numbers = if stage.work.is_array() { numbers.next() } else { None };
+            let before = number.checked_sub(1).and_then(|before| mapping.stages().get(before));
+            let plan = self.plan((before, stage, next), endpoints, numbers.as_ref());
+            match &stage.work {
+                Work::Array | Work::Product(_) => {
+                    self.output_stages.push(numbers.map_or_else(OutputStage::unit, |numbers| numbers.output));
+                    self.stage(&plan);
+                }
+                Work::Vector(ops) => {
+                    self.vector_stage(&plan, ops);
+                    self.vector_ops.extend(ops.iter().cloned());
+                }
+                Work::Movement(copies) => self.movement(&plan, copies),
+            }
         }
-        before.expect("bug: lower refuses a network without a stage")
+        last.expect("bug: lower refuses a network without a stage")
+    }
+
+    /// Where a tensor lies that is read: it is there already, or from the start, or it is the host's.
+    fn tensor(&mut self, tensor: &Tensor) -> u64 {
+        if let Some(address) = self.tensors.get(&tensor.number) {
+            return *address;
+        }
+        let address = match &tensor.content {
+            Some(bytes) => self.image(Ok(bytes.to_vec())),
+            None => self.image(Err(tensor.bytes)),
+        };
+        self.tensors.insert(tensor.number, address);
+        address
+    }
+
+    /// Where a tensor goes that is written.
+    fn target(&mut self, tensor: &Tensor) -> u64 {
+        let address = match &tensor.content {
+            Some(bytes) => self.image(Ok(bytes.to_vec())),
+            None => self.reserve(tensor.bytes).address,
+        };
+        self.tensors.insert(tensor.number, address);
+        address
+    }
+
+    /// Appends what a stage does to every queue.
+    fn append(&mut self, of_stage: Units) {
+        for (all, of_stage) in self.units.0.iter_mut().zip(of_stage.0) {
+            all.extend(of_stage);
+        }
     }
 
     fn finish(self, chip: &Chip, output: HostRegion) -> Result<Program, ProgramError> {
@@ -260,7 +323,7 @@ impl<'c> Emitter<'c> {
             queues,
             semaphores: semaphores(self.mapping),
             output_stages: self.output_stages,
-            vector_ops: Vec::new(),
+            vector_ops: self.vector_ops,
             stages,
             images: self.images,
             inputs: self.inputs,

@@ -60,7 +60,7 @@ impl Emitter<'_> {
                     (Address::at(first).step(1, slice).step(2, rules.pass * pitches.input), pitches.input, None)
                 } else {
                     let vector = Address::at(block.start + passes.start * rules.pass).step(2, rules.pass);
-                    let (address, stride, window) = window(plan, vector, Address::at(k.start * k_tile).step(1, k_tile));
+                    let (address, stride, window) = window(plan, chunk, vector, Address::at(k.start * k_tile).step(1, k_tile));
                     (address, stride, Some(window))
                 };
                 let compute = Compute {
@@ -96,7 +96,7 @@ impl Emitter<'_> {
             for (_, k) in k_tiles {
                 let mut of_k = Units::default();
                 let vector = Address::at(block.start + tile.start * unit).step(1, unit);
-                let (address, stride, window) = window(plan, vector, Address::at(k.start * k_tile).step(2, k_tile));
+                let (address, stride, window) = window(plan, chunk, vector, Address::at(k.start * k_tile).step(2, k_tile));
                 let preload = Preload {
                     place: self.activation_place,
                     address,
@@ -152,7 +152,7 @@ impl Emitter<'_> {
         let lines = pitches.sums * if rules.lines_are_channels() { chunk_lines } else { unit };
         for tile in segments(block.size, unit) {
             let vector = Address::at(block.start + tile.start * unit).step(1, unit);
-            let (activation, activation_stride, window) = window(plan, vector, Address::at(0));
+            let (activation, activation_stride, window) = window(plan, chunk, vector, Address::at(0));
             let product = Product {
                 activation_place: self.activation_place,
                 activation,
@@ -185,10 +185,14 @@ impl Emitter<'_> {
     }
 }
 
-/// The address of the input's first pixel, the bytes from one to the next, and the window from a vector and an element of K on.
-fn window(plan: &Plan<'_>, vector: Address, inner: Address) -> (Address, u64, Window) {
+/// The address of the input's first pixel as a chunk of channels reads it, the bytes from one to the next, and the window from a vector and an
+/// element of K on.
+fn window(plan: &Plan<'_>, chunk: Segment, vector: Address, inner: Address) -> (Address, u64, Window) {
     let (address, ring) = plan.input();
-    (Address::at(address), plan.stage.pitches.input, Window { slide: plan.stage.problem.slide(), ring, vector, inner })
+    let bytes = |channels| plan.stage.problem.activation.packed_bytes(channels);
+    let (first, step) = plan.first_input_channel(chunk);
+    let address = address + bytes(first);
+    (Address::at(address).step(0, bytes(step)), plan.stage.pitches.input, Window { slide: plan.stage.problem.slide(), ring, vector, inner })
 }
 
 /// What the first command of a block and a chunk waits for, within so many loops.

@@ -3,16 +3,19 @@
 use super::super::gemm::Layout;
 use super::super::segments::{Segment, runs, runs_alike, segments, singles};
 use super::super::{Address, Ring, Semaphore, Sync, Tag};
-use super::images::{bias_bytes, coded, resident};
+use super::images::{bias_bytes, coded, packed, resident};
 use super::{Emitter, Shared, StageNumbers, index};
-use crate::mapping::{InputBuffer, Order, OutputBuffer, Stage, WeightBuffer};
+use crate::mapping::{InputBuffer, Order, OutputBuffer, Stage, WeightBuffer, Work};
 use crate::program::{HostRegion, Image};
 
 /// Where a stage's input comes from and its output goes, in DRAM.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Endpoints {
     pub(super) number: usize,
-    pub(super) source: u64,
+    /// Where each input begins; 0 of one that stays on the chip.
+    pub(super) sources: Vec<u64>,
+    /// Where the value begins that plays the weights, if one does.
+    pub(super) weights: u64,
     pub(super) target: u64,
 }
 
@@ -44,6 +47,10 @@ pub(super) struct Plan<'s> {
     pub(super) blocks: Vec<Block>,
     /// Whether anything waits until rows of the input are free.
     pub(super) frees_rows: bool,
+    /// Whether the stage before left its output on the chip, so that fetches wait until it has ended.
+    pub(super) waits_for_kept: bool,
+    /// Which units go on with an output that stays: the array, the engine that fetches something else.
+    pub(super) kept_for: [bool; 2],
     /// Where each tile of weights begins in DRAM, chunk by chunk, where some lie coded.
     stored_at: Vec<u64>,
     /// Pieces of weights before each chunk, where tiles are skipped; else empty.
@@ -57,19 +64,27 @@ pub(super) struct Plan<'s> {
 }
 
 impl<'c> Emitter<'c> {
-    pub(super) fn plan(&mut self, stage: &'c Stage, ends: Endpoints, numbers: Option<&StageNumbers<'_>>) -> Plan<'c> {
+    /// The constants of a stage that stands between two others.
+    pub(super) fn plan(
+        &mut self,
+        (before, stage, next): (Option<&Stage>, &'c Stage, Option<&Stage>),
+        ends: Endpoints,
+        numbers: Option<&StageNumbers<'_>>,
+    ) -> Plan<'c> {
         let (rules, buffers) = (&stage.rules, self.buffers());
         let problem = &stage.problem;
+        // The chunks of a group are packed each by itself.
+        let channels = if problem.groups > 1 { stage.tiling.chunk } else { problem.channels() };
         let layout = Layout::new(
             rules.mode,
-            [problem.vectors(), problem.reduction(), problem.channels()],
+            [problem.vectors(), problem.reduction(), channels],
             problem.vectors().max(problem.channels()),
             rules.element,
         );
-        let packed = numbers
-            .map(|numbers| layout.weights(numbers.weights).expect("bug: lower refuses weights that are not pruned as the array needs"))
-            .ok_or_else(|| layout.weight_bytes());
+        let packed = numbers.filter(|_| stage.work == Work::Array).map(|numbers| packed(stage, &layout, numbers.weights));
+        let packed = packed.ok_or_else(|| problem.channels().div_ceil(channels) * layout.weight_bytes());
         let weight_image = match stage.weights {
+            _ if stage.work != Work::Array => 0,
             WeightBuffer::Fetched if stage.stored.is_empty() => self.image(packed),
             WeightBuffer::Fetched => self.image(packed.map(|packed| coded(stage, &layout, &packed)).map_err(|_| stage.stored.iter().sum())),
             WeightBuffer::Resident { address } => {
@@ -89,7 +104,7 @@ impl<'c> Emitter<'c> {
         };
         let bias_copies = if rules.lines_are_channels() { rules.vector_unit().min(problem.vectors()) } else { 1 };
         let biases = numbers.map(|numbers| bias_bytes(numbers, rules.element, bias_copies));
-        let bias_image = self.image(biases.ok_or(problem.channels() * bias_copies * rules.element));
+        let bias_image = if stage.work.is_array() { self.image(biases.ok_or(problem.channels() * bias_copies * rules.element)) } else { 0 };
         let blocks = blocks(stage);
         let pieces_of_chunk = rules.pieces_of_chunk(problem);
         let mut pieces_before = Vec::new();
@@ -103,6 +118,8 @@ impl<'c> Emitter<'c> {
             pieces_before.push(sum);
         }
         let pieces = pieces_before.last().copied().unwrap_or(stage.chunks() * pieces_of_chunk);
+        let is_kept = |stage: &Stage| matches!(stage.output, OutputBuffer::Kept { .. });
+        let fetches = |stage: &Stage| stage.inputs().any(|(buffer, _)| !matches!(buffer, InputBuffer::Kept { .. }));
         let plan = Plan {
             stage,
             tag: Tag { stage: index(ends.number), sample: 0 },
@@ -114,6 +131,8 @@ impl<'c> Emitter<'c> {
             bias_image,
             bias_copies,
             frees_rows: blocks.iter().any(|block| block.waits > 0),
+            waits_for_kept: before.is_some_and(is_kept) && fetches(stage),
+            kept_for: if is_kept(stage) { [next.is_some_and(|next| next.work.is_array()), next.is_some_and(fetches)] } else { [false; 2] },
             blocks,
             stored_at: starts(weight_image, &stage.stored),
             pieces_before,
@@ -122,10 +141,12 @@ impl<'c> Emitter<'c> {
             first_piece: self.pieces,
             first_sums: self.sums,
         };
-        if stage.weights == WeightBuffer::Fetched {
-            self.pieces += stage.weight_fetches() * pieces;
+        if stage.work.is_array() {
+            if stage.weights == WeightBuffer::Fetched {
+                self.pieces += stage.weight_fetches() * pieces;
+            }
+            self.sums += stage.blocks() * stage.chunks();
         }
-        self.sums += stage.blocks() * stage.chunks();
         plan
     }
 }
@@ -139,10 +160,9 @@ fn starts(first: u64, sizes: &[u64]) -> Vec<u64> {
 /// The blocks of a stage. A row of the input may take the place of one that no block still needs.
 fn blocks(stage: &Stage) -> Vec<Block> {
     let problem = &stage.problem;
-    let ring = match stage.input {
-        InputBuffer::Fetched { rows, .. } => rows,
-        InputBuffer::Kept { .. } => problem.input_rows(),
-    };
+    // Where one of two inputs stays, the other is fetched row by row.
+    let fetched = stage.inputs().find_map(|(buffer, _)| if let InputBuffer::Fetched { rows, .. } = buffer { Some(rows) } else { None });
+    let ring = fetched.unwrap_or(problem.input_rows());
     let mut blocks: Vec<Block> = Vec::new();
     let mut done_before = 0;
     for number in 0..stage.blocks() {
@@ -165,11 +185,12 @@ fn blocks(stage: &Stage) -> Vec<Block> {
 }
 
 impl Plan<'_> {
-    /// The chunks of channels, in loops; each by itself where tiles may be skipped or lie coded, and the first by itself where the others find the input
+    /// The chunks of channels, in loops; each by itself where tiles may be skipped or lie coded or it is part of a group, and the first by itself where the others find the input
     /// there.
     pub(super) fn chunks(&self) -> Vec<Segment> {
         let all = segments(self.stage.problem.channels(), self.stage.tiling.chunk);
-        if !self.stage.skipped.is_empty() || !self.stage.stored.is_empty() {
+        let is_part = self.stage.problem.groups > 1 && self.stage.tiling.chunk < self.stage.problem.group_outputs();
+        if !self.stage.skipped.is_empty() || !self.stage.stored.is_empty() || is_part {
             return all.into_iter().flat_map(singles).collect();
         }
         match self.stage.tiling.order {
@@ -202,17 +223,38 @@ impl Plan<'_> {
 
     /// The place of a block's first vector in the input's memory; vectors of a block lie side by side where they are no part of an image.
     pub(super) fn matrix_input(&self, block: &Block) -> u64 {
-        let (address, ring) = self.input();
+        self.rows_of(self.stage.input, block)
+    }
+
+    /// The place of a block's first row in one of its inputs.
+    pub(super) fn rows_of(&self, input: InputBuffer, block: &Block) -> u64 {
+        let (address, ring) = self.buffer(input);
         address + block.start % ring * self.stage.pitches.input
     }
 
     /// The address of the input's first pixel, and the pixels that lie there at a time.
     pub(super) fn input(&self) -> (u64, u64) {
+        self.buffer(self.stage.input)
+    }
+
+    /// The same of any input.
+    pub(super) fn buffer(&self, input: InputBuffer) -> (u64, u64) {
         let problem = &self.stage.problem;
-        match self.stage.input {
+        match input {
             InputBuffer::Kept { address } => (address, problem.pixels()),
             InputBuffer::Fetched { address, rows } => (address, rows * problem.input[1]),
+            InputBuffer::Passing { address, bytes } => (address, bytes),
         }
+    }
+
+    /// The first channel of the input that a chunk of channels reads, and how many channels on the next chunk's is.
+    pub(super) fn first_input_channel(&self, chunk: Segment) -> (u64, u64) {
+        let problem = &self.stage.problem;
+        if problem.groups == 1 {
+            return (0, 0);
+        }
+        let group = chunk.start * self.stage.tiling.chunk / problem.group_outputs();
+        (group * problem.group_inputs(), problem.group_inputs())
     }
 
     /// The number of the set of sums of a block and a chunk, and how many sets on the next chunk's is.

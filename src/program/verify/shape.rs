@@ -133,11 +133,12 @@ impl Shape {
             if parts.array_only {
                 return Err(Problem::Text("reads images, which a program for the array alone does not".to_string()));
             }
-            if let Some(problem) = window.fault(trips, |channels| parts.mode_of(command.tag.stage).activation.packed_bytes(channels)) {
+            let pixel = |channels| parts.mode_of(command.tag.stage).activation.packed_bytes(channels);
+            if let Some(problem) = window.fault(trips, pixel) {
                 return Err(Problem::Text(problem));
             }
             let size = self.size_of(window.place);
-            let end = window.address.greatest(trips).and_then(|first| first.checked_add(window.bytes()?));
+            let end = window.address.greatest(trips).and_then(|first| first.checked_add(window.bytes(pixel(window.channels()))?));
             if end.is_none_or(|end| end > size) {
                 let (place, first) = (window.place, window.address.base);
                 return Err(Problem::Bounds { place, first, end: end.unwrap_or(u64::MAX), size });
