@@ -351,7 +351,7 @@ fn vector_work(stage: &Stage, chip: &Chip) -> u64 {
             let most = ops.iter().map(each).max().unwrap_or(0);
             return commands * u64::from(unit.start_cycles) + problem.vectors() * groups * most * least_taps(problem);
         }
-        Work::Array | Work::Product(_) => {}
+        Work::Array | Work::Product { .. } => {}
     }
     let (lanes, each, start) = (u64::from(unit.lanes), u64::from(unit.cycles.requantize), u64::from(unit.start_cycles));
     let mut cycles = 0;

@@ -207,7 +207,7 @@ fn map_into(
     let mut drafts = Vec::with_capacity(stages.len());
     for (((lowered, rules), choice), chunk) in asked.into_iter().zip(chunks) {
         drafts.push(match &lowered.work {
-            Work::Array | Work::Product(_) => draft(lowered, rules, capacity, (chunk, choice.tiling), slot)?,
+            Work::Array | Work::Product { .. } => draft(lowered, rules, capacity, (chunk, choice.tiling), slot)?,
             Work::Vector(_) => vector_draft(lowered, rules, capacity, slot)?,
             Work::Movement(_) => movement_draft(lowered, rules, capacity, slot)?,
         });
@@ -270,18 +270,23 @@ fn map_into(
     Ok(Mapping { batch, stages: mapped.collect(), buffers })
 }
 
-/// What stays in the array for a stage. Two values are multiplied in a dataflow whose weights lie with K outermost, as the second one does: in
-/// the chip's first one of them, where another was chosen.
+/// What stays in the array for a stage. A value that plays the weights lies with K outermost, as weights do that stay or that sums stay for; where
+/// it has a zero point it must stay, since only tiles that stay have one subtracted. Where the choice was another, it is the chip's first
+/// dataflow that does.
 fn stationary(stage: &Lowered, chip: &Chip, choice: &Choice) -> Result<Stationary, MappingError> {
-    if !matches!(stage.work, Work::Product(_)) || choice.stationary != Stationary::Input {
+    let Work::Product { zero_point, .. } = &stage.work else { return Ok(choice.stationary) };
+    let can = |kind: &Stationary| *kind == Stationary::Weight || *kind == Stationary::Output && *zero_point == 0;
+    if can(&choice.stationary) {
         return Ok(choice.stationary);
     }
-    let others = chip.array().dataflows.iter().map(Dataflow::kind).find(|kind| *kind != Stationary::Input);
-    others.filter(|_| choice.tiling.is_none()).ok_or_else(|| MappingError::NotSupported {
+    let other = chip.array().dataflows.iter().map(Dataflow::kind).find(can);
+    other.filter(|_| choice.tiling.is_none()).ok_or_else(|| MappingError::NotSupported {
         layer: stage.name.clone(),
-        op: "MatMul",
-        problem: "multiplies two values, which an array in which activations stay takes no weights from".to_string(),
-        help: "choose a chip with a dataflow in which weights or sums stay",
+        op: "matmul",
+        problem: format!(
+            "multiplies by a value with a zero point of {zero_point}, and no dataflow of the array takes such a one in the place of weights"
+        ),
+        help: "choose a chip with a weight-stationary dataflow, or quantize the second value symmetrically for one in which sums stay",
     })
 }
 

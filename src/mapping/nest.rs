@@ -56,7 +56,7 @@ impl LoopNest {
                 ];
                 return Self { loops };
             }
-            Work::Array | Work::Product(_) => {}
+            Work::Array | Work::Product { .. } => {}
         }
         let (rows, cols) = (u64::from(rules.mode.size.rows), u64::from(rules.mode.size.cols));
         let blocks = cut(Dim::N, vectors, tiling.block, Spread::Buffer);

@@ -278,7 +278,9 @@ impl Searched {
 fn is_alike(one: &Work, other: &Work) -> bool {
     match (one, other) {
         (Work::Array, Work::Array) => true,
-        (Work::Product(one), Work::Product(other)) => one.starts.len() == other.starts.len() && one.stride == other.stride,
+        (Work::Product { weights: one, .. }, Work::Product { weights: other, .. }) => {
+            one.starts.len() == other.starts.len() && one.stride == other.stride
+        }
         (Work::Vector(one), Work::Vector(other)) => one == other,
         _ => false,
     }

@@ -225,7 +225,7 @@ pub struct Preload {
     pub inner: u32,
     /// Columns of the array that it fills.
     pub cols: u32,
-    /// Subtracted from each element at the array's edge; 0 unless activations stay.
+    /// Subtracted from each element at the array's edge; 0 unless activations stay, or a value plays the weights.
     pub zero_point: i32,
     /// How activations lie that are no panel: then `address` is that of pixel 0, `stride` from a pixel to the next, and a column of the
     /// array holds a vector.

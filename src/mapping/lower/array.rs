@@ -225,13 +225,6 @@ impl Lowerer<'_> {
         let Some([activation, weight]) = formats.as_deref() else {
             return Err(MappingError::NotQuantized { layer: layer.name.clone() });
         };
-        if weight.zero_point != 0 {
-            let problem = format!(
-                "multiplies by a value with a zero point of {}, and the array subtracts none from what plays the weights",
-                weight.zero_point
-            );
-            return Err(refused(layer, problem, "quantize the second value symmetrically"));
-        }
         let output = shape_of(layer);
         if output.len() < 2 || of_left.len() < 2 || of_right.len() < 2 {
             return Err(refused(layer, "multiplies by a single vector".to_string(), "reshape both values to matrices"));
@@ -281,7 +274,7 @@ impl Lowerer<'_> {
         let location = Location::ordered(tensor, sample, &output, &order);
         let of_output = location.strides(&output).expect("bug: axes in an order have a stride each");
         let stored = self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer))?;
-        self.push(layer, Work::Product(weights), problem, vec![input], stored);
+        self.push(layer, Work::Product { weights, zero_point: weight.zero_point }, problem, vec![input], stored);
         Ok(location)
     }
 

@@ -33,7 +33,12 @@ pub enum Work {
     /// The array: a layer's weights, with its bias, requantization and activation.
     Array,
     /// The array, on two values: the rows of the second, elements of K one after the other, play the weights of each run of vectors.
-    Product(Operand),
+    Product {
+        /// The second.
+        weights: Operand,
+        /// What is subtracted from its elements.
+        zero_point: i32,
+    },
     /// The vector unit: one operation, or one for each channel.
     Vector(Vec<VectorOp>),
     /// The DMA engines: bytes change places.
@@ -61,7 +66,7 @@ impl Copy {
 impl Work {
     /// Whether the array computes it.
     pub const fn is_array(&self) -> bool {
-        matches!(self, Self::Array | Self::Product(_))
+        matches!(self, Self::Array | Self::Product { .. })
     }
 }
 
@@ -110,14 +115,14 @@ impl Lowered {
     /// Vectors that are multiplied by the same weights.
     pub fn run(&self) -> u64 {
         match &self.work {
-            Work::Product(weights) => self.problem.vectors() / weights.starts.len() as u64,
+            Work::Product { weights, .. } => self.problem.vectors() / weights.starts.len() as u64,
             _ => self.problem.vectors(),
         }
     }
 
     /// Every tensor that it reads.
     pub fn reads(&self) -> impl Iterator<Item = &Tensor> {
-        let weights = if let Work::Product(weights) = &self.work { Some(&weights.tensor) } else { None };
+        let weights = if let Work::Product { weights, .. } = &self.work { Some(&weights.tensor) } else { None };
         let copies = if let Work::Movement(copies) = &self.work { copies.as_slice() } else { &[] };
         self.inputs.iter().map(|input| &input.tensor).chain(weights).chain(copies.iter().map(|copy| &copy.from))
     }

@@ -77,7 +77,7 @@ impl Emitter<'_> {
             units.push(self.store, command(plan, vec![Shared::KeptDone.sync()], Operation::Fence, Vec::new()));
         }
         // What plays the weights was stored by one engine and is loaded by another.
-        if matches!(plan.stage.work, Work::Product(_)) && self.store != Queue::Load {
+        if matches!(plan.stage.work, Work::Product { .. }) && self.store != Queue::Load {
             units.push(self.store, command(plan, Vec::new(), Operation::Fence, vec![Shared::Stored.sync()]));
             units.push(Queue::Load, command(plan, vec![Shared::Stored.sync()], Operation::Fence, Vec::new()));
         }
@@ -206,7 +206,7 @@ impl Emitter<'_> {
             let next = |chunk_number, tile| {
                 weight_rows(plan.stage, &plan.layout, (chunk_number, chunk.size), (tile, k.size)).address - rows.address
             };
-            let (dram, dram_stride) = if let Work::Product(weights) = &plan.stage.work {
+            let (dram, dram_stride) = if let Work::Product { weights, .. } = &plan.stage.work {
                 // Rows of the value that plays the weights, an element of K in each.
                 let (tile, channels) = (rules.k_tile(problem) * weights.stride, plan.stage.tiling.chunk);
                 let first = plan.ends.weights + weights.starts[of_run(plan, block)] + k.start * tile + chunk.start * channels;
@@ -320,7 +320,7 @@ pub(super) fn kept(plan: &Plan<'_>, loops: u32) -> impl Iterator<Item = Sync> {
 
 /// Which of the runs that are multiplied by the same a block is of.
 fn of_run(plan: &Plan<'_>, block: &Block) -> usize {
-    let Work::Product(weights) = &plan.stage.work else { return 0 };
+    let Work::Product { weights, .. } = &plan.stage.work else { return 0 };
     let run = plan.stage.problem.vectors() / weights.starts.len() as u64;
     usize::try_from(block.start / run).expect("bug: runs are few enough to be listed")
 }

@@ -243,7 +243,7 @@ impl<'c> Emitter<'c> {
             });
             let fetched: Vec<Option<&Operand>> = fetched.collect();
             let sources = fetched.into_iter().map(|operand| operand.map_or(0, |operand| self.tensor(&operand.tensor))).collect();
-            let weights = if let Work::Product(weights) = &stage.work { self.tensor(&weights.tensor) } else { 0 };
+            let weights = if let Work::Product { weights, .. } = &stage.work { self.tensor(&weights.tensor) } else { 0 };
             let target = match stage.output {
                 OutputBuffer::Stored { .. } => self.target(&stage.target.tensor),
                 OutputBuffer::Kept { .. } => 0,
@@ -255,7 +255,7 @@ impl<'c> Emitter<'c> {
             let before = number.checked_sub(1).and_then(|before| mapping.stages().get(before));
             let plan = self.plan((before, stage, next), endpoints, numbers.as_ref());
             match &stage.work {
-                Work::Array | Work::Product(_) => {
+                Work::Array | Work::Product { .. } => {
                     self.output_stages.push(numbers.map_or_else(OutputStage::unit, |numbers| numbers.output));
                     self.stage(&plan);
                 }

@@ -12,7 +12,7 @@ use super::blocks::Part;
 use super::plan::Plan;
 use super::{Emitter, Queue, Shared, Units, command, index};
 use crate::chip::Stationary;
-use crate::mapping::{InputBuffer, WeightBuffer};
+use crate::mapping::{InputBuffer, WeightBuffer, Work};
 
 impl Emitter<'_> {
     pub(super) fn passes(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
@@ -45,7 +45,7 @@ impl Emitter<'_> {
                 stride: pitches.weight,
                 inner: index(k.size),
                 cols: index(chunk.size),
-                zero_point: 0,
+                zero_point: if let Work::Product { zero_point, .. } = plan.stage.work { zero_point } else { 0 },
                 window: None,
             };
             let wait = (fetched && part.weights.begins).then_some(Shared::WeightFull.sync()).into_iter().collect();

@@ -238,7 +238,9 @@ impl Shape {
                 known(p.place)?;
                 of_images(p.window.is_some(), Stationary::Input)?;
                 fits(mode.steps(u64::from(p.inner)), p.cols)?;
-                subtracts(p.zero_point, mode.stationary == Stationary::Input, mode.held())?;
+                // A value that plays the weights has a zero point as well, where its elements lie one by one.
+                let plays_weights = mode.stationary == Stationary::Weight && mode.lanes == 1 && mode.group.is_none();
+                subtracts(p.zero_point, mode.stationary == Stationary::Input || plays_weights, mode.held())?;
             }
             Operation::Compute(c) => {
                 known(c.place)?;

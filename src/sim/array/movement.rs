@@ -103,7 +103,7 @@ impl Array<'_> {
     pub(super) fn count_load(&self, shared: &mut Shared<'_>, load: &Load) {
         let mode = &self.operands.mode;
         match load.what {
-            Loaded::Tile { ending, place, panel, gather, .. } => {
+            Loaded::Tile { ending, place, panel, gather, zero_point } => {
                 let (tag, cols) = (ending.tag, panel.width as u64);
                 let inner = panel.inner as u64;
                 let kept = if mode.stationary == Stationary::Weight { mode.kept(inner) } else { inner };
@@ -121,9 +121,8 @@ impl Array<'_> {
                 let port_rows = port_rows(shared, place, (panel.address, panel.stride, load.rows), bytes);
                 let elements = kept * cols;
                 let actions = shared.accounts.actions(tag);
-                if mode.stationary == Stationary::Input {
-                    actions.zero_point_subtracts += if subtracts(mode.activation) { elements } else { 0 };
-                }
+                let is_subtracted = mode.stationary == Stationary::Input && subtracts(mode.activation) || zero_point != 0;
+                actions.zero_point_subtracts += if is_subtracted { elements } else { 0 };
                 shared.accounts.scratchpad_read(tag, place, port_rows);
                 let operand = if mode.stationary == Stationary::Weight { Operand::Weight } else { Operand::Input };
                 shared.accounts.traffic(tag).scratchpad.of_mut(operand).read += load.rows * bytes;

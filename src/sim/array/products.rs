@@ -16,16 +16,17 @@ use std::ops::Range;
 /// Vectors that are computed together: their sums stay in the host's cache, and memory stays O(R * C).
 const BLOCK: usize = 64;
 
-/// The largest product of one weight and one activation, zero point subtracted.
+/// The largest product of one weight and one activation, zero points subtracted.
 pub(super) fn largest_product(mode: &ArrayMode) -> u64 {
-    let weight = u64::from(mode.weight.min().unsigned_abs());
-    let activation = match mode.activation {
+    let shifted = |dtype: Dtype| match dtype {
         Dtype::Binary => 1,
         Dtype::Int16 => 1 << 15,
         // A zero point at one end shifts the other end by the whole range.
         narrow => (1 << narrow.bits()) - 1,
     };
-    weight * activation
+    // A value may play the weights that stay.
+    let weight = if mode.stationary == Stationary::Weight { shifted(mode.weight) } else { u64::from(mode.weight.min().unsigned_abs()) };
+    weight * shifted(mode.activation)
 }
 
 /// Which kernel multiplies.
