@@ -340,24 +340,41 @@ impl<'p> State<'p> {
         })
     }
 
-    /// Lets cycles pass from `next` on in which the array and the vector unit only repeat their accounts, up to `limit`, while the DMA engines
-    /// work on. Returns the cycle that comes next: `next` itself where nobody would ever do anything, so that the tick finds the deadlock.
+    /// Lets cycles pass from `next` on in which the array does what it has planned or only repeats its account, up to `limit`, while the vector
+    /// unit and the DMA engines work on. Returns the cycle that comes next: `next` itself where nobody would ever do anything, so that the tick
+    /// finds the deadlock.
     fn run_ahead(&mut self, next: u64, limit: u64) -> u64 {
-        let switch = self.array.next_mode(&self.shared).map(|_| next);
-        let vector = Some(self.vector_sleep.wakes.max(next)).filter(|wakes| *wakes < u64::MAX);
-        let units = [switch, self.array.next_event(&self.shared, next), vector];
-        let event = units.into_iter().flatten().min();
-        if event.is_some_and(|event| event <= next) {
+        let event = self.array.next_event(&self.shared, next);
+        if event.is_some_and(|event| event <= next) || self.array.next_mode(&self.shared).is_some() {
             return next;
         }
-        self.settle_dma(next);
-        let reached = self.dma.run_alone(&mut self.shared, next, event.unwrap_or(u64::MAX).min(limit), event.is_some());
-        self.dma_sleep = Sleep { at: reached, wakes: reached };
-        if reached > next {
-            self.array.skip(&mut self.shared, reached - next);
-            self.end_cycle(reached - 1);
+        let to = event.unwrap_or(u64::MAX).min(limit);
+        let mut cycle = next;
+        while cycle < to {
+            let vector = self.vector_sleep.wakes;
+            if vector > cycle {
+                self.settle_dma(cycle);
+                let wakes = event.is_some() || vector < u64::MAX;
+                let reached = self.dma.run_alone(&mut self.shared, cycle, to.min(vector), wakes);
+                self.dma_sleep = Sleep { at: reached, wakes: reached };
+                if reached == cycle {
+                    break;
+                }
+                cycle = reached;
+            } else {
+                self.tick_vector(cycle);
+                self.tick_dma(cycle);
+                cycle += 1;
+            }
+            if self.shared.tokens.any_posted() || self.shared.accounts.has_ended() {
+                break;
+            }
         }
-        reached
+        if cycle > next {
+            self.array.skip(&mut self.shared, next, cycle - next);
+            self.end_cycle(cycle - 1);
+        }
+        cycle
     }
 
     /// After every unit's account of a cycle is made; tells whether a token was posted in it.

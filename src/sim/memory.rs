@@ -18,6 +18,21 @@ pub(super) struct Sram {
     /// Cycles from an update's read to its write.
     update_latency: u64,
     conflict: StallReason,
+    plan: Plan,
+}
+
+/// Banks of a memory that can be told apart in a plan.
+pub(super) const MAX_PLANNED_BANKS: u32 = u64::BITS;
+
+/// What the array, which goes first, will take of a memory.
+#[derive(Debug, Clone, Default)]
+struct Plan {
+    /// Its first cycle.
+    from: u64,
+    /// The banks that serve the array in each cycle.
+    cycles: Vec<u64>,
+    /// Rows that are updated: the number of the cycle, the row, and from when on it could have been read if it were not.
+    updates: Vec<(usize, u64, u64)>,
 }
 
 impl Sram {
@@ -32,6 +47,7 @@ impl Sram {
             ready: Vec::new(),
             update_latency: 0,
             conflict,
+            plan: Plan::default(),
         }
     }
 
@@ -52,19 +68,81 @@ impl Sram {
         self.port
     }
 
+    /// The bank of a row.
+    pub(super) fn bank_of(&self, row: u64) -> u32 {
+        u32::try_from(row % self.banks).expect("bug: a memory has few banks")
+    }
+
+    /// The bank of the next row.
+    pub(super) fn bank_behind(&self, bank: u32) -> u32 {
+        if u64::from(bank) + 1 == self.banks { 0 } else { bank + 1 }
+    }
+
     /// Takes the port of `row`'s bank for this cycle, to read or write it.
     pub(super) fn take(&mut self, row: u64, cycle: u64) -> Result<(), StallReason> {
+        if self.is_pending(row, cycle) {
+            return Err(StallReason::AccumulatorHazard);
+        }
+        let bank = size(row % self.banks);
+        if self.served[bank] == cycle || self.is_planned(bank, cycle) {
+            return Err(self.conflict);
+        }
+        self.served[bank] = cycle;
+        Ok(())
+    }
+
+    /// Whether the array takes a bank in a cycle, as planned.
+    fn is_planned(&self, bank: usize, cycle: u64) -> bool {
+        let Plan { from, cycles, .. } = &self.plan;
+        cycle.checked_sub(*from).and_then(|at| cycles.get(size(at))).is_some_and(|banks| banks >> bank & 1 == 1)
+    }
+
+    /// Whether a row has a pending write in a cycle, whatever is planned for later ones.
+    fn is_pending(&self, row: u64, cycle: u64) -> bool {
+        let Some(ready) = self.ready.get(size(row)).filter(|ready| **ready > cycle) else { return false };
+        if *ready <= cycle + self.update_latency {
+            return true;
+        }
+        let Plan { from, updates, .. } = &self.plan;
+        let later = updates.iter().find(|(at, of, _)| *of == row && from + *at as u64 > cycle);
+        later.is_none_or(|(_, _, before)| *before > cycle)
+    }
+
+    /// Begins a plan for the cycles from `from` on.
+    pub(super) fn begin_plan(&mut self, from: u64) {
+        self.plan.from = from;
+        self.plan.cycles.clear();
+        self.plan.updates.clear();
+    }
+
+    /// Plans one more cycle.
+    pub(super) fn plan_cycle(&mut self) {
+        self.plan.cycles.push(0);
+    }
+
+    /// Takes the port of a row's bank for the planned cycle `cycle`, which is the last, before any other unit has had it.
+    pub(super) fn plan(&mut self, row: u64, bank: u32, updates: bool, cycle: u64) -> Result<(), StallReason> {
         if let Some(ready) = self.ready.get(size(row))
             && *ready > cycle
         {
             return Err(StallReason::AccumulatorHazard);
         }
-        let bank = size(row % self.banks);
-        if self.served[bank] == cycle {
-            return Err(self.conflict);
+        let number = self.plan.cycles.len().saturating_sub(1);
+        let Some(banks) = self.plan.cycles.last_mut().filter(|banks| **banks >> bank & 1 == 0) else { return Err(self.conflict) };
+        *banks |= 1 << bank;
+        if updates && let Some(ready) = self.ready.get_mut(size(row)) {
+            self.plan.updates.push((number, row, *ready));
+            *ready = cycle + self.update_latency;
         }
-        self.served[bank] = cycle;
         Ok(())
+    }
+
+    /// Forgets all but the first `kept` cycles of the plan.
+    pub(super) fn cut_plan(&mut self, kept: usize) {
+        self.plan.cycles.truncate(kept);
+        while let Some((_, row, before)) = self.plan.updates.pop_if(|(at, ..)| *at >= kept) {
+            self.ready[size(row)] = before;
+        }
     }
 
     /// Takes the port of `row`'s bank for this cycle, to read, add and write back; the write stays pending for the memory's latency.

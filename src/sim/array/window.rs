@@ -4,19 +4,18 @@
 //! side would be: nothing that it reads may change before it ends. When it reads what, and from which banks, is claimed cycle by cycle.
 
 use super::{Claims, Pass, Use};
-use crate::counts::Operand;
 use crate::numerics::Dtype;
 use crate::numerics::packed::{pack_onto, unpack};
 use crate::program::{Operation, Place, Slide, Tag, UnitKind, Window};
 use crate::sim::machine::Setup;
-use crate::sim::memory::{Sram, size};
+use crate::sim::memory::{Sram, scratchpad_index, size};
 use crate::sim::queue::Shared;
 use std::ops::Range;
 
 /// Images in a scratchpad, and where a command begins to read them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gather {
-    place: Place,
+    pub(super) place: Place,
     /// The address of pixel 0, and from a pixel to the next.
     address: u64,
     pitch: u64,
@@ -40,6 +39,29 @@ pub(super) struct Windows {
     packed: Vec<u8>,
     /// Memory rows of one claim.
     rows: Vec<u64>,
+    /// What claims have read.
+    amounts: Vec<(Tag, Place, Amount)>,
+}
+
+/// What is read through a window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Amount {
+    rows: u64,
+    bytes: u64,
+    elements: u64,
+    /// Zero points that the array's edge subtracts.
+    subtracts: u64,
+}
+
+impl Amount {
+    /// Counts it for a command's stage.
+    pub(super) fn count(self, shared: &mut Shared<'_>, tag: Tag, place: Place, add: impl Fn(&mut u64, u64)) {
+        let actions = shared.accounts.actions(tag);
+        add(&mut actions.zero_point_subtracts, self.subtracts);
+        add(&mut actions.scratchpad_reads[scratchpad_index(place)], self.rows);
+        add(&mut shared.accounts.traffic(tag).scratchpad.input.read, self.bytes);
+        add(&mut shared.accounts.elements(tag).input_reads, self.elements);
+    }
 }
 
 /// How elements are gathered: vector after vector, or a panel of them, step by step.
@@ -80,7 +102,7 @@ impl Windows {
         // The passes under way are the oldest, the youngest, and what entered while the oldest drained; the one that ended last may still be
         // looked at, and a pass that would go past the end leaves room there.
         let capacity = if slides.is_empty() { 0 } else { 5 * largest + in_flight * step };
-        Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new() }
+        Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new(), amounts: Vec::new() }
     }
 
     /// The line buffers, as one more scratchpad; none where nothing is gathered.
@@ -101,39 +123,55 @@ impl Windows {
         }
     }
 
-    /// Claims the memory rows of elements `inner` (counted from the command's first) of some of its vectors, each row once, and counts what is
+    /// Claims the memory rows of elements `inner` (counted from the command's first) of some of its vectors, each row once, and notes what is
     /// read.
     pub(super) fn claim(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &Shared<'_>,
         claims: &mut Claims,
         tag: Tag,
         gather: &Gather,
         (vectors, inner): (Range<u64>, Range<u64>),
     ) {
+        let amount = self.touch(shared, gather, vectors, inner);
+        for row in &self.rows {
+            claims.add_row(gather.place, *row, Use::Access);
+        }
+        self.amounts.push((tag, gather.place, amount));
+    }
+
+    /// Finds the memory rows of elements `inner` of some of a command's vectors, each row once; what is read.
+    pub(super) fn touch(&mut self, shared: &Shared<'_>, gather: &Gather, vectors: Range<u64>, inner: Range<u64>) -> Amount {
         let Self { slides, format, rows, .. } = self;
         let memory = shared.sram_ref(gather.place);
         let (mut elements, mut bytes) = (0, 0);
+        let mut in_order = true;
         rows.clear();
         gather.pieces(&slides[gather.slide], vectors, inner, |_, address, piece| {
             let [first, end] = bytes_of(*format, piece.channel, piece.count);
             (elements, bytes) = (elements + piece.count, bytes + end - first);
             for row in memory.row_of(address + first)..=memory.row_of(address + end - 1) {
                 if rows.last() != Some(&row) {
+                    in_order &= rows.last().is_none_or(|last| *last < row);
                     rows.push(row);
                 }
             }
         });
-        rows.sort_unstable();
-        rows.dedup();
-        for row in rows.iter() {
-            claims.add_row(gather.place, *row, Use::Access);
+        if !in_order {
+            rows.sort_unstable();
+            rows.dedup();
         }
-        let actions = shared.accounts.actions(tag);
-        actions.zero_point_subtracts += if super::movement::subtracts(*format) { elements } else { 0 };
-        shared.accounts.scratchpad_read(tag, gather.place, rows.len() as u64);
-        shared.accounts.traffic(tag).scratchpad.input.read += bytes;
-        shared.accounts.elements(tag).read(Operand::Input, elements);
+        Amount { rows: rows.len() as u64, bytes, elements, subtracts: if super::movement::subtracts(*format) { elements } else { 0 } }
+    }
+
+    /// The rows that were found last.
+    pub(super) fn touched(&self) -> &[u64] {
+        &self.rows
+    }
+
+    /// Takes out what claims have noted.
+    pub(super) fn take_amounts(&mut self) -> impl Iterator<Item = (Tag, Place, Amount)> + '_ {
+        self.amounts.drain(..)
     }
 
     /// Gathers `vectors` vectors of `inner` elements into the line buffers, padding being `pad`; where they lie.
