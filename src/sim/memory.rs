@@ -10,6 +10,8 @@ pub(super) struct Sram {
     /// How often it was written: what was made from its bytes holds while this stays.
     version: u64,
     port: u64,
+    /// The port's width as a power of two, if it is one.
+    port_bits: Option<u32>,
     banks: u64,
     /// The cycle in which each bank last served a row.
     served: Vec<u64>,
@@ -42,6 +44,7 @@ impl Sram {
             bytes: vec![0; size(capacity)],
             version: 0,
             port: u64::from(port),
+            port_bits: port.is_power_of_two().then(|| port.trailing_zeros()),
             banks: u64::from(banks),
             served: vec![u64::MAX; banks as usize],
             ready: Vec::new(),
@@ -60,7 +63,10 @@ impl Sram {
 
     /// The row that holds a byte.
     pub(super) fn row_of(&self, address: u64) -> u64 {
-        address / self.port
+        match self.port_bits {
+            Some(bits) => address >> bits,
+            None => address / self.port,
+        }
     }
 
     /// Bytes of a row.
@@ -71,11 +77,6 @@ impl Sram {
     /// The bank of a row.
     pub(super) fn bank_of(&self, row: u64) -> u32 {
         u32::try_from(row % self.banks).expect("bug: a memory has few banks")
-    }
-
-    /// The bank of the next row.
-    pub(super) fn bank_behind(&self, bank: u32) -> u32 {
-        if u64::from(bank) + 1 == self.banks { 0 } else { bank + 1 }
     }
 
     /// Takes the port of `row`'s bank for this cycle, to read or write it.
@@ -135,6 +136,42 @@ impl Sram {
             *ready = cycle + self.update_latency;
         }
         Ok(())
+    }
+
+    /// The banks of the rows that hold these bytes, if none of them holds two.
+    pub(super) fn banks_of(&self, address: u64, bytes: u64) -> Option<u64> {
+        let first = self.row_of(address);
+        let rows = self.row_of(address + bytes - 1) - first + 1;
+        if rows > self.banks {
+            return None;
+        }
+        let bank = first % self.banks;
+        let ones = |count: u64| if count == 64 { u64::MAX } else { (1 << count) - 1 };
+        let behind = (bank + rows).saturating_sub(self.banks);
+        Some(ones(rows - behind) << bank | ones(behind))
+    }
+
+    /// Takes the ports of a line's rows for the planned cycle `cycle`, which comes next, if all are to be had in it; their banks.
+    pub(super) fn plan_line(&mut self, address: u64, bytes: u64, updates: bool, cycle: u64) -> Option<u64> {
+        let banks = self.banks_of(address, bytes)?;
+        let rows = size(self.row_of(address))..size(self.row_of(address + bytes - 1)) + 1;
+        // There are none where writes are never pending.
+        let ready = self.ready.get_mut(rows.clone()).unwrap_or_default();
+        if ready.iter().any(|ready| *ready > cycle) {
+            return None;
+        }
+        if updates {
+            for (row, ready) in rows.zip(ready) {
+                self.plan.updates.push((self.plan.cycles.len(), row as u64, *ready));
+                *ready = cycle + self.update_latency;
+            }
+        }
+        Some(banks)
+    }
+
+    /// Plans one more cycle, in which the array takes these banks.
+    pub(super) fn plan_banks(&mut self, banks: u64) {
+        self.plan.cycles.push(banks);
     }
 
     /// Forgets all but the first `kept` cycles of the plan.

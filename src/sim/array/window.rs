@@ -41,16 +41,47 @@ pub(super) struct Windows {
     rows: Vec<u64>,
     /// What claims have read.
     amounts: Vec<(Tag, Place, Amount)>,
+    walk: Walk,
+}
+
+/// The filter on its way from a vector to the next.
+#[derive(Debug, Default)]
+struct Walk {
+    /// The elements of the filter that vectors read from.
+    positions: Vec<Position>,
+    /// The vector, by its number in the command; its image, and its row and column in the output.
+    vector: u64,
+    image: u64,
+    place: [u64; 2],
+}
+
+/// An element of a filter, and the part of a pixel that is read there.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    /// Rows and columns from the filter's corner.
+    at: [u64; 2],
+    elements: u64,
+    /// The first byte of the pixel, and the one behind the last.
+    bytes: [u64; 2],
 }
 
 /// What is read through a window.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Amount {
     rows: u64,
     bytes: u64,
     elements: u64,
     /// Zero points that the array's edge subtracts.
     subtracts: u64,
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, more: Self) {
+        self.rows += more.rows;
+        self.bytes += more.bytes;
+        self.elements += more.elements;
+        self.subtracts += more.subtracts;
+    }
 }
 
 impl Amount {
@@ -102,7 +133,7 @@ impl Windows {
         // The passes under way are the oldest, the youngest, and what entered while the oldest drained; the one that ended last may still be
         // looked at, and a pass that would go past the end leaves room there.
         let capacity = if slides.is_empty() { 0 } else { 5 * largest + in_flight * step };
-        Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new(), amounts: Vec::new() }
+        Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new(), amounts: Vec::new(), walk: Walk::default() }
     }
 
     /// The line buffers, as one more scratchpad; none where nothing is gathered.
@@ -141,7 +172,7 @@ impl Windows {
     }
 
     /// Finds the memory rows of elements `inner` of some of a command's vectors, each row once; what is read.
-    pub(super) fn touch(&mut self, shared: &Shared<'_>, gather: &Gather, vectors: Range<u64>, inner: Range<u64>) -> Amount {
+    fn touch(&mut self, shared: &Shared<'_>, gather: &Gather, vectors: Range<u64>, inner: Range<u64>) -> Amount {
         let Self { slides, format, rows, .. } = self;
         let memory = shared.sram_ref(gather.place);
         let (mut elements, mut bytes) = (0, 0);
@@ -164,14 +195,73 @@ impl Windows {
         Amount { rows: rows.len() as u64, bytes, elements, subtracts: if super::movement::subtracts(*format) { elements } else { 0 } }
     }
 
-    /// The rows that were found last.
-    pub(super) fn touched(&self) -> &[u64] {
-        &self.rows
-    }
 
     /// Takes out what claims have noted.
     pub(super) fn take_amounts(&mut self) -> impl Iterator<Item = (Tag, Place, Amount)> + '_ {
         self.amounts.drain(..)
+    }
+
+    /// Begins to walk from a command's vector `vector` on, of `inner` elements.
+    pub(super) fn begin_walk(&mut self, gather: &Gather, vector: u64, inner: u64) {
+        let slide = &self.slides[gather.slide];
+        let Walk { positions, .. } = &mut self.walk;
+        positions.clear();
+        let (mut k, end) = (gather.inner, gather.inner + inner);
+        while k < end {
+            let (position, channel) = (k / slide.channels, k % slide.channels);
+            let elements = (slide.channels - channel).min(end - k);
+            let at = [position / slide.filter[1] * slide.dilation[0], position % slide.filter[1] * slide.dilation[1]];
+            positions.push(Position { at, elements, bytes: bytes_of(self.format, channel, elements) });
+            k += elements;
+        }
+        let number = gather.vector + vector;
+        let (image, place) = (number / slide.vectors_of_image(), number % slide.vectors_of_image());
+        (self.walk.vector, self.walk.image, self.walk.place) = (vector, image, [place / slide.output[1], place % slide.output[1]]);
+    }
+
+    /// Walks on to a vector: the banks of the rows that it touches, if none of them holds two, and what is read.
+    pub(super) fn walk_to(&mut self, vector: u64, gather: &Gather, memory: &Sram) -> Option<(u64, Amount)> {
+        let Self { slides, format, rows, walk, .. } = self;
+        let slide = &slides[gather.slide];
+        while walk.vector < vector {
+            walk.vector += 1;
+            walk.place[1] += 1;
+            if walk.place[1] == slide.output[1] {
+                walk.place = [walk.place[0] + 1, 0];
+                if walk.place[0] == slide.output[0] {
+                    (walk.image, walk.place) = (walk.image + 1, [0, 0]);
+                }
+            }
+        }
+        let corner = [walk.place[0] * slide.stride[0], walk.place[1] * slide.stride[1]];
+        let mut amount = Amount::default();
+        let mut banks = 0;
+        rows.clear();
+        for Position { at, elements, bytes: [first, end] } in &walk.positions {
+            // What is above or to the left of the image wraps around to far more than its size.
+            let row = (corner[0] + at[0]).wrapping_sub(slide.padding[0]);
+            let column = (corner[1] + at[1]).wrapping_sub(slide.padding[1]);
+            if row >= slide.input[0] || column >= slide.input[1] {
+                continue;
+            }
+            amount.elements += elements;
+            amount.bytes += end - first;
+            let pixel = (walk.image * slide.input[0] + row) * slide.input[1] + column;
+            let pixel = if pixel < gather.ring { pixel } else { pixel % gather.ring };
+            let address = gather.address + pixel * gather.pitch;
+            for row in memory.row_of(address + first)..=memory.row_of(address + end - 1) {
+                let bank = 1 << memory.bank_of(row);
+                if banks & bank == 0 {
+                    rows.push(row);
+                } else if !rows.contains(&row) {
+                    return None;
+                }
+                banks |= bank;
+            }
+        }
+        amount.rows = rows.len() as u64;
+        amount.subtracts = if super::movement::subtracts(*format) { amount.elements } else { 0 };
+        Some((banks, amount))
     }
 
     /// Gathers `vectors` vectors of `inner` elements into the line buffers, padding being `pad`; where they lie.
