@@ -79,6 +79,14 @@ impl Sram {
         u32::try_from(row % self.banks).expect("bug: a memory has few banks")
     }
 
+    /// Bytes from an address to the end of its row.
+    pub(super) fn left_of_row(&self, address: u64) -> u64 {
+        match self.port_bits {
+            Some(_) => self.port - (address & (self.port - 1)),
+            None => self.port - address % self.port,
+        }
+    }
+
     /// Takes the port of `row`'s bank for this cycle, to read or write it.
     pub(super) fn take(&mut self, row: u64, cycle: u64) -> Result<(), StallReason> {
         if self.is_pending(row, cycle) {

@@ -93,6 +93,16 @@ impl<'p> Dma<'p> {
     pub(super) fn run_alone(&mut self, shared: &mut Shared<'_>, next: u64, to: u64, wakes: bool) -> u64 {
         let mut cycle = next;
         while cycle < to {
+            if let Self::Ideal(ideal) = self {
+                let reached = ideal.stream(shared, cycle, to);
+                if reached > cycle {
+                    cycle = reached;
+                    if shared.tokens.any_posted() || shared.accounts.has_ended() {
+                        break;
+                    }
+                    continue;
+                }
+            }
             let event = match self.next_event(shared, cycle, to) {
                 Some(event) => event.min(to),
                 None if wakes => to,
@@ -183,6 +193,7 @@ impl Front<'_> {
             bus_bytes,
             row: 0,
             byte: 0,
+            pieces: 0,
         })
     }
 
@@ -210,6 +221,8 @@ struct Flight {
     /// The piece that comes next: its row, and its first byte in the row.
     row: u64,
     byte: u64,
+    /// Pieces that have moved: each is a row of the on-chip memory.
+    pieces: u64,
 }
 
 impl Flight {
@@ -261,9 +274,7 @@ impl Flight {
 
     /// Bytes of the next piece: up to the end of the transfer's row or of the memory's row.
     fn piece(&self, shared: &Shared<'_>) -> u64 {
-        let port = shared.sram_ref(self.place).port();
-        let address = self.local_address();
-        (port - address % port).min(self.row_bytes - self.byte)
+        shared.sram_ref(self.place).left_of_row(self.local_address()).min(self.row_bytes - self.byte)
     }
 
     fn local_address(&self) -> u64 {
@@ -274,52 +285,55 @@ impl Flight {
         shared.sram_ref(self.place).row_of(self.local_address())
     }
 
-    /// Copies the next piece and counts it; what crosses DRAM's bus is counted by who knows it.
+    /// Copies the next piece.
     fn move_piece(&mut self, shared: &mut Shared<'_>, bytes: u64) {
+        if shared.has_numbers {
+            self.copy_piece(shared, bytes);
+        }
+        self.pieces += 1;
+        self.byte += bytes;
+        if self.byte == self.row_bytes {
+            (self.row, self.byte) = (self.row + 1, 0);
+        }
+    }
+
+    fn copy_piece(&self, shared: &mut Shared<'_>, bytes: u64) {
         let local = self.local_address();
         let dram = self.dram + self.row * self.dram_stride + self.byte;
-        let on_bus = self.needs_bus();
         let range = size(dram)..size(dram + bytes);
-        let tag = self.ending.tag;
         let memory = match self.place {
             Place::Scratchpad(_, index) => &mut shared.scratchpads[index as usize],
             _ => &mut shared.accumulator,
         };
+        match self.direction {
+            Direction::In => memory.write(local, bytes).copy_from_slice(&shared.dram[range]),
+            Direction::Out => shared.dram[range].copy_from_slice(memory.read(local, bytes)),
+        }
+    }
+
+    /// Counts what it has moved, once it is over; what crossed DRAM's bus is counted by who knows it.
+    fn count(&self, shared: &mut Shared<'_>) {
+        let (tag, bytes) = (self.ending.tag, self.rows * self.row_bytes);
         let actions = shared.accounts.actions(tag);
         let on_chip: fn(&mut ReadWrite, u64) = match self.direction {
-            Direction::In => {
-                if shared.has_numbers {
-                    memory.write(local, bytes).copy_from_slice(&shared.dram[range]);
-                }
-                |traffic, bytes| traffic.write += bytes
-            }
-            Direction::Out => {
-                if shared.has_numbers {
-                    shared.dram[range].copy_from_slice(memory.read(local, bytes));
-                }
-                |traffic, bytes| traffic.read += bytes
-            }
+            Direction::In => |traffic, bytes| traffic.write += bytes,
+            Direction::Out => |traffic, bytes| traffic.read += bytes,
         };
         if let Place::Accumulator(_) = self.place {
             // A bias on its way into the sums.
-            actions.accumulator_writes += u64::from(self.direction == Direction::In);
-            actions.accumulator_reads += u64::from(self.direction == Direction::Out);
+            *(if self.direction == Direction::In { &mut actions.accumulator_writes } else { &mut actions.accumulator_reads }) += self.pieces;
             on_chip(&mut shared.accounts.traffic(tag).accumulator.psum, bytes);
         } else {
             match self.direction {
-                Direction::In => shared.accounts.scratchpad_write(tag, self.place, 1),
-                Direction::Out => shared.accounts.scratchpad_read(tag, self.place, 1),
+                Direction::In => shared.accounts.scratchpad_write(tag, self.place, self.pieces),
+                Direction::Out => shared.accounts.scratchpad_read(tag, self.place, self.pieces),
             }
             on_chip(shared.accounts.traffic(tag).scratchpad.of_mut(self.operand), bytes);
         }
         let traffic = shared.accounts.traffic(tag).dram.of_mut(self.operand);
         match self.direction {
-            Direction::In => traffic.read += if on_bus { bytes } else { 0 },
+            Direction::In => traffic.read += self.bus_bytes,
             Direction::Out => traffic.write += bytes,
-        }
-        self.byte += bytes;
-        if self.byte == self.row_bytes {
-            (self.row, self.byte) = (self.row + 1, 0);
         }
     }
 }
