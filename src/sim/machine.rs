@@ -148,6 +148,19 @@ impl<'p> Machine<'p> {
         self.session(&[], Numbers::None)?.finish()
     }
 
+    /// As [`Machine::time`], but only up to `most` cycles: None where the program takes more.
+    ///
+    /// # Errors
+    /// A deadlock, which a verified program does not have.
+    pub fn time_within(&self, most: Cycles) -> Result<Option<Run>, SimError> {
+        let mut session = self.session(&[], Numbers::None)?;
+        let is_over = match most.get().checked_sub(1) {
+            Some(last) => !session.run_until(Tick::new(last))?,
+            None => session.state.done(),
+        };
+        Ok(if is_over { Some(session.finish()?) } else { None })
+    }
+
     /// A run that can be stopped and looked into.
     ///
     /// # Errors
