@@ -66,8 +66,8 @@ pub fn candidates(stage: &Lowered, chip: &Chip, batch: u64, start: WeightStart) 
     all
 }
 
-/// The best candidate for a stage alone on the chip, `bound` and `cost` telling what a mapping costs at least, and does cost. At most `budget`
-/// are simulated, but one is.
+/// The best candidate for a stage alone on the chip. `bound` tells what a mapping costs at least, `cost` what it does cost, or infinity where
+/// one that it was asked for before costs no more. At most `budget` are simulated, but one is.
 ///
 /// # Errors
 /// If not even the smallest pieces fit, or `cost` fails.

@@ -10,6 +10,7 @@ use crate::mapping::{
 use crate::program::emit_timing;
 use crate::report::{Roofline, RooflineLayer};
 use crate::sim::{Machine, Run};
+use crate::units::Cycles;
 use rayon::prelude::*;
 use std::fmt;
 use std::fmt::Write as _;
@@ -90,23 +91,23 @@ pub fn search_mapping(
     let places: Vec<usize> = places.collect();
     let results: Vec<Found> = different
         .par_iter()
+        .with_max_len(1)
         .map(|stage| {
             let bound = |mapping: &Mapping| cost.bound(mapping);
-            search::<PipelineError>(stage, chip, (options.batch, options.weights), budget, bound, |mapping| {
-                Ok(cost.of(&cost.time(mapping)?))
-            })
+            let mut least = Cycles::new(u64::MAX);
+            search(stage, chip, (options.batch, options.weights), budget, bound, |mapping| cost.below(mapping, &mut least))
         })
         .collect::<Result<_, PipelineError>>()?;
     let found: Vec<Found> = places.into_iter().map(|place| results[place].clone()).collect();
     let choices: Vec<Choice> = found.iter().map(|found| found.choice).collect();
     let plain = map(stages, chip, options.batch, options.weights)?;
-    let plain_run = cost.time(&plain)?;
-    let (mapping, run) = match map_as(stages, chip, options.batch, options.weights, &choices) {
-        Ok(mapping) => {
-            let run = cost.time(&mapping)?;
-            if cost.of(&run) <= cost.of(&plain_run) { (mapping, run) } else { (plain, plain_run) }
-        }
-        Err(_) => (plain, plain_run),
+    // Where the best do not fit together, the largest pieces that fit do.
+    let together = map_as(stages, chip, options.batch, options.weights, &choices).ok().filter(|together| *together != plain);
+    let (plain_run, run) = rayon::join(|| cost.time(&plain), || together.as_ref().map(|mapping| cost.time(mapping)).transpose());
+    let (plain_run, run) = (plain_run?, run?);
+    let (mapping, run) = match together.zip(run) {
+        Some((mapping, run)) if cost.of(&run) <= cost.of(&plain_run) => (mapping, run),
+        _ => (plain, plain_run),
     };
     Ok(Searched { bounds: lower_bounds(&mapping, chip), mapping, found, run })
 }
@@ -123,6 +124,18 @@ impl Cost<'_> {
     fn time(&self, mapping: &Mapping) -> Result<Run, PipelineError> {
         let program = emit_timing(mapping, self.chip)?;
         Ok(Machine::new(self.chip, self.format, &program)?.time()?)
+    }
+
+    /// What a mapping costs. Where cycles alone count, a run ends as soon as it is no shorter than the shortest, and costs infinity.
+    fn below(&self, mapping: &Mapping, least: &mut Cycles) -> Result<f64, PipelineError> {
+        if self.objective != Objective::Latency {
+            return Ok(self.of(&self.time(mapping)?));
+        }
+        let program = emit_timing(mapping, self.chip)?;
+        let most = Cycles::new(least.get().saturating_sub(1));
+        let run = Machine::new(self.chip, self.format, &program)?.time_within(most)?;
+        *least = run.as_ref().map_or(*least, |run| run.total_cycles);
+        Ok(run.map_or(f64::INFINITY, |run| self.of(&run)))
     }
 
     fn of(&self, run: &Run) -> f64 {

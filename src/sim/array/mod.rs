@@ -12,6 +12,7 @@ mod mesh;
 mod movement;
 mod operands;
 mod peeled;
+mod plan;
 mod probe;
 mod products;
 mod room;
@@ -24,12 +25,14 @@ pub use probe::{PeId, Registers};
 
 use super::claims::{Claims, Use};
 use super::error::SimError;
-use super::machine::Setup;
+use super::machine::{Numbers, Setup};
+use super::memory::MAX_PLANNED_BANKS;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::counts::{CycleCounts, StallReason};
 use crate::program::{Operation, Place, UnitKind};
 use drives::Drive;
 use operands::{Operands, Panel};
+use plan::Plan;
 use shape::Shape;
 use std::collections::VecDeque;
 use timing::Timing;
@@ -159,6 +162,9 @@ pub(super) struct Array<'p> {
     /// Whether the claims of the array's cycle are made.
     open: bool,
     claims: Claims,
+    /// What it takes ahead of time, and whether it does: not where every cycle is stepped, and not of memories of too many banks.
+    plan: Plan,
+    plans: bool,
     windows: Windows,
     /// What it does, an index into the program's list.
     mode: u32,
@@ -188,6 +194,7 @@ impl<'p> Array<'p> {
         let alone = setup.program.array_only;
         let latency: Vec<u64> = setup.chip.scratchpads().iter().map(|pad| if alone { 0 } else { pad.latency.get() }).collect();
         let ahead = super::memory::size(latency.iter().copied().max().unwrap_or(0)) + 2;
+        let most_banks = setup.chip.scratchpads().iter().map(|pad| pad.banks).fold(setup.chip.accumulator().banks, u32::max);
         room::check(setup, &shape, loads)?;
         Ok(Self {
             queue,
@@ -219,6 +226,8 @@ impl<'p> Array<'p> {
             last_load: 0,
             open: false,
             claims: Claims::new(),
+            plan: Plan::default(),
+            plans: !alone && setup.numbers != Numbers::Stepped && most_banks <= MAX_PLANNED_BANKS,
             windows: Windows::new(setup, in_flight as u64, line_buffers),
             mode: setup.mode,
             held_nonzeros: Vec::new(),
@@ -247,7 +256,14 @@ impl<'p> Array<'p> {
         if shared.peeled.array {
             return self.tick_peeled(shared, cycle);
         }
+        let issued = (self.loads_issued, self.passes_issued);
         let blocked = self.issue(shared, cycle);
+        if self.plans && !shared.peeled.ports {
+            if issued != (self.loads_issued, self.passes_issued) {
+                self.cut_plan(shared, cycle);
+            }
+            return self.tick_as_planned(shared, blocked, cycle);
+        }
         if !self.open {
             self.start(shared, cycle);
             if self.quiet() {
@@ -255,6 +271,9 @@ impl<'p> Array<'p> {
             }
             if self.ports {
                 self.claim(shared);
+                for (tag, place, amount) in self.windows.take_amounts() {
+                    amount.count(shared, tag, place, |sum, more| *sum += more);
+                }
             }
             self.open = true;
         }
@@ -264,6 +283,24 @@ impl<'p> Array<'p> {
         }
         self.advance(shared, cycle);
         self.cycles.busy += 1;
+        Did::Moved
+    }
+
+    /// One cycle of the machine, after commands have started, with ports that were taken ahead of time.
+    fn tick_as_planned(&mut self, shared: &mut Shared<'_>, blocked: Option<StallReason>, cycle: u64) -> Did {
+        if self.plan.account(cycle).is_none() {
+            self.start(shared, cycle);
+            if self.quiet() {
+                return self.account_quiet(blocked, 1);
+            }
+            self.make_plan(shared, cycle);
+        }
+        if let Some(Some(reason)) = self.plan.account(cycle) {
+            self.cycles.stall(reason, 1);
+        } else {
+            self.advance(shared, cycle);
+            self.cycles.busy += 1;
+        }
         Did::Moved
     }
 
@@ -433,6 +470,9 @@ impl<'p> Array<'p> {
         if !self.claims.is_empty() || self.can_issue(shared) {
             return Some(next);
         }
+        if let Some(event) = self.plan.event(next) {
+            return Some(event);
+        }
         if self.ports && (self.load.is_some() || self.entering().is_some()) {
             return Some(next);
         }
@@ -452,9 +492,17 @@ impl<'p> Array<'p> {
         oldest.into_iter().chain(loading).chain(pass).chain(load).min()
     }
 
-    /// Lets `cycles` cycles pass in which nothing happens but the account of the last one.
-    pub(super) fn skip(&mut self, shared: &mut Shared<'_>, cycles: u64) {
-        if self.quiet() {
+    /// Lets `cycles` cycles pass from `next` on in which nothing happens but what is planned, or else the account of the last one.
+    pub(super) fn skip(&mut self, shared: &mut Shared<'_>, next: u64, cycles: u64) {
+        if self.plan.account(next).is_some() {
+            let mut stalled = 0;
+            for reason in self.plan.stalls(next, cycles) {
+                self.cycles.stall(reason, 1);
+                stalled += 1;
+            }
+            self.cycles.busy += cycles - stalled;
+            self.now += cycles - stalled;
+        } else if self.quiet() {
             let blocked = self.queue.blocked(shared);
             self.account_quiet(blocked, cycles);
         } else {

@@ -4,19 +4,18 @@
 //! side would be: nothing that it reads may change before it ends. When it reads what, and from which banks, is claimed cycle by cycle.
 
 use super::{Claims, Pass, Use};
-use crate::counts::Operand;
 use crate::numerics::Dtype;
 use crate::numerics::packed::{pack_onto, unpack};
 use crate::program::{Operation, Place, Slide, Tag, UnitKind, Window};
 use crate::sim::machine::Setup;
-use crate::sim::memory::{Sram, size};
+use crate::sim::memory::{Sram, scratchpad_index, size};
 use crate::sim::queue::Shared;
 use std::ops::Range;
 
 /// Images in a scratchpad, and where a command begins to read them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gather {
-    place: Place,
+    pub(super) place: Place,
     /// The address of pixel 0, and from a pixel to the next.
     address: u64,
     pitch: u64,
@@ -40,6 +39,60 @@ pub(super) struct Windows {
     packed: Vec<u8>,
     /// Memory rows of one claim.
     rows: Vec<u64>,
+    /// What claims have read.
+    amounts: Vec<(Tag, Place, Amount)>,
+    walk: Walk,
+}
+
+/// The filter on its way from a vector to the next.
+#[derive(Debug, Default)]
+struct Walk {
+    /// The elements of the filter that vectors read from.
+    positions: Vec<Position>,
+    /// The vector, by its number in the command; its image, and its row and column in the output.
+    vector: u64,
+    image: u64,
+    place: [u64; 2],
+}
+
+/// An element of a filter, and the part of a pixel that is read there.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    /// Rows and columns from the filter's corner.
+    at: [u64; 2],
+    elements: u64,
+    /// The first byte of the pixel, and the one behind the last.
+    bytes: [u64; 2],
+}
+
+/// What is read through a window.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Amount {
+    rows: u64,
+    bytes: u64,
+    elements: u64,
+    /// Zero points that the array's edge subtracts.
+    subtracts: u64,
+}
+
+impl std::ops::AddAssign for Amount {
+    fn add_assign(&mut self, more: Self) {
+        self.rows += more.rows;
+        self.bytes += more.bytes;
+        self.elements += more.elements;
+        self.subtracts += more.subtracts;
+    }
+}
+
+impl Amount {
+    /// Counts it for a command's stage.
+    pub(super) fn count(self, shared: &mut Shared<'_>, tag: Tag, place: Place, add: impl Fn(&mut u64, u64)) {
+        let actions = shared.accounts.actions(tag);
+        add(&mut actions.zero_point_subtracts, self.subtracts);
+        add(&mut actions.scratchpad_reads[scratchpad_index(place)], self.rows);
+        add(&mut shared.accounts.traffic(tag).scratchpad.input.read, self.bytes);
+        add(&mut shared.accounts.elements(tag).input_reads, self.elements);
+    }
 }
 
 /// How elements are gathered: vector after vector, or a panel of them, step by step.
@@ -80,7 +133,7 @@ impl Windows {
         // The passes under way are the oldest, the youngest, and what entered while the oldest drained; the one that ended last may still be
         // looked at, and a pass that would go past the end leaves room there.
         let capacity = if slides.is_empty() { 0 } else { 5 * largest + in_flight * step };
-        Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new() }
+        Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new(), amounts: Vec::new(), walk: Walk::default() }
     }
 
     /// The line buffers, as one more scratchpad; none where nothing is gathered.
@@ -101,39 +154,114 @@ impl Windows {
         }
     }
 
-    /// Claims the memory rows of elements `inner` (counted from the command's first) of some of its vectors, each row once, and counts what is
+    /// Claims the memory rows of elements `inner` (counted from the command's first) of some of its vectors, each row once, and notes what is
     /// read.
     pub(super) fn claim(
         &mut self,
-        shared: &mut Shared<'_>,
+        shared: &Shared<'_>,
         claims: &mut Claims,
         tag: Tag,
         gather: &Gather,
         (vectors, inner): (Range<u64>, Range<u64>),
     ) {
+        let amount = self.touch(shared, gather, vectors, inner);
+        for row in &self.rows {
+            claims.add_row(gather.place, *row, Use::Access);
+        }
+        self.amounts.push((tag, gather.place, amount));
+    }
+
+    /// Finds the memory rows of elements `inner` of some of a command's vectors, each row once; what is read.
+    fn touch(&mut self, shared: &Shared<'_>, gather: &Gather, vectors: Range<u64>, inner: Range<u64>) -> Amount {
         let Self { slides, format, rows, .. } = self;
         let memory = shared.sram_ref(gather.place);
         let (mut elements, mut bytes) = (0, 0);
+        let mut in_order = true;
         rows.clear();
         gather.pieces(&slides[gather.slide], vectors, inner, |_, address, piece| {
             let [first, end] = bytes_of(*format, piece.channel, piece.count);
             (elements, bytes) = (elements + piece.count, bytes + end - first);
             for row in memory.row_of(address + first)..=memory.row_of(address + end - 1) {
                 if rows.last() != Some(&row) {
+                    in_order &= rows.last().is_none_or(|last| *last < row);
                     rows.push(row);
                 }
             }
         });
-        rows.sort_unstable();
-        rows.dedup();
-        for row in rows.iter() {
-            claims.add_row(gather.place, *row, Use::Access);
+        if !in_order {
+            rows.sort_unstable();
+            rows.dedup();
         }
-        let actions = shared.accounts.actions(tag);
-        actions.zero_point_subtracts += if super::movement::subtracts(*format) { elements } else { 0 };
-        shared.accounts.scratchpad_read(tag, gather.place, rows.len() as u64);
-        shared.accounts.traffic(tag).scratchpad.input.read += bytes;
-        shared.accounts.elements(tag).read(Operand::Input, elements);
+        Amount { rows: rows.len() as u64, bytes, elements, subtracts: if super::movement::subtracts(*format) { elements } else { 0 } }
+    }
+
+
+    /// Takes out what claims have noted.
+    pub(super) fn take_amounts(&mut self) -> impl Iterator<Item = (Tag, Place, Amount)> + '_ {
+        self.amounts.drain(..)
+    }
+
+    /// Begins to walk from a command's vector `vector` on, of `inner` elements.
+    pub(super) fn begin_walk(&mut self, gather: &Gather, vector: u64, inner: u64) {
+        let slide = &self.slides[gather.slide];
+        let Walk { positions, .. } = &mut self.walk;
+        positions.clear();
+        let (mut k, end) = (gather.inner, gather.inner + inner);
+        while k < end {
+            let (position, channel) = (k / slide.channels, k % slide.channels);
+            let elements = (slide.channels - channel).min(end - k);
+            let at = [position / slide.filter[1] * slide.dilation[0], position % slide.filter[1] * slide.dilation[1]];
+            positions.push(Position { at, elements, bytes: bytes_of(self.format, channel, elements) });
+            k += elements;
+        }
+        let number = gather.vector + vector;
+        let (image, place) = (number / slide.vectors_of_image(), number % slide.vectors_of_image());
+        (self.walk.vector, self.walk.image, self.walk.place) = (vector, image, [place / slide.output[1], place % slide.output[1]]);
+    }
+
+    /// Walks on to a vector: the banks of the rows that it touches, if none of them holds two, and what is read.
+    pub(super) fn walk_to(&mut self, vector: u64, gather: &Gather, memory: &Sram) -> Option<(u64, Amount)> {
+        let Self { slides, format, rows, walk, .. } = self;
+        let slide = &slides[gather.slide];
+        while walk.vector < vector {
+            walk.vector += 1;
+            walk.place[1] += 1;
+            if walk.place[1] == slide.output[1] {
+                walk.place = [walk.place[0] + 1, 0];
+                if walk.place[0] == slide.output[0] {
+                    (walk.image, walk.place) = (walk.image + 1, [0, 0]);
+                }
+            }
+        }
+        let corner = [walk.place[0] * slide.stride[0], walk.place[1] * slide.stride[1]];
+        let mut amount = Amount::default();
+        let mut banks = 0;
+        rows.clear();
+        for Position { at, elements, bytes: [first, end] } in &walk.positions {
+            // What is above or to the left of the image wraps around to far more than its size.
+            let row = (corner[0] + at[0]).wrapping_sub(slide.padding[0]);
+            let column = (corner[1] + at[1]).wrapping_sub(slide.padding[1]);
+            if row >= slide.input[0] || column >= slide.input[1] {
+                continue;
+            }
+            amount.elements += elements;
+            amount.bytes += end - first;
+            let pixel = (walk.image * slide.input[0] + row) * slide.input[1] + column;
+            let pixel = if pixel < gather.ring { pixel } else { pixel % gather.ring };
+            let address = gather.address + pixel * gather.pitch;
+            for row in memory.row_of(address + first)..=memory.row_of(address + end - 1) {
+                let bank = 1 << memory.bank_of(row);
+                if banks & bank == 0 {
+                    rows.push(row);
+                } else if !rows.contains(&row) {
+                    return None;
+                }
+                banks |= bank;
+            }
+        }
+        amount.rows = rows.len() as u64;
+        amount.subtracts = if super::movement::subtracts(*format) { amount.elements } else { 0 };
+        Some((banks, amount))
     }
 
     /// Gathers `vectors` vectors of `inner` elements into the line buffers, padding being `pad`; where they lie.

@@ -54,7 +54,7 @@ impl<'p> Ideal<'p> {
         } else {
             (dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle), dram.latency(chip.clock()).get())
         };
-        let engine = |(number, front): (usize, Front<'p>)| Engine { number, flights: VecDeque::with_capacity(front.outstanding), front };
+        let engine = |(number, front): (usize, Front<'p>)| Engine { number, flights: VecDeque::with_capacity(front.outstanding), front, moves: false };
         Self { engines: fronts.enumerate().map(engine).collect(), bus: Bus { rate, latency, holder: None, is_peeled } }
     }
 
@@ -86,6 +86,47 @@ impl<'p> Ideal<'p> {
         did
     }
 
+    /// Works on from cycle `next` up to `to`, while no engine can start a command and the bus changes no hands: what each engine does in it is
+    /// found out once. Returns the cycle that comes next; where that is `next` there is nothing of the kind to do. Stops after a cycle in which
+    /// a transfer ended.
+    pub(super) fn stream(&mut self, shared: &mut Shared<'_>, next: u64, to: u64) -> u64 {
+        let Self { engines, bus } = self;
+        // Without a bus to share, engines take turns to go first.
+        if bus.is_peeled {
+            return next;
+        }
+        let mut until = to;
+        let mut moves = false;
+        for engine in engines.iter_mut() {
+            if engine.front.would_issue(shared, engine.flights.len()) || (bus.holder.is_none() && engine.waits_since(next).is_some()) {
+                return next;
+            }
+            if let Some(timed) = engine.flights.front().filter(|timed| timed.ready > next) {
+                until = until.min(timed.ready);
+            }
+            engine.moves = engine.flights.front().is_some_and(|timed| engine.waits(timed, bus, next).is_none());
+            moves |= engine.moves;
+        }
+        if !moves {
+            return next;
+        }
+        let mut cycle = next;
+        let mut changes = false;
+        while cycle < until && !changes {
+            for engine in engines.iter_mut().filter(|engine| engine.moves) {
+                if engine.beat(shared, bus.rate, cycle) {
+                    changes = true;
+                    bus.holder = bus.holder.filter(|holder| *holder != engine.number);
+                }
+            }
+            cycle += 1;
+        }
+        for engine in engines.iter_mut().filter(|engine| !engine.moves) {
+            engine.skip(shared, bus, next, cycle - next);
+        }
+        cycle
+    }
+
     pub(super) fn next_event(&self, shared: &Shared<'_>, next: u64) -> Option<u64> {
         self.engines.iter().filter_map(|engine| engine.next_event(shared, &self.bus, next)).min()
     }
@@ -107,6 +148,8 @@ struct Engine<'p> {
     number: usize,
     front: Front<'p>,
     flights: VecDeque<Timed>,
+    /// Whether its oldest transfer moves on, while engines stream.
+    moves: bool,
 }
 
 impl Engine<'_> {
@@ -176,27 +219,34 @@ impl Engine<'_> {
             self.front.cycles.stall(reason, 1);
             return Did::Moved;
         }
-        let holds = bus.holder == Some(self.number);
-        let Some(timed) = self.flights.front_mut() else { return Did::Rested };
-        let busy = timed.beats_on_bus(bus.rate, 1);
-        match timed.beat(shared, bus.rate, cycle) {
+        if self.beat(shared, bus.rate, cycle) && bus.holder == Some(self.number) {
+            bus.holder = None;
+        }
+        Did::Moved
+    }
+
+    /// One beat of the oldest transfer, which does not wait; tells whether it needs the bus no more, or is over.
+    fn beat(&mut self, shared: &mut Shared<'_>, rate: BytesPerCycle, cycle: u64) -> bool {
+        let Some(timed) = self.flights.front_mut() else { return false };
+        let needed = timed.flight.needs_bus();
+        let busy = timed.beats_on_bus(rate, 1);
+        match timed.beat(shared, rate, cycle) {
             Ok(()) if busy == 0 => self.front.cycles.stall(StallReason::Codec, 1),
             Ok(()) => self.front.cycles.busy += 1,
             Err(reason) => {
                 self.front.cycles.stall(reason, 1);
-                return Did::Moved;
+                return false;
             }
         }
-        let flight = timed.flight;
-        if holds && !flight.needs_bus() {
-            bus.holder = None;
-        }
-        if flight.is_over() {
+        if timed.flight.is_over() {
+            let flight = timed.flight;
             self.flights.pop_front();
+            flight.count(shared);
             flight.count_bus(shared);
             flight.ending.end(shared, cycle);
+            return true;
         }
-        Did::Moved
+        needed && !timed.flight.needs_bus()
     }
 }
 
@@ -249,6 +299,9 @@ impl Flight {
 
 /// Whole bytes that have crossed a link after this many beats.
 fn bytes_after(rate: BytesPerCycle, beats: u64) -> u64 {
+    if let Some(millionths) = beats.checked_mul(rate.millionths()) {
+        return millionths / 1_000_000;
+    }
     let bytes = u128::from(beats) * u128::from(rate.millionths()) / 1_000_000;
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
