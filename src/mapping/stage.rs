@@ -102,13 +102,23 @@ impl Stage {
         usize::try_from(chunk * k_tiles + k_tile).is_ok_and(|place| self.skipped.get(place).copied().unwrap_or(false))
     }
 
+    /// The channels of a tile of weights, and its elements of K.
+    pub fn weight_tile(&self, chunk: u64, k_tile: u64) -> [Range<u64>; 2] {
+        let part = |size: u64, tile: u64, number: u64| number * tile..((number + 1) * tile).min(size);
+        let (problem, rules) = (&self.problem, &self.rules);
+        [part(problem.channels(), self.tiling.chunk, chunk), part(problem.reduction(), rules.k_tile(problem), k_tile)]
+    }
+
+    /// Bytes of a tile of weights that lies as it is.
+    pub fn packed_bytes(&self, chunk: u64, k_tile: u64) -> u64 {
+        let [channels, inner] = self.weight_tile(chunk, k_tile);
+        self.rules.weight_bytes(channels.end - channels.start, inner.end - inner.start)
+    }
+
     /// How a tile of weights lies coded in DRAM, if it does, and in how many bytes.
     pub fn coded(&self, chunk: u64, k_tile: u64) -> Option<(Coding, u64)> {
         let bytes = self.stored_bytes(chunk, k_tile)?;
-        let of = |size: u64, tile: u64, number: u64| tile.min(size - number * tile);
-        let channels = of(self.problem.channels(), self.tiling.chunk, chunk);
-        let inner = of(self.problem.reduction(), self.rules.k_tile(&self.problem), k_tile);
-        self.coding.filter(|_| bytes < self.rules.weight_bytes(channels, inner)).map(|coding| (coding, bytes))
+        self.coding.filter(|_| bytes < self.packed_bytes(chunk, k_tile)).map(|coding| (coding, bytes))
     }
 
     /// Bytes of a tile of weights in DRAM, where any tile of the stage lies coded.
@@ -122,16 +132,10 @@ impl Stage {
         if self.stored.is_empty() {
             return 0;
         }
-        let tile = |size: u64, tile: u64, number: u64| tile.min(size - number * tile);
         let k_tiles = self.rules.k_tiles(&self.problem);
         let pieces = (0..self.chunks()).flat_map(|chunk| (0..k_tiles).map(move |k| (chunk, k)));
         let coded = pieces.filter(|(chunk, k)| !self.is_skipped(*chunk, *k) && self.coded(*chunk, *k).is_some());
-        coded
-            .map(|(chunk, k)| {
-                let channels = tile(self.problem.channels(), self.tiling.chunk, chunk);
-                self.rules.weight_bytes(channels, tile(self.problem.reduction(), self.rules.k_tile(&self.problem), k))
-            })
-            .sum()
+        coded.map(|(chunk, k)| self.packed_bytes(chunk, k)).sum()
     }
 
     /// The tiles of weights that are not skipped, by size.

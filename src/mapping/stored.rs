@@ -24,9 +24,8 @@ pub(super) fn stored(stage: &Stage, zeros: &[bool]) -> Vec<u64> {
                 bytes.push(0);
                 continue;
             }
-            let piece = Piece::of(stage, chunk, k_tile);
-            let whole = stage.rules.weight_bytes(piece.channels.1, piece.inner.1);
-            let coded = coding.bytes_of(piece.zeros(stage, coding, zeros));
+            let whole = stage.packed_bytes(chunk, k_tile);
+            let coded = coding.bytes_of(zeros_of(stage, (chunk, k_tile), coding, zeros));
             any |= coded < whole;
             bytes.push(coded.min(whole));
         }
@@ -34,39 +33,24 @@ pub(super) fn stored(stage: &Stage, zeros: &[bool]) -> Vec<u64> {
     if any { bytes } else { Vec::new() }
 }
 
-/// A piece of weights: its channels and its elements of K, the first and how many.
-#[derive(Clone, Copy)]
-struct Piece {
-    channels: (u64, u64),
-    inner: (u64, u64),
-}
-
-impl Piece {
-    fn of(stage: &Stage, chunk: u64, k_tile: u64) -> Self {
-        let part = |size: u64, tile: u64, number: u64| (number * tile, tile.min(size - number * tile));
-        Self {
-            channels: part(stage.problem.channels(), stage.tiling.chunk, chunk),
-            inner: part(stage.problem.reduction(), stage.rules.k_tile(&stage.problem), k_tile),
-        }
-    }
-
-    /// Whether its elements are zero, in the order in which they lie in DRAM: rows that start on a byte, of a step's channels and their lanes,
-    /// or where activations stay of one channel's elements of K. What fills a row or the last step up is zero.
-    fn zeros<'z>(self, stage: &'z Stage, coding: Coding, zeros: &'z [bool]) -> impl Iterator<Item = bool> + 'z {
-        let mode = &stage.rules.mode;
-        let Self { channels: (first, channels), inner: (start, inner) } = self;
-        let lanes = u64::from(mode.lanes);
-        let streams = mode.stationary == Stationary::Input;
-        let (rows, elements) = if streams { (channels, inner) } else { (mode.steps(inner), channels * lanes) };
-        let width = u64::from(coding.element_bits);
-        let whole = (elements * width).next_multiple_of(8) / width;
-        let all = stage.problem.channels();
-        (0..rows).flat_map(move |row| {
-            (0..whole).map(move |element| {
-                let (channel, k) = if streams { (row, element) } else { (element / lanes, row * lanes + element % lanes) };
-                let is_weight = element < elements && k < inner;
-                !is_weight || usize::try_from((start + k) * all + first + channel).is_ok_and(|place| zeros[place])
-            })
+/// Whether the elements of a tile are zero, in the order in which they lie in DRAM: rows that start on a byte, of a step's channels and their
+/// lanes, or where activations stay of one channel's elements of K. What fills a row or the last step up is zero.
+fn zeros_of<'z>(stage: &'z Stage, (chunk, k_tile): (u64, u64), coding: Coding, zeros: &'z [bool]) -> impl Iterator<Item = bool> + 'z {
+    let mode = &stage.rules.mode;
+    let [of_channels, of_k] = stage.weight_tile(chunk, k_tile);
+    let (first, channels) = (of_channels.start, of_channels.end - of_channels.start);
+    let (start, inner) = (of_k.start, of_k.end - of_k.start);
+    let lanes = u64::from(mode.lanes);
+    let streams = mode.stationary == Stationary::Input;
+    let (rows, elements) = if streams { (channels, inner) } else { (mode.steps(inner), channels * lanes) };
+    let width = u64::from(coding.element_bits);
+    let whole = (elements * width).next_multiple_of(8) / width;
+    let all = stage.problem.channels();
+    (0..rows).flat_map(move |row| {
+        (0..whole).map(move |element| {
+            let (channel, k) = if streams { (row, element) } else { (element / lanes, row * lanes + element % lanes) };
+            let is_weight = element < elements && k < inner;
+            !is_weight || usize::try_from((start + k) * all + first + channel).is_ok_and(|place| zeros[place])
         })
-    }
+    })
 }

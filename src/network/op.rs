@@ -1,7 +1,7 @@
 //! What a layer computes, with the weights that belong to it. Shapes are those of one sample: an image is C x H x W, a sequence S x E.
 
 use super::{Bias, Weight};
-use ndarray::{ArrayD, Ix4, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Axis, Ix4, IxDyn, Slice};
 
 /// The operations that a network graph is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -299,6 +299,18 @@ impl Span {
     /// All of an axis.
     pub const fn all(size: usize) -> Self {
         Self { start: 0, count: size, step: 1 }
+    }
+
+    /// What the spans, one an axis, keep of a value that they lie inside of, as a checked network's do.
+    pub fn cut<'v, T>(spans: &[Self], value: ArrayViewD<'v, T>) -> ArrayViewD<'v, T> {
+        let mut value = value;
+        for (axis, span) in spans.iter().enumerate() {
+            // A range backwards is, to ndarray, its elements from low to high, walked from the end.
+            let reach = (span.count - 1) * span.step.unsigned_abs();
+            let low = if span.step < 0 { span.start - reach } else { span.start };
+            value.slice_axis_inplace(Axis(axis), Slice::new(low.cast_signed(), Some((low + reach + 1).cast_signed()), span.step));
+        }
+        value
     }
 }
 

@@ -1,6 +1,6 @@
 //! Numbers that belong to a layer: weights, biases and constants, as trained or in integers.
 
-use crate::numerics::Dtype;
+use crate::numerics::{Dtype, of_channel};
 use ndarray::{Array, Array1, ArrayD, Axis, Dimension, Ix2, IxDyn, RemoveAxis};
 
 /// The weights of a layer, in the layout that its operation says: K x N for a dense layer, M x C/groups x R x S for a convolution.
@@ -82,9 +82,8 @@ impl<D: RemoveAxis> Weight<D> {
             Self::Float(values) => values.clone(),
             Self::Integer { values, scales, zero_points, .. } => {
                 let of = |channel: usize| {
-                    let scale = if scales.len() == 1 { scales[0] } else { scales[channel] };
-                    let zero = if zero_points.len() == 1 { zero_points[0] } else { zero_points.get(channel).copied().unwrap_or(0) };
-                    (scale, zero)
+                    let zero = if zero_points.is_empty() { 0 } else { of_channel(zero_points, channel) };
+                    (of_channel(scales, channel), zero)
                 };
                 let mut reals = values.mapv(f32::from);
                 let real = |(scale, zero): (f32, i32), value: f32| scale * (value - zero as f32);
@@ -107,21 +106,26 @@ pub(super) fn channel_axis(rank: usize) -> usize {
     usize::from(rank == 2)
 }
 
+/// The same numbers in another shape, row-major.
+///
+/// # Panics
+/// If it has not as many elements, which whoever asks has checked.
+pub(super) fn reshaped<T: Clone>(values: ArrayD<T>, shape: &[usize]) -> ArrayD<T> {
+    let values = if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() };
+    values.into_shape_with_order(IxDyn(shape)).expect("bug: a shape was checked to have as many elements")
+}
+
 impl Weight<IxDyn> {
     /// The same numbers with other sizes of axes, of as many elements.
     ///
     /// # Panics
     /// If there are not as many elements.
     pub(super) fn map_shape(self, shape: impl Fn(&[usize]) -> Vec<usize>) -> Self {
-        fn reshaped<T: Clone>(values: ArrayD<T>, shape: impl Fn(&[usize]) -> Vec<usize>) -> ArrayD<T> {
-            let shape = shape(values.shape());
-            let values = if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() };
-            values.into_shape_with_order(shape).expect("bug: only axes of size 1 come or go")
-        }
+        let shape = shape(self.shape());
         match self {
-            Self::Float(values) => Self::Float(reshaped(values, shape)),
+            Self::Float(values) => Self::Float(reshaped(values, &shape)),
             Self::Integer { values, dtype, scales, zero_points } => {
-                Self::Integer { values: reshaped(values, shape), dtype, scales, zero_points }
+                Self::Integer { values: reshaped(values, &shape), dtype, scales, zero_points }
             }
         }
     }

@@ -12,6 +12,6 @@ mod vector;
 
 pub use accumulate::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, accumulate_rows_i32, load_sum, store_sum};
 pub use dtype::Dtype;
-pub use quantization::Quantization;
+pub use quantization::{Quantization, of_channel};
 pub use requantize::{Arithmetic, FixedPointMultiplier, LayerClass, OutputStage, Requantizer, Rounding};
 pub use vector::{Average, LayerNorm, MAX_ROW, Product, Softmax, Sum, Table, Target, VectorKind, VectorOp};

@@ -31,6 +31,12 @@ impl Quantization {
         self.scale * (q - self.zero_point) as f32
     }
 
+    /// The least and the greatest integer of what is kept between two reals, infinities where it is not.
+    pub fn between(&self, (low, high): (f32, f32)) -> (i32, i32) {
+        let bound = |real: f32, end: i32| if real.is_finite() { self.quantize(real) } else { end };
+        (bound(low, self.dtype.min()), bound(high, self.dtype.max()))
+    }
+
     /// The affine quantization that covers `[min, max]` widened to contain 0, so that zero is exact. A range of nothing gets scale 1.
     pub fn affine(dtype: Dtype, min: f32, max: f32) -> Self {
         let (low, high) = (f64::from(min.min(0.0)), f64::from(max.max(0.0)));
@@ -44,6 +50,14 @@ impl Quantization {
     pub fn symmetric(dtype: Dtype, max_abs: f32) -> Self {
         Self { dtype, scale: usable_scale(f64::from(max_abs) / f64::from(dtype.max())), zero_point: 0 }
     }
+}
+
+/// What belongs to a channel of a list that has one for all, or one for each.
+///
+/// # Panics
+/// If there is none for it.
+pub fn of_channel<T: Copy>(all: &[T], channel: usize) -> T {
+    if let [one] = all { *one } else { all[channel] }
 }
 
 /// The scale as `f32`; 1 where it would be zero, too small to divide by, or not a number.

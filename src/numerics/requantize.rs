@@ -1,6 +1,6 @@
 //! From a sum to the next layer's integers: `q = clamp(round(acc * s_x*s_w/s_y) + zero_point)`, in the two ways that hardware does it.
 
-use super::{AccumulateRule, Quantization};
+use super::{AccumulateRule, Quantization, of_channel};
 use serde::{Deserialize, Serialize};
 
 /// How a fixed-point multiplier rounds.
@@ -112,7 +112,7 @@ impl OutputStage {
         input_scale: f32,
         weight_scales: &[f32],
         output: &Quantization,
-        (low, high): (f32, f32),
+        bounds: (f32, f32),
     ) -> Self {
         let multipliers = match requantizer {
             Requantizer::Float => Multipliers::Float(weight_scales.iter().map(|w| input_scale * w / output.scale).collect()),
@@ -127,8 +127,7 @@ impl OutputStage {
                 },
             ),
         };
-        let bound = |real: f32, end: i32| if real.is_finite() { output.quantize(real) } else { end };
-        let (min, max) = (bound(low, output.dtype.min()), bound(high, output.dtype.max()));
+        let (min, max) = output.between(bounds);
         Self { multipliers, zero_point: output.zero_point, min, max }
     }
 
@@ -152,13 +151,13 @@ impl OutputStage {
     pub fn apply(&self, channel: usize, acc: i64) -> i32 {
         let scaled = match &self.multipliers {
             Multipliers::Float(scales) => {
-                let scale = if scales.len() == 1 { scales[0] } else { scales[channel] };
+                let scale = of_channel(scales, channel);
                 #[expect(clippy::cast_possible_truncation, reason = "a cast from float to integer saturates, as the clamp below would")]
                 let rounded = libm::rintf(acc as f32 * scale) as i64;
                 rounded
             }
             Multipliers::FixedPoint(multipliers, rounding) => {
-                let multiplier = if multipliers.len() == 1 { multipliers[0] } else { multipliers[channel] };
+                let multiplier = of_channel(multipliers, channel);
                 multiplier.multiply(acc, *rounding)
             }
         };

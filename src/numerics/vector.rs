@@ -133,9 +133,9 @@ pub struct Target {
 
 impl Target {
     /// The target of an output that is kept between two reals (infinities where it is not).
-    pub fn new(output: &Quantization, (low, high): (f32, f32)) -> Self {
-        let bound = |real: f32, end: i32| if real.is_finite() { output.quantize(real) } else { end };
-        Self { zero_point: output.zero_point, min: bound(low, output.dtype.min()), max: bound(high, output.dtype.max()) }
+    pub fn new(output: &Quantization, bounds: (f32, f32)) -> Self {
+        let (min, max) = output.between(bounds);
+        Self { zero_point: output.zero_point, min, max }
     }
 
     /// `steps` above the zero point, within the range.

@@ -249,9 +249,9 @@ impl<'c> Layout<'c> {
         for cluster in &self.clusters {
             let (x, mut y) = cluster.at;
             let text = cluster.text();
-            let is_left = x + 12.0 + width_of(&text, LABEL_SIZE, true) > LEFT + PLOT.0;
-            let (x, align) = if is_left { (x - 9.0, Align::Right) } else { (x + 9.0, Align::Left) };
             let width = width_of(&text, LABEL_SIZE, true);
+            let is_left = x + 12.0 + width > LEFT + PLOT.0;
+            let (x, align) = if is_left { (x - 9.0, Align::Right) } else { (x + 9.0, Align::Left) };
             let from = if is_left { x - width } else { x };
             // Texts that would cover each other go below each other.
             while taken.iter().any(|[left, right, at]| from < right + 4.0 && *left < from + width + 4.0 && (at - y).abs() < 13.0) {

@@ -9,6 +9,7 @@ mod cursor;
 mod emit;
 mod error;
 mod gemm;
+mod region;
 mod segments;
 mod text;
 mod verify;

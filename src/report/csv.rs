@@ -4,6 +4,7 @@
 
 use super::{LayerSummary, Summary, WhatIf};
 use crate::counts::{Operand, OperandTraffic, StallReason, TrafficBytes};
+use serde::Serialize;
 
 /// A figure of a layer as it stands in a cell.
 type Cell = fn(&LayerSummary) -> String;
@@ -71,6 +72,20 @@ pub fn layers_csv(summary: &Summary) -> String {
     for row in rows {
         writer.write_record(&row).expect("bug: a row that cannot be written to memory; please report it");
     }
+    text_of(writer)
+}
+
+/// Rows as CSV, a header of their fields' names first.
+pub(super) fn csv_of<T: Serialize>(rows: &[T]) -> String {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).expect("bug: a row that cannot be written to memory; please report it");
+    }
+    text_of(writer)
+}
+
+/// What was written.
+fn text_of(writer: ::csv::Writer<Vec<u8>>) -> String {
     let bytes = writer.into_inner().expect("bug: a table that cannot be written to memory; please report it");
     String::from_utf8(bytes).expect("bug: a table made of texts is text; please report it")
 }

@@ -2,6 +2,7 @@
 //!
 //! Not here: where anything is put (`mapping`).
 
+use super::csv::csv_of;
 use serde::{Deserialize, Serialize};
 
 /// What lies in the chip's memories while a program runs. The mapping says it before the first cycle; it is the same for every program of a run.
@@ -67,11 +68,6 @@ impl Residency {
     /// # Panics
     /// Never: it writes to memory.
     pub fn csv(&self) -> String {
-        let mut writer = ::csv::Writer::from_writer(Vec::new());
-        for tensor in &self.tensors {
-            writer.serialize(tensor).expect("bug: a row that cannot be written to memory; please report it");
-        }
-        let bytes = writer.into_inner().expect("bug: a table that cannot be written to memory; please report it");
-        String::from_utf8(bytes).expect("bug: a table made of texts is text; please report it")
+        csv_of(&self.tensors)
     }
 }

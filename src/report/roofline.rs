@@ -2,6 +2,7 @@
 //!
 //! Not here: how it is drawn (`plot`).
 
+use super::csv::csv_of;
 use super::ratio;
 use serde::{Deserialize, Serialize};
 
@@ -57,11 +58,6 @@ impl Roofline {
     /// # Panics
     /// Never: it writes to memory.
     pub fn csv(&self) -> String {
-        let mut writer = ::csv::Writer::from_writer(Vec::new());
-        for layer in &self.layers {
-            writer.serialize(layer).expect("bug: a row that cannot be written to memory; please report it");
-        }
-        let bytes = writer.into_inner().expect("bug: a table that cannot be written to memory; please report it");
-        String::from_utf8(bytes).expect("bug: a table made of texts is text; please report it")
+        csv_of(&self.layers)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Field names are the names in JSON and CSV. Not here: how anything is computed (`pipeline`), and layer tables themselves (`topology`).
 
+use super::csv::csv_of;
 use super::terminal::{rendered, table};
 use super::{human, ratio};
 use serde::{Deserialize, Serialize};
@@ -60,12 +61,7 @@ pub fn topology_json(report: &TopologyReport) -> String {
 /// # Panics
 /// Never: it writes to memory.
 pub fn topology_csv(report: &TopologyReport) -> String {
-    let mut writer = ::csv::Writer::from_writer(Vec::new());
-    for row in &report.layers {
-        writer.serialize(row).expect("bug: a row that cannot be written to memory; please report it");
-    }
-    let bytes = writer.into_inner().expect("bug: a table that cannot be written to memory; please report it");
-    String::from_utf8(bytes).expect("bug: a table made of texts is text; please report it")
+    csv_of(&report.layers)
 }
 
 /// The report for people: a table without colour, the totals in its last row.

@@ -224,20 +224,21 @@ impl<'p> Vector<'p> {
     /// Lists the memory rows that the next group needs.
     fn open_group(&mut self, shared: &Shared<'_>) {
         let Some(work) = &self.work else { return };
-        match &work.what {
+        let cycles = match &work.what {
             What::Requantize(work) => {
-                self.left = if self.is_peeled { 1 } else { u64::from(self.cycles_of.requantize) };
                 let group = Group::of(work, self.lanes, self.element_bytes);
                 self.claims.add(shared, work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes, Use::Access);
                 for row in group.result_rows(shared.sram_ref(work.place)) {
                     self.claims.add_row(work.place, row, Use::Access);
                 }
+                self.cycles_of.requantize
             }
             What::Operation(operating) => {
-                self.left = if self.is_peeled { 1 } else { u64::from(self.cycles_of.of(operating.kind)) };
                 operating.claim(&mut self.claims, shared, &self.scratch, self.lanes);
+                self.cycles_of.of(operating.kind)
             }
-        }
+        };
+        self.left = if self.is_peeled { 1 } else { u64::from(cycles) };
     }
 
     /// Computes the group that has had its cycles, and goes on to the next, or ends the command.

@@ -13,7 +13,7 @@ fn a_few_random_chips_run_or_are_refused_clearly() {
 
 /// Takes minutes: `cargo test --release --test cli -- --ignored hundreds`.
 #[test]
-#[ignore = "takes minutes; the test above has a few of the same cases"]
+#[ignore = "takes minutes: cargo test --test cli -- --ignored hundreds_of_random_chips; the test above has a few of the same cases"]
 fn hundreds_of_random_chips_run_or_are_refused_clearly() {
     stress(100..600);
 }

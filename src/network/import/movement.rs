@@ -6,8 +6,9 @@ use super::constant::{Numbers, Quantized};
 use super::importer::{Importer, Tensor};
 use super::onnx::NodeProto;
 use super::tensor::MAX_RANK;
+use crate::network::weight::reshaped;
 use crate::network::{LayerId, NetworkError, Op, Span};
-use ndarray::{ArrayD, Axis, IxDyn, Slice};
+use ndarray::{ArrayD, IxDyn};
 
 /// One movement, in the file's axes.
 pub(super) enum Movement {
@@ -438,20 +439,9 @@ impl Quantized {
 
 fn array_moved<T: Clone>(values: ArrayD<T>, movement: &Movement) -> ArrayD<T> {
     match movement {
-        Movement::Reshape(shape) => {
-            let values = if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() };
-            values.into_shape_with_order(IxDyn(shape)).expect("bug: a shape was checked to have as many elements")
-        }
+        Movement::Reshape(shape) => reshaped(values, shape),
         Movement::Transpose(perm) => values.permuted_axes(IxDyn(perm)).as_standard_layout().into_owned(),
-        Movement::Slice(spans) => {
-            let mut view = values.view();
-            for (axis, span) in spans.iter().enumerate() {
-                let reach = (span.count - 1) * span.step.unsigned_abs();
-                let low = if span.step < 0 { span.start - reach } else { span.start };
-                view.slice_axis_inplace(Axis(axis), Slice::new(low.cast_signed(), Some((low + reach + 1).cast_signed()), span.step));
-            }
-            view.as_standard_layout().into_owned()
-        }
+        Movement::Slice(spans) => Span::cut(spans, values.view()).as_standard_layout().into_owned(),
     }
 }
 

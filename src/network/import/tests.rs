@@ -159,7 +159,10 @@ fn each_fault_has_its_own_message() {
         ),
         ("tensor \"w\": is string where float is wanted", refused(|m| tensor(m, |t| t.data_type = Some(DataType::String as i32)))),
         ("tensor \"w\": is type 99 where float is wanted", refused(|m| tensor(m, |t| t.data_type = Some(99)))),
-        ("its data lies in another file, and the model came without its folder", refused(|m| tensor(m, |t| t.data_location = Some(DataLocation::External as i32)))),
+        (
+            "its data lies in another file, and the model came without its folder",
+            refused(|m| tensor(m, |t| t.data_location = Some(DataLocation::External as i32))),
+        ),
         ("tensor \"w\": element 1 is NaN", refused(|m| tensor(m, |t| t.float_data[1] = f32::NAN))),
         ("tensor \"w\": has 40 axes; the limit is 16", refused(|m| tensor(m, |t| t.dims = vec![1; 40]))),
         ("tensor \"x\": has 40 axes; the limit is 16", refused(|m| graph(m).input[0] = value("x", &[1; 40]))),

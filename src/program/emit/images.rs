@@ -1,6 +1,6 @@
 //! What lies in the memories at the start: weights as the array takes them, biases as the accumulator does.
 
-use super::super::gemm::Layout;
+use super::super::gemm::{Layout, Rows};
 use super::StageNumbers;
 use crate::mapping::{Buffers, Rules, Stage};
 
@@ -18,10 +18,8 @@ pub(super) fn resident(stage: &Stage, rules: &Rules, buffers: &Buffers, layout: 
     let slot = buffers.weight_slot_bytes;
     let mut bytes = vec![0; size(rules.pieces(&stage.problem, &stage.tiling) * slot)];
     for chunk in 0..stage.chunks() {
-        let channels = stage.tiling.chunk.min(stage.problem.channels() - chunk * stage.tiling.chunk);
         for k_tile in 0..k_tiles {
-            let inner = rules.k_tile(&stage.problem).min(stage.problem.reduction() - k_tile * rules.k_tile(&stage.problem));
-            let rows = layout.weight_rows((chunk * stage.tiling.chunk, channels), (k_tile, inner));
+            let rows = rows_of(stage, layout, chunk, k_tile);
             let (piece, within) = if by_tile { (chunk * k_tiles + k_tile, 0) } else { (chunk, k_tile * layout.slice_stride()) };
             for row in 0..rows.count {
                 let (from, to) = (size(rows.address + row * rows.stride), size(piece * slot + row * stage.pitches.weight + within));
@@ -34,13 +32,10 @@ pub(super) fn resident(stage: &Stage, rules: &Rules, buffers: &Buffers, layout: 
 
 /// Pieces of weights as they lie in DRAM where some lie coded: one behind the other, those that are skipped left out.
 pub(super) fn coded(stage: &Stage, layout: &Layout, packed: &[u8]) -> Vec<u8> {
-    let (rules, problem) = (&stage.rules, &stage.problem);
     let mut bytes = Vec::new();
     for chunk in 0..stage.chunks() {
-        let channels = stage.tiling.chunk.min(problem.channels() - chunk * stage.tiling.chunk);
-        for k_tile in (0..rules.k_tiles(problem)).filter(|k_tile| !stage.is_skipped(chunk, *k_tile)) {
-            let inner = rules.k_tile(problem).min(problem.reduction() - k_tile * rules.k_tile(problem));
-            let rows = layout.weight_rows((chunk * stage.tiling.chunk, channels), (k_tile, inner));
+        for k_tile in (0..stage.rules.k_tiles(&stage.problem)).filter(|k_tile| !stage.is_skipped(chunk, *k_tile)) {
+            let rows = rows_of(stage, layout, chunk, k_tile);
             let row = |row: u64| &packed[size(rows.address + row * rows.stride)..][..size(rows.bytes)];
             let piece: Vec<u8> = (0..rows.count).flat_map(row).copied().collect();
             match stage.coded(chunk, k_tile) {
@@ -54,6 +49,12 @@ pub(super) fn coded(stage: &Stage, layout: &Layout, packed: &[u8]) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// The rows of packed weights that a tile is.
+fn rows_of(stage: &Stage, layout: &Layout, chunk: u64, k_tile: u64) -> Rows {
+    let [channels, inner] = stage.weight_tile(chunk, k_tile);
+    layout.weight_rows((channels.start, channels.end - channels.start), (k_tile, inner.end - inner.start))
 }
 
 fn size(bytes: u64) -> usize {

@@ -21,7 +21,7 @@ use super::{
     ProgramParts, Repeat, StageDecl, Tag, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::{Chip, Dataflow, Format, MaxPassVectors, ReductionPadding, Sparsity, Stationary};
-pub(super) use layout::Layout;
+pub(super) use layout::{Layout, Rows};
 use ndarray::ArrayView2;
 use thiserror::Error;
 

@@ -5,7 +5,7 @@ use super::history::{History, Refusal, TooMany};
 use super::host;
 use super::piece::{Accessor, Fault};
 use super::shape::Shape;
-use crate::program::command::{Access, ONCE, RegionOf};
+use crate::program::region::{Access, ONCE, RegionOf};
 use crate::program::{Address, Command, Cursor, HostRegion, Operation, Place, ProgramError, ProgramParts, Semaphore, UnitKind};
 use std::collections::VecDeque;
 

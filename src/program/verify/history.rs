@@ -6,7 +6,7 @@
 
 use super::piece::{Accessor, Fault, Piece, Writer};
 use crate::program::Place;
-use crate::program::command::{Access, Block};
+use crate::program::region::{Access, Block};
 use std::collections::BTreeMap;
 
 /// A history that takes more bytes than this is refused. It is weighed when it has doubled, so that for a while it may take three times as
@@ -359,7 +359,7 @@ impl<const T: usize> History<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::command::ONCE;
+    use crate::program::region::ONCE;
 
     fn by(access: Access, thread: usize, command: u32, known: u32) -> Accessor<8> {
         Accessor { access, thread, command, known: [known; 8] }

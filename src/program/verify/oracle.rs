@@ -7,7 +7,7 @@ use super::shape::Shape;
 use super::{host, verify};
 use crate::chip::Stationary;
 use crate::counts::{Operand, StallReason};
-use crate::program::command::{Access, Dimension, RegionOf};
+use crate::program::region::{Access, Dimension, RegionOf};
 use crate::program::{
     Address, ArrayMode, Command, Cursor, Fill, Gemm, HostRegion, Image, Item, MemorySizes, Operation, Place, Preload, ProgramError,
     ProgramParts, Repeat, Ring, Semaphore, SemaphoreDecl, StageDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue,

@@ -1,7 +1,7 @@
 //! An interval of a memory whose bytes were treated alike, or alike in each period of so many bytes.
 
-use crate::program::command::Access;
 use crate::program::gcd;
+use crate::program::region::Access;
 
 /// Repeating columns are kept only where as many periods as this share them, else each period stands for itself.
 const MIN_PERIODS: u64 = 2;

@@ -1,7 +1,7 @@
 //! What a walk over the unexpanded program finds: fields out of range, and what each memory is touched by, a loop body once.
 
-use super::super::command::Access;
 use super::super::cursor::MAX_DEPTH;
+use super::super::region::Access;
 use super::super::{
     ArrayMode, Command, HostRegion, Item, MAX_POSTS, Operation, Place, ProgramError, ProgramParts, UnitId, UnitKind, VectorWork,
 };

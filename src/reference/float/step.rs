@@ -5,6 +5,7 @@ use super::image::{self, Convolution};
 use super::product::{Panels, add_product};
 use super::rows::{self, Lanes};
 use crate::network::{Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Function, Layer, LayerNorm, Op, Pad, Pool, Span, Weight};
+use crate::numerics::of_channel;
 use ndarray::{Array2, ArrayD, ArrayView, ArrayViewD, ArrayViewMutD, Axis, IxDyn, Slice, Zip};
 use std::borrow::Cow;
 
@@ -146,17 +147,7 @@ impl<'a> Step<'a> {
                     first = last;
                 }
             }
-            Self::Slice(spans, shapes) => {
-                let mut view = shapes.input(0, x);
-                for (axis, span) in spans.iter().enumerate() {
-                    // A range backwards is, to ndarray, its elements from low to high, walked from the end.
-                    let reach = (span.count - 1) * span.step.unsigned_abs();
-                    let low = if span.step < 0 { span.start - reach } else { span.start };
-                    let (start, end) = (low.cast_signed(), (low + reach + 1).cast_signed());
-                    view.slice_axis_inplace(Axis(axis), Slice::new(start, Some(end), span.step));
-                }
-                shapes.output(y).assign(&view);
-            }
+            Self::Slice(spans, shapes) => shapes.output(y).assign(&Span::cut(spans, shapes.input(0, x))),
             Self::Pad(pad, shapes) => {
                 y.fill(pad.value);
                 let mut output = shapes.output(y);
@@ -189,7 +180,7 @@ fn bias(layer: &Layer, bias: Option<&Bias>, read: &Layer, scales: &[f32], count:
             let Some(input) = read.output.quantization.filter(|_| !scales.is_empty()) else {
                 return Err(ReferenceError::BiasWithoutScale { layer: layer.name.clone() });
             };
-            let scale = |channel: usize| input.scale * if scales.len() == 1 { scales[0] } else { scales[channel] };
+            let scale = |channel: usize| input.scale * of_channel(scales, channel);
             Ok(bias.iter().enumerate().map(|(channel, steps)| *steps as f32 * scale(channel)).collect())
         }
     }

@@ -3,6 +3,7 @@
 //! A row is worked through in groups of `lanes` elements, as often as the operation sweeps over it; under a window a group is worked through
 //! tap by tap. A group of a sweep, or a tap of a group, reads its elements; the last one writes the results.
 
+use super::super::array::rows_touched;
 use super::super::claims::{Claims, Use};
 use super::super::memory::{scratchpad_index, size};
 use super::super::queue::Shared;
@@ -132,7 +133,7 @@ impl Operating {
         let elements = self.elements(lanes);
         let rows = |shared: &Shared<'_>, address: u64| {
             let memory = shared.sram_ref(self.place);
-            memory.row_of(address + elements - 1) - memory.row_of(address) + 1
+            rows_touched(memory.row_of(address), memory.row_of(address + elements - 1))
         };
         for address in self.reads(scratch) {
             let read = rows(shared, address);

@@ -5,7 +5,7 @@ use super::super::constant::{Constant, Numbers, Quantized};
 use super::super::importer::{Importer, Known, Tensor};
 use super::super::onnx::NodeProto;
 use crate::network::{Activation, Bias, BinaryOp, Dense, NetworkError, Op, Weight, broadcast};
-use crate::numerics::Quantization;
+use crate::numerics::{Quantization, of_channel};
 use ndarray::{Array1, ArrayD, Ix2, IxDyn};
 
 impl<'a> Importer<'a> {
@@ -230,10 +230,9 @@ fn in_steps(bias: &Quantized, outputs: usize, input: Option<Quantization>, scale
     if bias.dtype.is_some() || bias.values.len() != outputs || !leading || bias.zero_points.iter().any(|zero| *zero != 0) {
         return None;
     }
-    let at = |scales: &[f32], channel: usize| if scales.len() == 1 { scales[0] } else { scales[channel] };
     let agrees = (0..outputs).all(|channel| {
-        let step = input.scale * at(scales, channel);
-        (at(&bias.scales, channel) - step).abs() <= 1e-6 * step
+        let step = input.scale * of_channel(scales, channel);
+        (of_channel(&bias.scales, channel) - step).abs() <= 1e-6 * step
     });
     agrees.then(|| Bias::Integer(bias.values.iter().map(|steps| i64::from(*steps)).collect()))
 }
