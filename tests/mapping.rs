@@ -64,7 +64,8 @@ fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
                 least = run.as_ref().map_or(least, |run| run.total_cycles.get());
                 Ok::<f64, MappingError>(run.map_or(f64::INFINITY, |run| run.total_cycles.as_f64()))
             };
-            let stopped = mapping::search(&layer, &chip, (1, WeightStart::Cold), u64::MAX, |mapping| bound(&chip, mapping), within).unwrap();
+            let stopped =
+                mapping::search(&layer, &chip, (1, WeightStart::Cold), u64::MAX, |mapping| bound(&chip, mapping), within).unwrap();
             assert_eq!(stopped, found);
             // With a budget of one the gap is told, and holds.
             let found = mapping::search(&layer, &chip, (1, WeightStart::Cold), 1, |mapping| bound(&chip, mapping), cost).unwrap();

@@ -40,7 +40,12 @@ impl<'p> Ideal<'p> {
     pub(super) fn new(fronts: impl Iterator<Item = Front<'p>>, chip: &Chip) -> Self {
         let dram = chip.dram();
         let rate = dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle);
-        let engine = |(number, front): (usize, Front<'p>)| Engine { number, flights: VecDeque::with_capacity(front.outstanding), front, moves: false };
+        let engine = |(number, front): (usize, Front<'p>)| Engine {
+            number,
+            flights: VecDeque::with_capacity(front.outstanding),
+            front,
+            moves: false,
+        };
         Self {
             engines: fronts.enumerate().map(engine).collect(),
             bus: Bus { rate, latency: dram.latency(chip.clock()).get(), holder: None },
