@@ -22,6 +22,7 @@ mod window;
 pub(super) use movement::rows_touched;
 pub use probe::{PeId, Registers};
 
+use super::accounts::Account;
 use super::claims::{Claims, Use};
 use super::error::SimError;
 use super::machine::{Numbers, Setup};
@@ -120,6 +121,17 @@ struct Pass {
     end: u64,
 }
 
+/// How what enters and leaves comes by the memories' ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ports {
+    /// It needs none.
+    Free,
+    /// It asks for them cycle by cycle.
+    Asked,
+    /// It takes them ahead of time: not where every cycle is stepped, and not of memories of too many banks.
+    Planned,
+}
+
 /// The array.
 pub(super) struct Array<'p> {
     queue: Queue<'p>,
@@ -132,8 +144,7 @@ pub(super) struct Array<'p> {
     /// Latency of each scratchpad, and of the accumulator behind them.
     latency: Vec<u64>,
     accumulator_latency: u64,
-    /// Whether what enters and leaves needs the memories' ports.
-    ports: bool,
+    ports: Ports,
     zero_gating: bool,
     accumulator_bits: u64,
     /// The array's own cycle, and the one up to which registers have moved.
@@ -161,9 +172,7 @@ pub(super) struct Array<'p> {
     /// Whether the claims of the array's cycle are made.
     open: bool,
     claims: Claims,
-    /// What it takes ahead of time, and whether it does: not where every cycle is stepped, and not of memories of too many banks.
     plan: Plan,
-    plans: bool,
     windows: Windows,
     /// What it does, an index into the program's list.
     mode: u32,
@@ -205,7 +214,11 @@ impl<'p> Array<'p> {
             element_bytes: setup.program.accumulator_element_bytes,
             latency,
             accumulator_latency: if ports { setup.chip.accumulator().latency.get() } else { 0 },
-            ports,
+            ports: match ports {
+                false => Ports::Free,
+                true if setup.numbers != Numbers::Stepped && most_banks <= MAX_PLANNED_BANKS => Ports::Planned,
+                true => Ports::Asked,
+            },
             zero_gating: array.zero_gating,
             accumulator_bits: u64::from(setup.format.accumulator_bits),
             now: 0,
@@ -226,7 +239,6 @@ impl<'p> Array<'p> {
             open: false,
             claims: Claims::new(),
             plan: Plan::default(),
-            plans: ports && setup.numbers != Numbers::Stepped && most_banks <= MAX_PLANNED_BANKS,
             windows: Windows::new(setup, in_flight as u64, line_buffers),
             mode: setup.mode,
             held_nonzeros: Vec::new(),
@@ -254,7 +266,7 @@ impl<'p> Array<'p> {
     pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
         let issued = (self.loads_issued, self.passes_issued);
         let blocked = self.issue(shared, cycle);
-        if self.plans {
+        if self.ports == Ports::Planned {
             if issued != (self.loads_issued, self.passes_issued) {
                 self.cut_plan(shared, cycle);
             }
@@ -265,7 +277,7 @@ impl<'p> Array<'p> {
             if self.quiet() {
                 return self.account_quiet(blocked, 1);
             }
-            if self.ports {
+            if self.ports == Ports::Asked {
                 self.claim(shared);
                 for (tag, place, amount) in self.windows.take_amounts() {
                     amount.count(shared, tag, place, |sum, more| *sum += more);
@@ -291,7 +303,7 @@ impl<'p> Array<'p> {
             }
             self.make_plan(shared, cycle);
         }
-        if let Some(Some(reason)) = self.plan.account(cycle) {
+        if let Some(Account::Stalled(reason)) = self.plan.account(cycle) {
             self.cycles.stall(reason, 1);
         } else {
             self.advance(shared, cycle);
@@ -469,12 +481,12 @@ impl<'p> Array<'p> {
         if let Some(event) = self.plan.event(next) {
             return Some(event);
         }
-        if self.ports && (self.load.is_some() || self.entering().is_some()) {
+        if self.ports != Ports::Free && (self.load.is_some() || self.entering().is_some()) {
             return Some(next);
         }
         let at = |cycle: u64| next + cycle.saturating_sub(self.now);
         // Without ports, only the ends of loads and passes are events; with them, what is left is to drain.
-        let oldest = self.passes.front().map(|pass| match self.ports {
+        let oldest = self.passes.front().map(|pass| match self.ports != Ports::Free {
             true if self.now < pass.exit => at(pass.exit),
             true if self.leaving().is_some() => next,
             _ => at(pass.end - 1),
