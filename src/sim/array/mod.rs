@@ -168,6 +168,8 @@ pub(super) struct Array<'p> {
     passes_issued: u64,
     passes_started: u64,
     passes_done: u64,
+    /// Cycles that passes which have not started will stream at least, one after the other.
+    to_stream: u64,
     last_load: u64,
     /// Whether the claims of the array's cycle are made.
     open: bool,
@@ -235,6 +237,7 @@ impl<'p> Array<'p> {
             passes_issued: 0,
             passes_started: 0,
             passes_done: 0,
+            to_stream: to_stream(setup, &timing),
             last_load: 0,
             open: false,
             claims: Claims::new(),
@@ -326,6 +329,7 @@ impl<'p> Array<'p> {
         {
             self.catch_up(shared, self.now);
             self.passes_started += 1;
+            self.to_stream = self.to_stream.saturating_sub(pass.length);
             pass.start = self.now;
             // Sums that stay wait in their PEs until those of the pass before have left the chain.
             pass.swap = (self.now + pass.length).max(if self.timing.sums_stay() { self.chain_free } else { 0 });
@@ -519,10 +523,31 @@ impl<'p> Array<'p> {
         }
     }
 
+    /// Cycles that are left to the array at least.
+    pub(super) fn to_stream(&self) -> u64 {
+        self.to_stream
+    }
+
     /// Passes that have ended.
     pub(super) fn passes_done(&self) -> u64 {
         self.passes_done
     }
+}
+
+/// Cycles that all passes of a mode stream, one after the other.
+fn to_stream(setup: &Setup<'_>, timing: &Timing) -> u64 {
+    let mut sum = 0_u64;
+    setup.program.each_command_with_trips(UnitKind::Array, &mut |command, trips| {
+        let length = match &command.operation {
+            Operation::Compute(compute) => timing.length(u64::from(compute.vectors)),
+            Operation::Product(product) => timing.length(timing.padded(setup.array_mode().steps(u64::from(product.inner)))),
+            _ => 0,
+        };
+        if setup.is_of_mode(command) {
+            sum = sum.saturating_add(length.saturating_mul(trips));
+        }
+    });
+    sum
 }
 
 /// The fewest vectors, or steps of K, of any pass of a program.
