@@ -57,14 +57,15 @@ fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
             assert!(found.is_best() && found.simulated <= found.candidates);
             (saved, all) = (saved + found.candidates - found.simulated, all + found.candidates);
             // So it is where a simulation ends as soon as it is no better.
-            let mut least = u64::MAX;
+            let mut shortest = u64::MAX;
             let within = |mapping: &Mapping| {
                 let program = emit_timing(mapping, &chip).unwrap();
-                let run = Machine::new(&chip, &chip.formats()[0], &program).unwrap().time_within(Cycles::new(least - 1)).unwrap();
-                least = run.as_ref().map_or(least, |run| run.total_cycles.get());
+                let run = Machine::new(&chip, &chip.formats()[0], &program).unwrap().time_within(Cycles::new(shortest - 1)).unwrap();
+                shortest = run.as_ref().map_or(shortest, |run| run.total_cycles.get());
                 Ok::<f64, MappingError>(run.map_or(f64::INFINITY, |run| run.total_cycles.as_f64()))
             };
-            let stopped = mapping::search(&layer, &chip, (1, WeightStart::Cold), u64::MAX, |mapping| bound(&chip, mapping), within).unwrap();
+            let stopped =
+                mapping::search(&layer, &chip, (1, WeightStart::Cold), u64::MAX, |mapping| bound(&chip, mapping), within).unwrap();
             assert_eq!(stopped, found);
             // With a budget of one the gap is told, and holds.
             let found = mapping::search(&layer, &chip, (1, WeightStart::Cold), 1, |mapping| bound(&chip, mapping), cost).unwrap();

@@ -171,17 +171,22 @@ impl<'p> Machine<'p> {
         self.session(&[], Numbers::None, peeled)?.finish()
     }
 
-    /// As [`Machine::time`], but only up to `most` cycles: None where the program takes more.
+    /// As [`Machine::time`], but None where the program takes more than `most` cycles. It is found out as soon as the passes that have not
+    /// started, which enter one after the other, cannot be over by then.
     ///
     /// # Errors
     /// A deadlock, which a verified program does not have.
     pub fn time_within(&self, most: Cycles) -> Result<Option<Run>, SimError> {
+        /// Cycles between two looks.
+        const APART: u64 = 1 << 12;
         let mut session = self.session(&[], Numbers::None, Peeled::default())?;
-        let is_over = match most.get().checked_sub(1) {
-            Some(last) => !session.run_until(Tick::new(last))?,
-            None => session.state.done(),
-        };
-        Ok(if is_over { Some(session.finish()?) } else { None })
+        while session.run_until(Tick::new(session.cycle.saturating_add(APART)))? {
+            if session.cycle.saturating_add(session.state.to_stream()) > most.get() {
+                return Ok(None);
+            }
+        }
+        let run = session.finish()?;
+        Ok(Some(run).filter(|run| run.total_cycles <= most))
     }
 
     /// A run that can be stopped and looked into.
@@ -463,6 +468,11 @@ impl<'p> State<'p> {
     /// Every unit's cycles, in the order of reports.
     fn cycles(&self) -> impl Iterator<Item = &CycleCounts> {
         [&self.array.cycles, &self.vector.cycles].into_iter().chain(self.dma.fronts().map(|front| &front.cycles))
+    }
+
+    /// Cycles that are left to the array at least.
+    fn to_stream(&self) -> u64 {
+        self.others.iter().map(Array::to_stream).fold(self.array.to_stream(), u64::saturating_add)
     }
 
     fn done(&self) -> bool {

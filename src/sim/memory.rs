@@ -13,6 +13,8 @@ pub(super) struct Sram {
     /// The port's width as a power of two, if it is one.
     port_bits: Option<u32>,
     banks: u64,
+    /// What is left of a row's number modulo the banks, where they are a power of two.
+    bank_mask: Option<u64>,
     /// The cycle in which each bank last served a row.
     served: Vec<u64>,
     /// The cycle from which each row may be read again; empty where writes are never pending.
@@ -48,6 +50,7 @@ impl Sram {
             port: u64::from(port),
             port_bits: port.is_power_of_two().then(|| port.trailing_zeros()),
             banks: u64::from(banks),
+            bank_mask: banks.is_power_of_two().then(|| u64::from(banks) - 1),
             served: vec![u64::MAX; banks as usize],
             ready: Vec::new(),
             update_latency: 0,
@@ -85,7 +88,14 @@ impl Sram {
 
     /// The bank of a row.
     pub(super) fn bank_of(&self, row: u64) -> u32 {
-        u32::try_from(row % self.banks).expect("bug: a memory has few banks")
+        u32::try_from(self.bank(row)).expect("bug: a memory has few banks")
+    }
+
+    fn bank(&self, row: u64) -> u64 {
+        match self.bank_mask {
+            Some(mask) => row & mask,
+            None => row % self.banks,
+        }
     }
 
     /// Bytes from an address to the end of its row.
@@ -104,7 +114,7 @@ impl Sram {
         if self.is_pending(row, cycle) {
             return Err(StallReason::AccumulatorHazard);
         }
-        let bank = size(row % self.banks);
+        let bank = size(self.bank(row));
         if self.served[bank] == cycle || self.is_planned(bank, cycle) {
             return Err(self.conflict);
         }
@@ -165,7 +175,7 @@ impl Sram {
         if rows > self.banks {
             return None;
         }
-        let bank = first % self.banks;
+        let bank = self.bank(first);
         let ones = |count: u64| if count == 64 { u64::MAX } else { (1 << count) - 1 };
         let behind = (bank + rows).saturating_sub(self.banks);
         Some(ones(rows - behind) << bank | ones(behind))

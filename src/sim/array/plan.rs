@@ -10,6 +10,7 @@ use super::window::{Amount, Gather, Windows};
 use super::{Array, Loaded, Pass, Work};
 use crate::counts::StallReason;
 use crate::program::{Place, Tag};
+use crate::sim::accounts::Account;
 use crate::sim::claims::Use;
 use crate::sim::memory::{scratchpad_index, size};
 use crate::sim::queue::Shared;
@@ -53,9 +54,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The account of a cycle, if it is planned: a stall, or None where a step ends.
-    pub(super) fn account(&self, cycle: u64) -> Option<Option<StallReason>> {
-        self.cycles.get(self.index(cycle)?).copied()
+    /// The account of a cycle, if it is planned: busy where a step ends.
+    pub(super) fn account(&self, cycle: u64) -> Option<Account> {
+        let stall = self.cycles.get(self.index(cycle)?)?;
+        Some(stall.map_or(Account::Busy, Account::Stalled))
     }
 
     fn index(&self, cycle: u64) -> Option<usize> {

@@ -133,7 +133,18 @@ impl Windows {
         // The passes under way are the oldest, the youngest, and what entered while the oldest drained; the one that ended last may still be
         // looked at, and a pass that would go past the end leaves room there.
         let capacity = if slides.is_empty() { 0 } else { 5 * largest + in_flight * step };
-        Self { slides, format: mode.activation, buffers, capacity, next: 0, row: Vec::new(), packed: Vec::new(), rows: Vec::new(), amounts: Vec::new(), walk: Walk::default() }
+        Self {
+            slides,
+            format: mode.activation,
+            buffers,
+            capacity,
+            next: 0,
+            row: Vec::new(),
+            packed: Vec::new(),
+            rows: Vec::new(),
+            amounts: Vec::new(),
+            walk: Walk::default(),
+        }
     }
 
     /// The line buffers, as one more scratchpad; none where nothing is gathered.
@@ -195,7 +206,6 @@ impl Windows {
         Amount { rows: rows.len() as u64, bytes, elements, subtracts: if super::movement::subtracts(*format) { elements } else { 0 } }
     }
 
-
     /// Takes out what claims have noted.
     pub(super) fn take_amounts(&mut self) -> impl Iterator<Item = (Tag, Place, Amount)> + '_ {
         self.amounts.drain(..)
@@ -237,6 +247,7 @@ impl Windows {
         let mut amount = Amount::default();
         let mut banks = 0;
         rows.clear();
+        let is_only = walk.positions.len() == 1;
         for Position { at, elements, bytes: [first, end] } in &walk.positions {
             // What is above or to the left of the image wraps around to far more than its size.
             let row = (corner[0] + at[0]).wrapping_sub(slide.padding[0]);
@@ -249,6 +260,12 @@ impl Windows {
             let pixel = (walk.image * slide.input[0] + row) * slide.input[1] + column;
             let pixel = if pixel < gather.ring { pixel } else { pixel % gather.ring };
             let address = gather.address + pixel * gather.pitch;
+            if is_only {
+                // Rows that lie side by side are each another one.
+                banks = memory.banks_of(address + first, end - first)?;
+                amount.rows = u64::from(banks.count_ones());
+                break;
+            }
             for row in memory.row_of(address + first)..=memory.row_of(address + end - 1) {
                 let bank = 1 << memory.bank_of(row);
                 if banks & bank == 0 {
@@ -259,7 +276,7 @@ impl Windows {
                 banks |= bank;
             }
         }
-        amount.rows = rows.len() as u64;
+        amount.rows += rows.len() as u64;
         amount.subtracts = if super::movement::subtracts(*format) { amount.elements } else { 0 };
         Some((banks, amount))
     }

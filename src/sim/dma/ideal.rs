@@ -54,7 +54,12 @@ impl<'p> Ideal<'p> {
         } else {
             (dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle), dram.latency(chip.clock()).get())
         };
-        let engine = |(number, front): (usize, Front<'p>)| Engine { number, flights: VecDeque::with_capacity(front.outstanding), front, moves: false };
+        let engine = |(number, front): (usize, Front<'p>)| Engine {
+            number,
+            flights: VecDeque::with_capacity(front.outstanding),
+            front,
+            moves: false,
+        };
         Self { engines: fronts.enumerate().map(engine).collect(), bus: Bus { rate, latency, holder: None, is_peeled } }
     }
 

@@ -264,9 +264,9 @@ impl Flight {
     /// A copy of the fetched row: one row of the memory a cycle, or all where ports are without limit.
     fn move_copy(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Result<(), StallReason> {
         loop {
-            let piece = self.piece(shared);
-            let row = self.local_row(shared);
-            shared.sram(self.place).take(row, cycle)?;
+            let (memory, address) = (shared.sram(self.place), self.local_address());
+            let piece = memory.left_of_row(address).min(self.row_bytes - self.byte);
+            memory.take(memory.row_of(address), cycle)?;
             self.move_piece(shared, piece);
             if self.is_over() || !shared.peeled.ports {
                 return Ok(());
@@ -286,12 +286,12 @@ impl Flight {
             if self.is_over() || (self.copies() && self.row > 0) {
                 break;
             }
-            let piece = self.piece(shared);
+            let (memory, address) = (shared.sram(self.place), self.local_address());
+            let piece = memory.left_of_row(address).min(self.row_bytes - self.byte);
             if self.row * self.row_bytes + self.byte + piece > there {
                 break;
             }
-            let row = self.local_row(shared);
-            shared.sram(self.place).take(row, cycle)?;
+            memory.take(memory.row_of(address), cycle)?;
             self.move_piece(shared, piece);
         }
         Ok(())
@@ -314,10 +314,6 @@ impl Flight {
 
     fn local_address(&self) -> u64 {
         self.local + self.row * self.local_stride + self.byte
-    }
-
-    fn local_row(&self, shared: &Shared<'_>) -> u64 {
-        shared.sram_ref(self.place).row_of(self.local_address())
     }
 
     /// Copies the next piece.
@@ -368,7 +364,8 @@ impl Flight {
         };
         if let Place::Accumulator(_) = self.place {
             // A bias on its way into the sums.
-            *(if self.direction == Direction::In { &mut actions.accumulator_writes } else { &mut actions.accumulator_reads }) += self.pieces;
+            *(if self.direction == Direction::In { &mut actions.accumulator_writes } else { &mut actions.accumulator_reads }) +=
+                self.pieces;
             on_chip(&mut shared.accounts.traffic(tag).accumulator.psum, bytes);
         } else {
             match self.direction {
