@@ -190,7 +190,7 @@ fn rates() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(300), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Where each unit works in order and there is nothing that the order of two could be changed at, what comes sooner ends sooner: one engine,
     /// so that its transfers keep their order on the bus, and ports for whoever wants one. With two engines, or banks to wait for, a transfer that
