@@ -6,7 +6,7 @@ use clap::Args;
 use std::error::Error;
 use std::path::PathBuf;
 use systole::compress::Scheme;
-use systole::mapping::{Lowered, MappingFile, WeightStart};
+use systole::mapping::{Layout, Lowered, MappingFile, WeightStart};
 use systole::pipeline::{self, Objective, RunOptions};
 use systole::sim::Engine;
 use systole::{model, topology};
@@ -34,6 +34,9 @@ pub(crate) struct MapArguments {
     /// Bits of weights and activations
     #[arg(long, value_name = "SCHEME", default_value = "w8a8")]
     quant: Scheme,
+    /// How activations of images lie: nhwc, nchw, or blocks of channels such as nc16hw16
+    #[arg(long, value_name = "LAYOUT", default_value = "nhwc")]
+    layout: Layout,
     /// Also write the mapping to a file, which `run --mapping` takes
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -50,6 +53,7 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
         engine: Engine::Wavefront,
         seed: 1,
         mapping: None,
+        layout: arguments.layout,
         command: String::new(),
     };
     let stages: Vec<Lowered> = if let Some(table) = layer_table(&arguments.model) {

@@ -5,7 +5,7 @@ use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::energy::EnergyTable;
 use crate::mapping::{
-    Bounds, Choice, Found, InputBuffer, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map, map_as, search,
+    Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map_as, search,
 };
 use crate::program::emit_timing;
 use crate::sim::{Machine, Run};
@@ -91,14 +91,15 @@ pub fn search_mapping(
         .par_iter()
         .map(|stage| {
             let bound = |mapping: &Mapping| cost.bound(mapping);
-            search::<PipelineError>(stage, chip, (options.batch, options.weights), budget, bound, |mapping| {
+            search::<PipelineError>(stage, chip, (options.batch, options.weights, options.layout), budget, bound, |mapping| {
                 Ok(cost.of(&cost.time(mapping)?))
             })
         })
         .collect::<Result<_, PipelineError>>()?;
     let found: Vec<Found> = places.into_iter().map(|place| results[place].clone()).collect();
     let choices: Vec<Choice> = found.iter().map(|found| found.choice).collect();
-    let plain = map(stages, chip, options.batch, options.weights)?;
+    let first = Choice { layout: options.layout, ..Choice::first(chip) };
+    let plain = map_as(stages, chip, options.batch, options.weights, &vec![first; stages.len()])?;
     let plain_run = cost.time(&plain)?;
     let (mapping, run) = match map_as(stages, chip, options.batch, options.weights, &choices) {
         Ok(mapping) => {
@@ -199,6 +200,9 @@ impl Searched {
             OutputBuffer::Stored { slots, .. } => format!("{slots} blocks of output"),
         };
         let _ = writeln!(text, "  scratchpad   {input}; {weights}; {output}");
+        if rules.input_layout != Layout::ChannelInnermost {
+            let _ = writeln!(text, "               input laid out {}", rules.input_layout);
+        }
         let mut depth = 2;
         let mut level = None;
         for l in stage.nest.loops() {

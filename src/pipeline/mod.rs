@@ -27,7 +27,7 @@ pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::chip::Chip;
 use crate::compress::Scheme;
-use crate::mapping::{Choice, Lowered, Mapping, MappingError, MappingFile, WeightStart, map_as};
+use crate::mapping::{Choice, Layout, Lowered, Mapping, MappingError, MappingFile, WeightStart, map_as};
 use crate::sim::Engine;
 
 /// What a summary says of its engine where no numbers were simulated.
@@ -50,6 +50,8 @@ pub struct RunOptions {
     pub seed: u64,
     /// What was chosen for layers; where there is nothing, the largest pieces that fit, in the chip's first dataflow.
     pub mapping: Option<MappingFile>,
+    /// How the input of layers that read images lies, where `mapping` does not say.
+    pub layout: Layout,
     /// The command line, for the summary.
     pub command: String,
 }
@@ -57,7 +59,7 @@ pub struct RunOptions {
 impl RunOptions {
     /// Maps stages as the options say.
     fn map(&self, stages: &[Lowered], chip: &Chip) -> Result<Mapping, MappingError> {
-        let first = Choice::first(chip);
+        let first = Choice { layout: self.layout, ..Choice::first(chip) };
         let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
         let choices = self.mapping.as_ref().map_or_else(|| Ok(vec![first; stages.len()]), |file| file.choices(&names, first))?;
         map_as(stages, chip, self.batch, self.weights, &choices)
