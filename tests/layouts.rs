@@ -102,15 +102,10 @@ fn channels_that_are_read_together_conflict_where_each_has_a_plane() {
     let stalls = |stride| ["nhwc", "nchw", "nc2hw2"].map(|text| conflicts(of_pixels(stride), &chip, layout(text)));
     assert_eq!(stalls(1), [0, 3 * 16, 16]);
     // With stride 2 there are 4 vectors. The last row of images is not reached, and not fetched: planes of 12 bytes, 3 rows, so that the
-    // channels are in 4 banks.
-    assert_eq!(stalls(2), [0, 0, 4]);
-    // So they are with a bank less in the first place.
-    let narrow = chip_of_banks(3);
-    assert_eq!(conflicts(of_pixels(1), &narrow, layout("nchw")), 16, "rows 0, 4, 8, 12 are in banks 0, 1, 2, 0");
-}
-
-fn chip_of_banks(banks: u64) -> Chip {
-    chip(4, WEIGHT, banks)
+    // channels are in 4 banks; and planes of 24 bytes, 6 rows, so that the blocks are in two.
+    assert_eq!(stalls(2), [0, 0, 0]);
+    // Three banks: a channel's plane is 4 rows, so that the fourth is in the first one's bank.
+    assert_eq!(conflicts(of_pixels(1), &self::chip(4, WEIGHT, 3), layout("nchw")), 16, "rows 0, 4, 8, 12 are in banks 0, 1, 2, 0");
 }
 
 /// The same where sums stay: the array's rows read a channel of 4 pixels together.
