@@ -289,17 +289,15 @@ impl Plan<'_> {
                 let first = address + run.first * self.stage.tiling.block;
                 (Address { ring: Some(ring), ..Address::at(first) }, pitch, self.stage.tiling.block * pitch)
             }
-            OutputBuffer::Kept { address } => match run.planes {
-                Some(planes) => {
+            OutputBuffer::Kept { address } => {
+                if let Some(planes) = run.planes {
                     let (first, plane) = self.in_planes(address, block, planes);
-                    (first, pitches.output, plane)
+                    return (first, pitches.output, plane);
                 }
-                None => {
-                    let chunk_bytes = problem.activation.packed_bytes(self.stage.tiling.chunk);
-                    let first = address + block.start * pitches.output + chunk.start * chunk_bytes;
-                    (Address::at(first).step(0, chunk_bytes), pitches.output, 0)
-                }
-            },
+                let chunk_bytes = problem.activation.packed_bytes(self.stage.tiling.chunk);
+                let first = address + block.start * pitches.output + chunk.start * chunk_bytes;
+                (Address::at(first).step(0, chunk_bytes), pitches.output, 0)
+            }
         }
     }
 
