@@ -6,7 +6,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use systole::chip::{self, Chip};
-use systole::mapping::{self, Lowered, WeightStart};
+use systole::mapping::{self, Layout, Lowered, WeightStart};
 use systole::numerics::Dtype;
 use systole::pipeline::{self, RunOptions};
 use systole::program::emit_timing;
@@ -43,6 +43,8 @@ fn options() -> RunOptions {
         engine: Engine::Wavefront,
         seed: 1,
         mapping: None,
+        layout: Layout::ChannelInnermost,
+        what_if: false,
         command: String::new(),
     }
 }

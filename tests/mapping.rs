@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use systole::chip::{self, Chip};
-use systole::mapping::{self, Lowered, Mapping, MappingError, Problem, WeightStart};
+use systole::mapping::{self, Layout, Lowered, Mapping, MappingError, Problem, WeightStart};
 use systole::numerics::Dtype;
 use systole::program::emit_timing;
 use systole::sim::Machine;
@@ -48,11 +48,15 @@ fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
             sets.iter().map(|set| set.split_once('=').unwrap()).map(|(field, value)| (field.to_string(), value.to_string())).collect();
         let chip = chip::load(name, &sets).unwrap();
         for layer in layers() {
-            let costs: Vec<f64> =
-                mapping::candidates(&layer, &chip, 1, WeightStart::Cold).iter().map(|(_, mapping)| cycles(&chip, mapping)).collect();
+            let costs: Vec<f64> = mapping::candidates(&layer, &chip, 1, WeightStart::Cold, Layout::default())
+                .iter()
+                .map(|(_, mapping)| cycles(&chip, mapping))
+                .collect();
             let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
             let cost = |mapping: &Mapping| Ok::<f64, MappingError>(cycles(&chip, mapping));
-            let found = mapping::search(&layer, &chip, (1, WeightStart::Cold), u64::MAX, |mapping| bound(&chip, mapping), cost).unwrap();
+            let found =
+                mapping::search(&layer, &chip, (1, WeightStart::Cold, Layout::default()), u64::MAX, |mapping| bound(&chip, mapping), cost)
+                    .unwrap();
             assert_eq!((found.cost, found.candidates), (least, costs.len() as u64), "{name} {:?}", layer.problem);
             assert!(found.is_best() && found.simulated <= found.candidates);
             (saved, all) = (saved + found.candidates - found.simulated, all + found.candidates);
@@ -65,11 +69,12 @@ fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
                 Ok::<f64, MappingError>(run.map_or(f64::INFINITY, |run| run.total_cycles.as_f64()))
             };
             let stopped =
-                mapping::search(&layer, &chip, (1, WeightStart::Cold), u64::MAX, |mapping| bound(&chip, mapping), within).unwrap();
+                mapping::search(&layer, &chip, (1, WeightStart::Cold, Layout::default()), u64::MAX, |mapping| bound(&chip, mapping), within).unwrap();
             assert_eq!(stopped, found);
             // With a budget of one the gap is told, and holds.
-            let found = mapping::search(&layer, &chip, (1, WeightStart::Cold), 1, |mapping| bound(&chip, mapping), cost).unwrap();
-            assert!(found.simulated == 1 && found.bound <= least as f64 && least as f64 <= found.cost);
+            let found = mapping::search(&layer, &chip, (1, WeightStart::Cold, Layout::default()), 1, |mapping| bound(&chip, mapping), cost)
+                .unwrap();
+            assert!(found.simulated == 1 && found.bound <= least && least <= found.cost);
         }
     }
     assert!(4 * saved > all, "bounds prune: {saved} of {all} were not simulated");
@@ -107,6 +112,7 @@ fn the_smallest_scratchpad_keeps_every_output_and_less_does_not() {
 fn what_does_not_fit_at_all_says_so() {
     let sets = [("accumulator", "(capacity: B(16), banks: 1, port_bytes: 16, latency: Cycles(2))")];
     let chip = chip::load("edge-16x16", &sets.map(|(field, value)| (field.to_string(), value.to_string()))).unwrap();
-    let found = mapping::search(&layers()[0], &chip, (1, WeightStart::Cold), 5, |_| 0.0, |_| Ok::<f64, MappingError>(1.0));
+    let found =
+        mapping::search(&layers()[0], &chip, (1, WeightStart::Cold, Layout::default()), 5, |_| 0.0, |_| Ok::<f64, MappingError>(1.0));
     assert!(matches!(found, Err(MappingError::TooSmall { needed, capacity, .. }) if needed > capacity));
 }

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use systole::chip::{self, Chip};
-use systole::mapping::{self, WeightStart};
+use systole::mapping::{self, Layout, WeightStart};
 use systole::pipeline::{self, RunOptions};
 use systole::program::emit_timing;
 use systole::report::{Summary, WhatIf};
@@ -20,6 +20,7 @@ fn options() -> RunOptions {
         engine: Engine::Wavefront,
         seed: 1,
         mapping: None,
+        layout: Layout::ChannelInnermost,
         what_if: true,
         command: String::new(),
     }

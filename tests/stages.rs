@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use systole::chip::{self, Chip, Codec, Dram, Sparsity, Stationary};
 use systole::counts::StallReason;
 use systole::mapping::{
-    self, Choice, InputBuffer, Lowered, Mapping, MappingError, Memory, Order, OutputBuffer, Problem, WeightBuffer, WeightStart,
+    self, Choice, InputBuffer, Layout, Lowered, Mapping, MappingError, Memory, Order, OutputBuffer, Problem, WeightBuffer, WeightStart,
 };
 use systole::numerics::{AccumulateRule, Dtype, LayerClass, OutputStage, Quantization};
 use systole::program::{Program, StageNumbers, emit_stages, emit_timing};
@@ -35,6 +35,8 @@ struct Case {
     resident: bool,
     /// Whether stages are mapped as one of the candidates of a search.
     chosen: bool,
+    /// How images lie, a layer after the other.
+    layouts: Vec<Layout>,
     density: f64,
     weight: Dtype,
     seed: u64,
@@ -204,10 +206,10 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         .collect();
     let start = if case.resident { WeightStart::Resident } else { WeightStart::Cold };
     // Any of what a search would look at, the largest pieces, or whatever dataflow.
-    let choices = stages.iter().map(|stage| {
+    let choices = stages.iter().zip(case.layouts.iter().cycle()).map(|(stage, layout)| {
         let dataflows = &chip.array().dataflows;
-        let any = Choice { stationary: dataflows[rng.random_range(0..dataflows.len())].kind(), tiling: None };
-        let candidates = mapping::candidates(stage, &chip, case.batch, start);
+        let any = Choice { stationary: dataflows[rng.random_range(0..dataflows.len())].kind(), tiling: None, layout: *layout };
+        let candidates = mapping::candidates(stage, &chip, case.batch, start, *layout);
         if case.chosen && !candidates.is_empty() { candidates[rng.random_range(0..candidates.len())].0 } else { any }
     });
     let choices: Vec<Choice> = choices.collect();
@@ -230,6 +232,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     let program = emit_stages(&mapping, &chip, numbers).map_err(|error| TestCaseError::fail(error.to_string()))?;
     let input: Vec<i32> = (0..layers[0].problem.pixels() * layers[0].problem.c).map(|_| rng.random_range(-128..128)).collect();
     let bytes: Vec<u8> = input.iter().map(|x| i8::try_from(*x).unwrap().to_le_bytes()[0]).collect();
+    let bytes = laid_out(&bytes, &layers[0].problem, choices[0].layout);
     let format = &chip.formats()[0];
     let machine = Machine::new(&chip, format, &program).unwrap();
     let run = machine.run(&[&bytes], Engine::Wavefront).map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -381,6 +384,32 @@ fn check_residency(
     Ok(())
 }
 
+/// Channel-innermost pixels of a byte a channel as they lie in DRAM: channel c of pixel i at `c / block * plane + i * block + c % block`.
+fn laid_out(bytes: &[u8], problem: &Problem, layout: Layout) -> Vec<u8> {
+    let size = |of: u64| usize::try_from(of).unwrap();
+    let (channels, pixels) = (size(problem.c), size(problem.pixels()));
+    let block = match layout {
+        Layout::BlockedByC(block) if problem.input != [1, 1] => size(block.get()).min(channels),
+        Layout::RowMajor if problem.input != [1, 1] => 1,
+        _ => channels,
+    };
+    let mut out = vec![0; channels.div_ceil(block) * pixels * block];
+    for (at, byte) in bytes.iter().enumerate() {
+        let (i, c) = (at / channels, at % channels);
+        out[c / block * pixels * block + i * block + c % block] = *byte;
+    }
+    out
+}
+
+fn layouts() -> impl Strategy<Value = Vec<Layout>> {
+    let some = prop_oneof![
+        2 => Just(Layout::ChannelInnermost),
+        2 => Just(Layout::RowMajor),
+        2 => (1..=9_u64).prop_map(|block| Layout::BlockedByC(block.try_into().unwrap())),
+    ];
+    prop_oneof![1 => Just(vec![Layout::ChannelInnermost]), 2 => prop::collection::vec(some, 3..=3)]
+}
+
 fn layer() -> impl Strategy<Value = Drawn> {
     let pair = |range: std::ops::RangeInclusive<u64>| (range.clone(), range).prop_map(|(down, right)| [down, right]);
     (1..=14_u64, pair(1..=3), pair(1..=2), prop_oneof![3 => Just([1, 1]), 1 => pair(1..=2)], prop_oneof![Just([0, 0]), pair(0..=2)])
@@ -403,10 +432,10 @@ fn cases() -> impl Strategy<Value = Case> {
     let dram = (prop_oneof![2 => Just(None), 1 => banked().prop_map(Some)], clocks);
     let densities = prop_oneof![2 => Just(1.0), 1 => Just(0.3), 1 => Just(0.03)];
     let storage = (codec(), prop_oneof![3 => Just(Dtype::Int8), 1 => Just(Dtype::Int4), 1 => Just(Dtype::Int2)]);
-    let rest = ((any::<bool>(), any::<bool>()), (densities, storage), any::<u64>(), vector, 0..=6_u64, dram);
+    let rest = ((any::<bool>(), any::<bool>()), (densities, storage), (any::<u64>(), layouts()), vector, 0..=6_u64, dram);
     (array, memories(), rules, problem, rest).prop_map(|(array, mut sets, rules, problem, rest)| {
         let (((rows, cols), dataflows, lanes), (sparsity, gating, overflow, bits)) = (array, rules);
-        let ((resident, chosen), (density, (codec, weight)), seed, (vector_lanes, start, each), depth, (dram, clock)) = rest;
+        let ((resident, chosen), (density, (codec, weight)), (seed, layouts), (vector_lanes, start, each), depth, (dram, clock)) = rest;
         let sparsity = if sparsity.starts_with("NM") && (dataflows.iter().any(|one| one.starts_with("Input")) || rows * lanes % 2 == 1) {
             "Dense"
         } else {
@@ -453,7 +482,7 @@ fn cases() -> impl Strategy<Value = Case> {
             sets.extend([("dram", dram), ("clock", clock.to_string())]);
         }
         let (batch, channels, image, layers) = problem;
-        Case { sets, batch, channels, image, layers, resident, chosen, density, weight, seed }
+        Case { sets, batch, channels, image, layers, resident, chosen, layouts, density, weight, seed }
     })
 }
 

@@ -7,8 +7,8 @@
 use super::stored::{coding, stored};
 use super::tiling::rows_for_blocks;
 use super::{
-    Buffers, InputBuffer, LoopNest, Lowered, Mapping, MappingError, Order, OutputBuffer, Problem, Rules, Stage, Tiling, WeightBuffer,
-    WeightStart, round_up,
+    Buffers, InputBuffer, Layout, LoopNest, Lowered, Mapping, MappingError, Order, OutputBuffer, Problem, Rules, Stage, Tiling,
+    WeightBuffer, WeightStart, round_up,
 };
 use crate::chip::{Chip, Scratchpad, Sparsity, Stationary};
 use serde::{Deserialize, Serialize};
@@ -95,12 +95,14 @@ pub struct Choice {
     pub stationary: Stationary,
     /// How the stage is cut; where there is nothing, the largest pieces that fit.
     pub tiling: Option<Tiling>,
+    /// How its input lies, where that is images.
+    pub layout: Layout,
 }
 
 impl Choice {
-    /// The chip's first dataflow, and the largest pieces that fit.
+    /// The chip's first dataflow, the largest pieces that fit, and channels innermost.
     pub fn first(chip: &Chip) -> Self {
-        Self { stationary: chip.array().dataflows[0].kind(), tiling: None }
+        Self { stationary: chip.array().dataflows[0].kind(), tiling: None, layout: Layout::ChannelInnermost }
     }
 }
 
@@ -188,6 +190,7 @@ fn map_into(
     for rules in &mut rules {
         rules.element = element;
     }
+    lay_out(stages, choices, &mut rules)?;
     let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
     // One ring serves all stages: its slots hold the largest piece of any.
     let chunks = asked.iter().map(|((stage, rules), choice)| {
@@ -248,6 +251,25 @@ fn map_into(
     });
     let mapped = mapped.zip(stages).map(|(stage, lowered)| Stage { stored: stored(&stage, &lowered.zeros), ..stage });
     Ok(Mapping { batch, stages: mapped.collect(), buffers })
+}
+
+/// Says how each stage's input lies, and its output: as the next stage reads it, or channel-innermost where the host does.
+fn lay_out(stages: &[Lowered], choices: &[Choice], rules: &mut [Rules]) -> Result<(), MappingError> {
+    for (index, (stage, choice)) in stages.iter().zip(choices).enumerate() {
+        let problem = &stage.problem;
+        if problem.input == [1, 1] || choice.layout.is_one_plane(problem.c) {
+            continue;
+        }
+        if stage.follows && index > 0 {
+            if !is_same_tensor(&stages[index - 1].problem, problem) {
+                let what = format!("its input lies {}, and is not pixel by pixel what the layer before yields", choice.layout);
+                return Err(MappingError::Pinned { layer: stage.name.clone(), problem: what });
+            }
+            rules[index - 1].output_layout = choice.layout;
+        }
+        rules[index].input_layout = choice.layout;
+    }
+    Ok(())
 }
 
 /// For each chunk of channels, each tile of K: whether its weights are all zero; empty where the array skips none.
@@ -330,7 +352,7 @@ fn draft<'l>(
             problem: format!("a block of {} vectors and a chunk of {} channels do not fit the chip's memories", tiling.block, tiling.chunk),
         });
     }
-    let needed = rules.input_bytes(problem, rows_for_blocks(problem, unit, 1)) + unit * rules.pitches(problem, &smallest).stored;
+    let needed = rules.input_bytes(problem, rows_for_blocks(problem, unit, 1)) + rules.stored_bytes(problem, &smallest);
     if capacity.shared {
         return Err(too_small_for_weights(lowered, &rules, capacity, slot, Some((needed, unit))));
     }
@@ -411,7 +433,7 @@ fn fits(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>, tiling: &Tili
     // One set of sums is enough where it is all there is.
     let only = tiling.block >= problem.vectors() && tiling.chunk >= problem.channels();
     let sums = rules.sums(problem, tiling, tiling.block) * if only { 1 } else { buffers };
-    let stored = buffers * tiling.block * rules.pitches(problem, tiling).stored;
+    let stored = buffers * rules.stored_bytes(problem, tiling);
     sums <= capacity.accumulator_bytes
         && rules.input_bytes(problem, rows_for_blocks(problem, tiling.block, buffers)) + stored <= capacity.activation_room(buffers * slot)
 }
@@ -498,7 +520,7 @@ fn stage_bytes(stage: usize, drafts: &[Draft<'_>]) -> [u64; 2] {
     let draft = &drafts[stage];
     let (rules, problem) = (&draft.rules, draft.problem());
     let rows = if is_input_kept(stage, drafts) { problem.input_rows() } else { draft.rows };
-    let stored = draft.slots * draft.tiling.block * rules.pitches(problem, &draft.tiling).stored;
+    let stored = draft.slots * rules.stored_bytes(problem, &draft.tiling);
     [rules.input_bytes(problem, rows), if draft.kept { rules.output_bytes(problem) } else { stored }]
 }
 

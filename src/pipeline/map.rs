@@ -5,7 +5,7 @@ use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Dram, Format};
 use crate::energy::EnergyTable;
 use crate::mapping::{
-    Bounds, Choice, Found, InputBuffer, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map, map_as, search,
+    Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map_as, search,
 };
 use crate::program::emit_timing;
 use crate::report::{Roofline, RooflineLayer};
@@ -95,12 +95,14 @@ pub fn search_mapping(
         .map(|stage| {
             let bound = |mapping: &Mapping| cost.bound(mapping);
             let mut least = Cycles::new(u64::MAX);
-            search(stage, chip, (options.batch, options.weights), budget, bound, |mapping| cost.below(mapping, &mut least))
+            let start = (options.batch, options.weights, options.layout);
+            search(stage, chip, start, budget, bound, |mapping| cost.below(mapping, &mut least))
         })
         .collect::<Result<_, PipelineError>>()?;
     let found: Vec<Found> = places.into_iter().map(|place| results[place].clone()).collect();
     let choices: Vec<Choice> = found.iter().map(|found| found.choice).collect();
-    let plain = map(stages, chip, options.batch, options.weights)?;
+    let first = Choice { layout: options.layout, ..Choice::first(chip) };
+    let plain = map_as(stages, chip, options.batch, options.weights, &vec![first; stages.len()])?;
     // Where the best do not fit together, the largest pieces that fit do.
     let together = map_as(stages, chip, options.batch, options.weights, &choices).ok().filter(|together| *together != plain);
     let (plain_run, run) = rayon::join(|| cost.time(&plain), || together.as_ref().map(|mapping| cost.time(mapping)).transpose());
@@ -239,6 +241,9 @@ impl Searched {
             OutputBuffer::Stored { slots, .. } => format!("{slots} blocks of output"),
         };
         let _ = writeln!(text, "  scratchpad   {input}; {weights}; {output}");
+        if rules.input_layout != Layout::ChannelInnermost {
+            let _ = writeln!(text, "               input laid out {}", rules.input_layout);
+        }
         let mut depth = 2;
         let mut level = None;
         for l in stage.nest.loops() {

@@ -29,7 +29,7 @@ pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::chip::Chip;
 use crate::compress::Scheme;
-use crate::mapping::{Choice, Lowered, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, map_as};
+use crate::mapping::{Choice, Layout, Lowered, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, map_as};
 use crate::sim::Engine;
 
 /// What a summary says of its engine where no numbers were simulated.
@@ -52,6 +52,8 @@ pub struct RunOptions {
     pub seed: u64,
     /// What was chosen for layers; where there is nothing, the largest pieces that fit, in the chip's first dataflow.
     pub mapping: Option<MappingFile>,
+    /// How the input of layers that read images lies, where `mapping` does not say.
+    pub layout: Layout,
     /// Whether the program is also timed on machines with resources without limit, to tell why its time is what it is.
     pub what_if: bool,
     /// The command line, for the summary.
@@ -61,7 +63,7 @@ pub struct RunOptions {
 impl RunOptions {
     /// Maps stages as the options say; and the scratchpad with which no output that the next stage reads would go through DRAM, if one does.
     fn map(&self, stages: &[Lowered], chip: &Chip) -> Result<(Mapping, Option<u64>), MappingError> {
-        let first = Choice::first(chip);
+        let first = Choice { layout: self.layout, ..Choice::first(chip) };
         let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
         let choices = self.mapping.as_ref().map_or_else(|| Ok(vec![first; stages.len()]), |file| file.choices(&names, first))?;
         let mapping = map_as(stages, chip, self.batch, self.weights, &choices)?;

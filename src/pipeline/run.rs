@@ -196,7 +196,9 @@ fn batch_bytes(prepared: &Prepared<'_>, samples: ArrayView2<i32>, batch: usize) 
     let quantization = prepared.quantized.input().output.quantization.expect("bug: a mapped network's input is quantized");
     let zero = quantization.quantize(0.0);
     let filling = std::iter::repeat_n(&zero, (batch - samples.nrows()) * samples.ncols());
-    samples.iter().chain(filling).map(|q| i8::try_from(*q).expect("bug: an int8 input is within eight bits").to_le_bytes()[0]).collect()
+    let bytes = samples.iter().chain(filling).map(|q| i8::try_from(*q).expect("bug: an int8 input is within eight bits").to_le_bytes()[0]);
+    let first = &prepared.mapping.stages()[0];
+    first.rules.input_layout.lay_out(&bytes.collect::<Vec<_>>(), first.problem.c)
 }
 
 fn total(runs: Vec<Run>) -> Totals {

@@ -27,6 +27,7 @@ pub use cursor::Cursor;
 pub use emit::{StageNumbers, emit, emit_stages, emit_timing};
 pub use error::ProgramError;
 pub use gemm::{Gemm, LayoutError, PassShape};
+pub use window::Planes;
 
 use crate::numerics::{OutputStage, VectorOp};
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,12 @@
 //! One stage's walk over its blocks and chunks: what the DMA engines and the vector unit do for each.
 
 use super::super::segments::{Segment, segments};
-use super::super::{Address, Coded, Operation, Place, Requantize, Transfer};
-use super::plan::{Block, Plan};
+use super::super::{Address, Coded, Operation, Place, Planes, Requantize, Sync, Transfer};
+use super::plan::{Block, Plan, StoredRows};
 use super::{Emitter, Queue, Shared, Units, command, index};
 use crate::counts::Operand;
 use crate::mapping::{InputBuffer, Order, OutputBuffer, WeightBuffer};
+use std::ops::Range;
 
 /// A block and a chunk, and what they are the first and the last of.
 #[derive(Clone, Copy)]
@@ -100,6 +101,10 @@ impl Emitter<'_> {
             units.push(self.store, command(plan, waits, Operation::Fence, vec![Shared::InputFull.sync()]));
             return;
         }
+        if !plan.stage.rules.input_layout.is_one_plane(problem.c) {
+            self.fetch_planes(plan, first..end, waits, units);
+            return;
+        }
         while first < end {
             let place = first % ring;
             let pixels = (end - first).min(ring - place);
@@ -119,6 +124,43 @@ impl Emitter<'_> {
             };
             first += pixels;
             let post = if first == end { vec![Shared::InputFull.sync()] } else { Vec::new() };
+            units.push(self.store, command(plan, std::mem::take(&mut waits), Operation::Mvin(transfer), post));
+        }
+    }
+
+    /// The same, where channels lie in planes: pixels of all whole blocks of channels in one transfer, a row a block; those of what is left of
+    /// the channels in another, a row a pixel.
+    fn fetch_planes(&self, plan: &Plan<'_>, pixels: Range<u64>, mut waits: Vec<Sync>, units: &mut Units) {
+        let problem = &plan.stage.problem;
+        let (address, ring) = plan.input();
+        let block = plan.stage.rules.input_layout.block(problem.c);
+        let (whole, rest) = (problem.c / block, problem.c % block);
+        let [dram_plane, local_plane] = [problem.pixels() * block, ring * block];
+        let mut transfers = Vec::new();
+        let mut first = pixels.start;
+        while first < pixels.end {
+            let place = first % ring;
+            let pixels = (pixels.end - first).min(ring - place);
+            let transfer = |blocks: u64, [dram_stride, local_stride]: [u64; 2], rows, row_bytes| Transfer {
+                operand: Operand::Input,
+                dram: Address::at(plan.ends.source + blocks * dram_plane + first * block),
+                dram_stride,
+                place: self.activation_place,
+                local: Address::at(address + blocks * local_plane + place * block),
+                local_stride,
+                rows,
+                row_bytes,
+                coded: None,
+            };
+            transfers.push(transfer(0, [dram_plane, local_plane], whole, pixels * block));
+            if rest > 0 {
+                transfers.push(transfer(whole, [block, block], pixels, rest));
+            }
+            first += pixels;
+        }
+        let last = transfers.len().saturating_sub(1);
+        for (number, transfer) in transfers.into_iter().enumerate() {
+            let post = (number == last).then_some(Shared::InputFull.sync()).into_iter().collect();
             units.push(self.store, command(plan, std::mem::take(&mut waits), Operation::Mvin(transfer), post));
         }
     }
@@ -214,60 +256,67 @@ impl Emitter<'_> {
         }
     }
 
-    /// The results of a block and a chunk: requantized, and stored where they do not stay.
+    /// The results of a block and a chunk: requantized, and stored where they do not stay. A run of channels that lie alike is a command.
     fn results(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
         let Part { block, chunk, .. } = part;
         let (rules, problem, tiling) = (&plan.stage.rules, &plan.stage.problem, &plan.stage.tiling);
-        let (result, pitch) = plan.results(block, chunk);
+        let runs = plan.channel_runs(chunk);
         let stored = matches!(plan.stage.output, OutputBuffer::Stored { .. });
         let is_last = block.number + 1 == plan.stage.blocks() && chunk.last;
         let tiles = if rules.lines_are_channels() { segments(block.size, rules.vector_unit()) } else { segments(block.size, block.size) };
         let lines = tiling.chunk.min(problem.channels()) * plan.stage.pitches.sums;
+        let of_channel = if rules.lines_are_channels() { plan.stage.pitches.sums } else { rules.element };
         for tile in tiles {
-            let (mut wait, mut post) = (Vec::new(), Vec::new());
-            if tile.first {
-                wait.push(Shared::SumsFull.within(1));
-                wait.extend(stored.then(|| plan.output_free(1)));
-            }
-            if tile.last {
-                post.push(Shared::SumsFree.within(1));
-                post.extend(stored.then_some(Shared::OutputFull.within(1)));
-                post.extend((!stored && is_last).then_some(Shared::KeptFull.within(2)));
-            }
-            let (rows, cols) = if rules.lines_are_channels() { (chunk.size, tile.size) } else { (tile.size, chunk.size) };
-            let vectors = rules.vector_unit() * pitch;
-            let requantize = Requantize {
-                sums: plan.sums(self, block, chunk).skip(tile.start * lines).step(1, lines),
-                sums_stride: plan.stage.pitches.sums,
-                place: self.activation_place,
-                result: result.clone().skip(tile.start * vectors).step(1, vectors),
-                result_stride: pitch,
-                rows: index(rows),
-                cols: index(cols),
-                stage: plan.output_stage,
-                channel: Address::at(chunk.start * tiling.chunk).step(0, tiling.chunk),
-                by_channels: rules.lines_are_channels(),
-            };
             let mut body = Units::default();
-            body.push(Queue::Vector, command(plan, wait, Operation::Requantize(requantize), post));
+            for (number, run) in runs.iter().enumerate() {
+                let (mut wait, mut post) = (Vec::new(), Vec::new());
+                if tile.first && number == 0 {
+                    wait.push(Shared::SumsFull.within(1));
+                    wait.extend(stored.then(|| plan.output_free(1)));
+                }
+                if tile.last && number + 1 == runs.len() {
+                    post.push(Shared::SumsFree.within(1));
+                    post.extend(stored.then_some(Shared::OutputFull.within(1)));
+                    post.extend((!stored && is_last).then_some(Shared::KeptFull.within(2)));
+                }
+                let (result, pitch, plane) = plan.results(block, chunk, run);
+                let channels = run.width * run.count;
+                let (rows, cols) = if rules.lines_are_channels() { (channels, tile.size) } else { (tile.size, channels) };
+                let vectors = rules.vector_unit() * pitch;
+                let requantize = Requantize {
+                    sums: plan.sums(self, block, chunk).skip(tile.start * lines + run.first * of_channel).step(1, lines),
+                    sums_stride: plan.stage.pitches.sums,
+                    place: self.activation_place,
+                    result: result.skip(tile.start * vectors).step(1, vectors),
+                    result_stride: pitch,
+                    rows: index(rows),
+                    cols: index(cols),
+                    stage: plan.output_stage,
+                    channel: Address::at(chunk.start * tiling.chunk + run.first).step(0, tiling.chunk),
+                    by_channels: rules.lines_are_channels(),
+                    planes: (run.count > 1).then_some(Planes { block: run.width, bytes: plane }),
+                };
+                body.push(Queue::Vector, command(plan, wait, Operation::Requantize(requantize), post));
+            }
             units.repeat(tile.trips, body);
         }
-        if stored {
-            let bytes = |elements| problem.activation.packed_bytes(elements);
-            let (row, step) = (bytes(problem.channels()), bytes(tiling.chunk));
+        for (number, run) in runs.iter().enumerate().filter(|_| stored) {
+            let (local, pitch, plane) = plan.results(block, chunk, run);
+            let StoredRows { dram, dram_stride, local_stride, rows, row_bytes } = plan.stored_rows(block, chunk, run, (pitch, plane));
             let transfer = Transfer {
                 operand: Operand::Output,
-                dram: Address::at(plan.ends.target + block.start * row + chunk.start * step).step(0, step),
-                dram_stride: row,
+                dram,
+                dram_stride,
                 place: self.activation_place,
-                local: result,
-                local_stride: pitch,
-                rows: block.size,
-                row_bytes: bytes(chunk.size),
+                local,
+                local_stride,
+                rows,
+                row_bytes,
                 coded: None,
             };
-            let wait = vec![Shared::OutputFull.sync()];
-            units.push(self.store, command(plan, wait, Operation::Mvout(transfer), vec![plan.output_free(0)]));
+            let wait = if number == 0 { vec![Shared::OutputFull.sync()] } else { Vec::new() };
+            let post = if number + 1 == runs.len() { vec![plan.output_free(0)] } else { Vec::new() };
+            units.push(self.store, command(plan, wait, Operation::Mvout(transfer), post));
         }
     }
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::chip::Chip;
 use crate::counts::StallReason;
-use crate::mapping::{Buffers, Mapping, OutputBuffer};
+use crate::mapping::{Buffers, Layout, Mapping, OutputBuffer};
 use crate::network::{Bias, Network, Op, Weight};
 use crate::numerics::{LayerClass, OutputStage};
 use ndarray::{ArrayView1, ArrayView2};
@@ -214,17 +214,19 @@ impl<'c> Emitter<'c> {
         let mut before = None;
         for (number, (stage, numbers)) in mapping.stages().iter().zip(numbers).enumerate() {
             let problem = &stage.problem;
-            let bytes = |elements: u64| problem.activation.packed_bytes(elements);
+            let bytes = |layout: Layout, pixels: u64, channels: u64| {
+                layout.blocks(channels) * pixels * problem.activation.packed_bytes(layout.block(channels))
+            };
             let source = match before {
                 Some(before) if stage.follows => before,
                 _ => {
-                    let source = self.reserve(problem.pixels() * bytes(problem.c));
+                    let source = self.reserve(bytes(stage.rules.input_layout, problem.pixels(), problem.c));
                     self.inputs.push(source);
                     source
                 }
             };
             let target = match stage.output {
-                OutputBuffer::Stored { .. } => self.reserve(problem.vectors() * bytes(problem.channels())),
+                OutputBuffer::Stored { .. } => self.reserve(bytes(stage.rules.output_layout, problem.vectors(), problem.channels())),
                 OutputBuffer::Kept { .. } => source,
             };
             let endpoints = Endpoints { number, source: source.address, target: target.address };

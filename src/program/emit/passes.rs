@@ -7,7 +7,7 @@
 //! ```
 
 use super::super::segments::{Segment, segments};
-use super::super::{Address, Compute, Operation, Preload, Product, Sync, Window};
+use super::super::{Address, Compute, Operation, Planes, Preload, Product, Sync, Window};
 use super::blocks::Part;
 use super::plan::Plan;
 use super::{Emitter, Queue, Shared, Units, command, index};
@@ -188,7 +188,10 @@ impl Emitter<'_> {
 /// The address of the input's first pixel, the bytes from one to the next, and the window from a vector and an element of K on.
 fn window(plan: &Plan<'_>, vector: Address, inner: Address) -> (Address, u64, Window) {
     let (address, ring) = plan.input();
-    (Address::at(address), plan.stage.pitches.input, Window { slide: plan.stage.problem.slide(), ring, vector, inner })
+    let (slide, pitch) = (plan.stage.problem.slide(), plan.stage.pitches.input);
+    let is_one = plan.stage.rules.input_layout.is_one_plane(slide.channels);
+    let planes = (!is_one).then(|| Planes { block: plan.stage.rules.input_layout.block(slide.channels), bytes: ring * pitch });
+    (Address::at(address), pitch, Window { slide, ring, vector, inner, planes })
 }
 
 /// What the first command of a block and a chunk waits for, within so many loops.

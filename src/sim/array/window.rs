@@ -6,7 +6,7 @@
 use super::{Claims, Pass, Use};
 use crate::numerics::Dtype;
 use crate::numerics::packed::{pack_onto, unpack};
-use crate::program::{Operation, Place, Slide, Tag, UnitKind, Window};
+use crate::program::{Operation, Piece, Place, Planes, Slide, Tag, UnitKind, Window};
 use crate::sim::machine::Setup;
 use crate::sim::memory::{Sram, scratchpad_index, size};
 use crate::sim::queue::Shared;
@@ -25,6 +25,7 @@ pub(super) struct Gather {
     /// The first vector, and the first element of K.
     vector: u64,
     inner: u64,
+    planes: Planes,
 }
 
 /// The filters of a program, and line buffers for what passes and loads read.
@@ -162,6 +163,7 @@ impl Windows {
             slide: self.slides.iter().position(|slide| *slide == window.slide).expect("bug: every filter of the program was noted"),
             vector: window.vector.resolve(counters),
             inner: window.inner.resolve(counters),
+            planes: window.planes.unwrap_or(Planes { block: window.slide.channels, bytes: 0 }),
         }
     }
 
@@ -219,9 +221,12 @@ impl Windows {
         let (mut k, end) = (gather.inner, gather.inner + inner);
         while k < end {
             let (position, channel) = (k / slide.channels, k % slide.channels);
-            let elements = (slide.channels - channel).min(end - k);
+            // Where channels lie in planes, a position's are of one plane.
+            let Planes { block, bytes } = gather.planes;
+            let elements = (block - channel % block).min(slide.channels - channel).min(end - k);
+            let plane = channel / block * bytes;
             let at = [position / slide.filter[1] * slide.dilation[0], position % slide.filter[1] * slide.dilation[1]];
-            positions.push(Position { at, elements, bytes: bytes_of(self.format, channel, elements) });
+            positions.push(Position { at, elements, bytes: bytes_of(self.format, channel % block, elements).map(|byte| plane + byte) });
             k += elements;
         }
         let number = gather.vector + vector;
@@ -337,11 +342,20 @@ impl Windows {
 }
 
 impl Gather {
-    /// Shows elements `inner` of some vectors, both counted from the command's first: for each piece its vector and its pixel's address.
-    fn pieces(&self, slide: &Slide, vectors: Range<u64>, inner: Range<u64>, mut see: impl FnMut(u64, u64, crate::program::Piece)) {
+    /// Shows elements `inner` of some vectors, both counted from the command's first: for each piece its vector and its pixel's address. Where
+    /// channels lie in planes, a piece is of one plane and its channel that of the block.
+    fn pieces(&self, slide: &Slide, vectors: Range<u64>, inner: Range<u64>, mut see: impl FnMut(u64, u64, Piece)) {
+        let Planes { block, bytes } = self.planes;
         for vector in vectors {
             slide.pieces(self.vector + vector, self.inner + inner.start..self.inner + inner.end, |piece| {
-                see(vector, self.address + piece.pixel % self.ring * self.pitch, piece);
+                let address = self.address + piece.pixel % self.ring * self.pitch;
+                let (mut channel, end) = (piece.channel, piece.channel + piece.count);
+                while channel < end {
+                    let count = (block - channel % block).min(end - channel);
+                    let part = Piece { channel: channel % block, at: piece.at + (channel - piece.channel), count, ..piece };
+                    see(vector, address + channel / block * bytes, part);
+                    channel += count;
+                }
             });
         }
     }
