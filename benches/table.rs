@@ -43,6 +43,7 @@ fn options() -> RunOptions {
         engine: Engine::Wavefront,
         seed: 1,
         mapping: None,
+        what_if: false,
         command: String::new(),
     }
 }
