@@ -172,6 +172,9 @@ impl Sram {
     pub(super) fn banks_of(&self, address: u64, bytes: u64) -> Option<u64> {
         let first = self.row_of(address);
         let rows = self.row_of(address + bytes - 1) - first + 1;
+        if rows == 1 {
+            return Some(1 << self.bank(first));
+        }
         if rows > self.banks {
             return None;
         }
@@ -183,6 +186,19 @@ impl Sram {
 
     /// Takes the ports of a line's rows for the planned cycle `cycle`, which comes next, if all are to be had in it; their banks.
     pub(super) fn plan_line(&mut self, address: u64, bytes: u64, updates: bool, cycle: u64) -> Option<u64> {
+        let row = self.row_of(address);
+        if row == self.row_of(address + bytes - 1) {
+            if let Some(ready) = self.ready.get_mut(size(row)) {
+                if *ready > cycle {
+                    return None;
+                }
+                if updates {
+                    self.plan.updates.push((self.plan.cycles.len(), row, *ready));
+                    *ready = cycle + self.update_latency;
+                }
+            }
+            return Some(1 << self.bank(row));
+        }
         let banks = self.banks_of(address, bytes)?;
         let rows = size(self.row_of(address))..size(self.row_of(address + bytes - 1)) + 1;
         // There are none where writes are never pending.

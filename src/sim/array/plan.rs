@@ -6,7 +6,7 @@
 //!
 //! Not here: which rows a step needs (`movement`, `window`); the stepped drive, which asks for each cycle's rows in that cycle.
 
-use super::window::{Amount, Gather, Windows};
+use super::window::{Amount, Touch};
 use super::{Array, Loaded, Pass, Work};
 use crate::counts::StallReason;
 use crate::program::{Place, Tag};
@@ -14,11 +14,10 @@ use crate::sim::accounts::Account;
 use crate::sim::claims::Use;
 use crate::sim::memory::{scratchpad_index, size};
 use crate::sim::queue::Shared;
+use std::ops::Range;
 
 /// Cycles that are planned at a time: few enough that little is lost where a plan is cut.
 const AHEAD: usize = 256;
-/// Scratchpads, with the line buffers of the program's modes.
-const MAX_MEMORIES: usize = 8;
 
 /// A row that a step needs: its memory, and its bank there.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +48,9 @@ pub(super) struct Plan {
     stalls: bool,
     /// Whether a load or a pass ends with the last step.
     ends: bool,
+    /// What steps read through windows that have cycles of their own in `flow`, and what the others do.
+    flow: Vec<Touch>,
+    flows_for: Option<(Tag, Place)>,
     reads: Vec<Read>,
     wants: Vec<Want>,
 }
@@ -64,8 +66,9 @@ impl Plan {
         usize::try_from(cycle.checked_sub(self.from)?).ok()
     }
 
-    /// Counts what its steps read through windows.
-    fn count(&self, shared: &mut Shared<'_>) {
+    /// Counts what its steps, `steps` of them, read through windows.
+    fn count(&self, shared: &mut Shared<'_>, steps: usize) {
+        self.count_flow(shared, 0..steps, |sum, more| *sum += more);
         for reads in self.reads.chunk_by(|one, other| one.tag == other.tag && one.place == other.place) {
             let mut sum = Amount::default();
             for read in reads {
@@ -73,6 +76,20 @@ impl Plan {
             }
             sum.count(shared, reads[0].tag, reads[0].place, |sum, more| *sum += more);
         }
+    }
+
+    fn count_flow(&self, shared: &mut Shared<'_>, steps: Range<usize>, add: impl Fn(&mut u64, u64)) {
+        let Some((tag, place)) = self.flows_for else { return };
+        let mut sum = Amount::default();
+        for touch in &self.flow[steps.start.min(self.flow.len())..steps.end.min(self.flow.len())] {
+            sum += touch.amount;
+        }
+        sum.count(shared, tag, place, add);
+    }
+
+    /// Steps that end in its first `cycles` cycles.
+    fn steps(&self, cycles: usize) -> usize {
+        if self.stalls { self.cycles[..cycles].iter().filter(|stall| stall.is_none()).count() } else { cycles }
     }
 
     /// The first cycle from `next` on in which the array must be looked at, if `next` is planned.
@@ -89,18 +106,12 @@ impl Plan {
 }
 
 impl Array<'_> {
-    /// Forgets what is planned from `cycle` on, but for the rest of a step that is under way.
+    /// Forgets what is planned from where a command that has started since lets a pass or a load enter.
     pub(super) fn cut_plan(&mut self, shared: &mut Shared<'_>, cycle: u64) {
+        let Some(kept) = self.first_start(cycle) else { return };
         let plan = &mut self.plan;
-        let Some(at) = plan.index(cycle).filter(|at| *at < plan.cycles.len()) else { return };
-        let under_way = at > 0 && plan.cycles[at - 1].is_some();
-        let kept = match plan.cycles[at..].iter().position(Option::is_none) {
-            Some(steps) if under_way => at + steps + 1,
-            _ => at,
-        };
-        if kept == plan.cycles.len() {
-            return;
-        }
+        let steps = plan.steps(kept)..plan.steps(plan.cycles.len());
+        plan.count_flow(shared, steps, |sum, less| *sum -= less);
         plan.cycles.truncate(kept);
         plan.ends = false;
         while let Some(read) = plan.reads.pop_if(|read| read.at >= kept) {
@@ -109,6 +120,34 @@ impl Array<'_> {
         for memory in shared.planned_memories() {
             memory.cut_plan(kept);
         }
+    }
+
+    /// The first planned cycle, by its number, that begins a step in which the next pass or the next load may enter; `cycle` is planned, and
+    /// part of the array's own cycle.
+    fn first_start(&self, cycle: u64) -> Option<usize> {
+        let plan = &self.plan;
+        let mut at = plan.index(cycle).filter(|at| *at < plan.cycles.len())?;
+        let starts = self.next_start();
+        let mut now = self.now;
+        let is_under_way = at > 0 && plan.cycles[at - 1].is_some();
+        let mut begins = !is_under_way;
+        while at < plan.cycles.len() {
+            let cycle = plan.from + at as u64;
+            if begins && starts.iter().any(|(own, machine)| now >= *own && cycle >= *machine) {
+                return Some(at);
+            }
+            if begins && !plan.stalls {
+                // Every cycle is a step: on to the first in which both may be.
+                let wait = starts.iter().map(|(own, machine)| own.saturating_sub(now).max(machine.saturating_sub(cycle))).min();
+                let wait = usize::try_from(wait.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+                (at, now) = (at.saturating_add(wait), now.saturating_add(wait as u64));
+                continue;
+            }
+            begins = plan.cycles[at].is_none();
+            now += u64::from(begins);
+            at += 1;
+        }
+        None
     }
 
     /// Plans the steps from the array's own cycle on, of which the first begins in `cycle`: at least one.
@@ -120,22 +159,24 @@ impl Array<'_> {
         for memory in shared.planned_memories() {
             memory.begin_plan(cycle);
         }
-        let simple = self.simple_flow(shared);
+        plan.flow.clear();
+        plan.flows_for = None;
         let (ends, starts) = (self.next_end(), self.next_start());
         let began = self.now;
+        let simple = self.simple_flow(shared, ends.saturating_sub(began).min(AHEAD as u64), &mut plan);
         loop {
             let next = cycle + plan.cycles.len() as u64;
-            let moves = match simple.as_ref().map(|flow| flow.step(self.now, next, shared, &mut self.windows, &mut plan)) {
-                Some(Step::Moves) => true,
-                Some(Step::Rests) => false,
-                Some(Step::Waits) | None => {
-                    self.want(shared, &mut plan);
-                    let moves = !plan.wants.is_empty();
-                    take(shared, &mut plan);
-                    moves
-                }
+            let moves = if let Some(flow) = &simple {
+                // Where no row waits, cycles are steps: as many as there are up to the next that may start something.
+                let left = (ends - self.now).min((AHEAD - plan.cycles.len()) as u64);
+                let start = starts.iter().map(|(own, machine)| own.saturating_sub(self.now).max(machine.saturating_sub(next)).max(1));
+                let steps = start.fold(left, u64::min);
+                let (done, moved) = flow.steps((self.now, next, began), steps, shared, &mut plan);
+                self.now += done;
+                if done < steps && moved { self.step_waiting(shared, &mut plan, began) } else { moved }
+            } else {
+                self.step_waiting(shared, &mut plan, began)
             };
-            self.now += 1;
             plan.ends = self.now >= ends;
             let next = cycle + plan.cycles.len() as u64;
             // Where nothing moves in or out the next event is known without a plan.
@@ -143,9 +184,22 @@ impl Array<'_> {
                 break;
             }
         }
+        plan.count(shared, size(self.now - began));
         self.now = began;
-        plan.count(shared);
         self.plan = plan;
+    }
+
+    /// Plans one step whose rows may have to wait for each other; whether any moves.
+    fn step_waiting(&mut self, shared: &mut Shared<'_>, plan: &mut Plan, began: u64) -> bool {
+        self.want(shared, plan);
+        if let Some(touch) = plan.flow.get_mut(size(self.now - began)) {
+            // What it reads is listed among what claims did.
+            touch.amount = Amount::default();
+        }
+        let moves = !plan.wants.is_empty();
+        take(shared, plan);
+        self.now += 1;
+        moves
     }
 
     /// The cycle of the array before which the step is that ends the load or the oldest pass.
@@ -167,9 +221,9 @@ impl Array<'_> {
     }
 
     /// What flows until a load or a pass begins or ends, where that is simple: vectors past a tile, rows of the next one, and sums that leave
-    /// where they do not stay.
-    fn simple_flow(&mut self, shared: &Shared<'_>) -> Option<Flow> {
-        if self.timing.sums_stay() || shared.scratchpads.len() > MAX_MEMORIES {
+    /// where they do not stay. What up to `most` vectors read through a window is found out.
+    fn simple_flow(&mut self, shared: &Shared<'_>, most: u64, plan: &mut Plan) -> Option<Flow> {
+        if self.timing.sums_stay() {
             return None;
         }
         let mode = &self.operands.mode;
@@ -178,8 +232,10 @@ impl Array<'_> {
             Some((step, Pass { work: Work::Vectors { place, stream, stride, inner }, gather, ending, start, steps, .. })) => {
                 let (place, from) = match gather {
                     Some(gather) => {
-                        self.windows.begin_walk(gather, step, *inner as u64);
-                        (gather.place, From::Window { gather: *gather, tag: ending.tag })
+                        let vectors = step..(step + most).min(*steps);
+                        self.windows.walk(gather, vectors, *inner as u64, shared.sram_ref(gather.place), &mut plan.flow);
+                        plan.flows_for = Some((ending.tag, gather.place));
+                        (gather.place, From::Window)
                     }
                     None => (*place, From::Rows { address: *stream, stride: *stride, bytes: mode.vector_bytes(*inner as u64) }),
                 };
@@ -247,8 +303,8 @@ struct Stream {
 enum From {
     /// A vector each `stride` bytes.
     Rows { address: u64, stride: u64, bytes: u64 },
-    /// Images, as the windows' walk goes.
-    Window { gather: Gather, tag: Tag },
+    /// Images: what is touched stands in the plan.
+    Window,
 }
 
 /// A row of a tile a cycle, the last first; the first enters in the array's cycle `last`.
@@ -273,55 +329,47 @@ struct ExitFlow {
     last: u64,
 }
 
-/// What became of a step.
-enum Step {
-    /// Rows move, all in one cycle, which is planned.
-    Moves,
-    /// Nothing moves, in a cycle that is planned.
-    Rests,
-    /// Two rows want one bank, or one is not ready: nothing is planned.
-    Waits,
-}
-
 impl Flow {
-    /// Plans the array's cycle `now`, which begins in the machine's cycle `cycle`, if every row can have its port at once.
-    #[inline]
-    fn step(&self, now: u64, cycle: u64, shared: &mut Shared<'_>, windows: &mut Windows, plan: &mut Plan) -> Step {
-        let mut banks = [0_u64; MAX_MEMORIES];
-        let mut read = None;
-        if let Some(stream) = self.stream.as_ref().filter(|stream| now < stream.last) {
-            let memory = &shared.scratchpads[stream.memory];
-            let taken = match &stream.from {
-                From::Rows { address, stride, bytes } => memory.banks_of(address + (now - stream.first) * stride, *bytes),
-                From::Window { gather, tag } => windows.walk_to(now - stream.first, gather, memory).map(|(banks, amount)| {
-                    read = Some(Read { at: plan.cycles.len(), tag: *tag, place: gather.place, amount });
-                    banks
-                }),
-            };
-            let Some(taken) = taken else { return Step::Waits };
-            banks[stream.memory] = taken;
+    /// Plans up to `most` of the array's cycles from `now` on, the first of which begins in the machine's cycle `cycle`, as long as every row can
+    /// have its port at once, and up to one in which nothing moves. How many there are, and whether anything moves in the last.
+    fn steps(&self, (now, cycle, began): (u64, u64, u64), most: u64, shared: &mut Shared<'_>, plan: &mut Plan) -> (u64, bool) {
+        for done in 0..most {
+            let now = now + done;
+            let (mut banks, mut moves) = ([(usize::MAX, 0); 2], false);
+            if let Some(stream) = self.stream.as_ref().filter(|stream| now < stream.last) {
+                let taken = match &stream.from {
+                    From::Rows { address, stride, bytes } => {
+                        shared.scratchpads[stream.memory].banks_of(address + (now - stream.first) * stride, *bytes)
+                    }
+                    From::Window => plan.flow[size(now - began)].banks,
+                };
+                let Some(taken) = taken else { return (done, true) };
+                (banks[0], moves) = ((stream.memory, taken), true);
+            }
+            if let Some(load) = self.load.as_ref().filter(|load| load.last - now < load.rows) {
+                let taken = shared.scratchpads[load.memory].banks_of(load.address + (load.last - now) * load.stride, load.bytes);
+                let meets = |taken: &u64| banks[0].0 == load.memory && banks[0].1 & taken != 0;
+                let Some(taken) = taken.filter(|taken| !meets(taken)) else { return (done, true) };
+                (banks[1], moves) = ((load.memory, taken), true);
+            }
+            let mut sums = 0;
+            if let Some(exit) = self.exit.as_ref().filter(|exit| (exit.first..exit.last).contains(&now)) {
+                let address = exit.address + (now - exit.first) * exit.stride;
+                let taken = shared.accumulator.plan_line(address, exit.bytes, exit.updates, cycle + done);
+                let Some(taken) = taken else { return (done, true) };
+                (sums, moves) = (taken, true);
+            }
+            for (number, memory) in shared.scratchpads.iter_mut().enumerate() {
+                let of = |(memory, banks): (usize, u64)| if memory == number { banks } else { 0 };
+                memory.plan_banks(of(banks[0]) | of(banks[1]));
+            }
+            shared.accumulator.plan_banks(sums);
+            plan.cycles.push(None);
+            if !moves {
+                return (done + 1, false);
+            }
         }
-        if let Some(load) = self.load.as_ref().filter(|load| load.last - now < load.rows) {
-            let memory = &shared.scratchpads[load.memory];
-            let taken = memory.banks_of(load.address + (load.last - now) * load.stride, load.bytes);
-            let Some(taken) = taken.filter(|taken| taken & banks[load.memory] == 0) else { return Step::Waits };
-            banks[load.memory] |= taken;
-        }
-        let mut sums = 0;
-        if let Some(exit) = self.exit.as_ref().filter(|exit| (exit.first..exit.last).contains(&now)) {
-            let address = exit.address + (now - exit.first) * exit.stride;
-            let Some(taken) = shared.accumulator.plan_line(address, exit.bytes, exit.updates, cycle) else { return Step::Waits };
-            sums = taken;
-        }
-        let mut any = sums;
-        for (memory, banks) in shared.scratchpads.iter_mut().zip(banks) {
-            memory.plan_banks(banks);
-            any |= banks;
-        }
-        shared.accumulator.plan_banks(sums);
-        plan.reads.extend(read);
-        plan.cycles.push(None);
-        if any == 0 && read.is_none() { Step::Rests } else { Step::Moves }
+        (most, true)
     }
 }
 

@@ -42,18 +42,8 @@ pub(super) struct Windows {
     rows: Vec<u64>,
     /// What claims have read.
     amounts: Vec<(Tag, Place, Amount)>,
-    walk: Walk,
-}
-
-/// The filter on its way from a vector to the next.
-#[derive(Debug, Default)]
-struct Walk {
-    /// The elements of the filter that vectors read from.
+    /// The elements of the filter that vectors under way read from.
     positions: Vec<Position>,
-    /// The vector, by its number in the command; its image, and its row and column in the output.
-    vector: u64,
-    image: u64,
-    place: [u64; 2],
 }
 
 /// An element of a filter, and the part of a pixel that is read there.
@@ -74,6 +64,13 @@ pub(super) struct Amount {
     elements: u64,
     /// Zero points that the array's edge subtracts.
     subtracts: u64,
+}
+
+/// What a vector touches: the banks of its rows, if none of them holds two.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Touch {
+    pub(super) banks: Option<u64>,
+    pub(super) amount: Amount,
 }
 
 impl std::ops::AddAssign for Amount {
@@ -144,7 +141,7 @@ impl Windows {
             packed: Vec::new(),
             rows: Vec::new(),
             amounts: Vec::new(),
-            walk: Walk::default(),
+            positions: Vec::new(),
         }
     }
 
@@ -213,77 +210,29 @@ impl Windows {
         self.amounts.drain(..)
     }
 
-    /// Begins to walk from a command's vector `vector` on, of `inner` elements.
-    pub(super) fn begin_walk(&mut self, gather: &Gather, vector: u64, inner: u64) {
-        let slide = &self.slides[gather.slide];
-        let Walk { positions, .. } = &mut self.walk;
-        positions.clear();
-        let (mut k, end) = (gather.inner, gather.inner + inner);
-        while k < end {
-            let (position, channel) = (k / slide.channels, k % slide.channels);
-            // Where channels lie in planes, a position's are of one plane.
-            let Planes { block, bytes } = gather.planes;
-            let elements = (block - channel % block).min(slide.channels - channel).min(end - k);
-            let plane = channel / block * bytes;
-            let at = [position / slide.filter[1] * slide.dilation[0], position % slide.filter[1] * slide.dilation[1]];
-            positions.push(Position { at, elements, bytes: bytes_of(self.format, channel % block, elements).map(|byte| plane + byte) });
-            k += elements;
-        }
-        let number = gather.vector + vector;
-        let (image, place) = (number / slide.vectors_of_image(), number % slide.vectors_of_image());
-        (self.walk.vector, self.walk.image, self.walk.place) = (vector, image, [place / slide.output[1], place % slide.output[1]]);
-    }
-
-    /// Walks on to a vector: the banks of the rows that it touches, if none of them holds two, and what is read.
-    pub(super) fn walk_to(&mut self, vector: u64, gather: &Gather, memory: &Sram) -> Option<(u64, Amount)> {
-        let Self { slides, format, rows, walk, .. } = self;
+    /// Finds out what some of a command's vectors, of `inner` elements, touch: for each the banks, if none of them holds two rows of it.
+    pub(super) fn walk(&mut self, gather: &Gather, vectors: Range<u64>, inner: u64, memory: &Sram, touches: &mut Vec<Touch>) {
+        let Self { slides, format, rows, positions, .. } = self;
         let slide = &slides[gather.slide];
-        while walk.vector < vector {
-            walk.vector += 1;
-            walk.place[1] += 1;
-            if walk.place[1] == slide.output[1] {
-                walk.place = [walk.place[0] + 1, 0];
-                if walk.place[0] == slide.output[0] {
-                    (walk.image, walk.place) = (walk.image + 1, [0, 0]);
+        gather.positions(slide, *format, inner, positions);
+        let subtracts = super::movement::subtracts(*format);
+        let number = gather.vector + vectors.start;
+        let (mut image, place) = (number / slide.vectors_of_image(), number % slide.vectors_of_image());
+        let [mut down, mut across] = [place / slide.output[1], place % slide.output[1]];
+        for _ in vectors {
+            let corner = [down * slide.stride[0], across * slide.stride[1]];
+            touches.push(match positions[..] {
+                [only] => gather.touch_one(slide, memory, only, (image, corner), subtracts),
+                _ => gather.touch_all(slide, memory, positions, (image, corner), subtracts, rows),
+            });
+            across += 1;
+            if across == slide.output[1] {
+                (down, across) = (down + 1, 0);
+                if down == slide.output[0] {
+                    (image, down) = (image + 1, 0);
                 }
             }
         }
-        let corner = [walk.place[0] * slide.stride[0], walk.place[1] * slide.stride[1]];
-        let mut amount = Amount::default();
-        let mut banks = 0;
-        rows.clear();
-        let is_only = walk.positions.len() == 1;
-        for Position { at, elements, bytes: [first, end] } in &walk.positions {
-            // What is above or to the left of the image wraps around to far more than its size.
-            let row = (corner[0] + at[0]).wrapping_sub(slide.padding[0]);
-            let column = (corner[1] + at[1]).wrapping_sub(slide.padding[1]);
-            if row >= slide.input[0] || column >= slide.input[1] {
-                continue;
-            }
-            amount.elements += elements;
-            amount.bytes += end - first;
-            let pixel = (walk.image * slide.input[0] + row) * slide.input[1] + column;
-            let pixel = if pixel < gather.ring { pixel } else { pixel % gather.ring };
-            let address = gather.address + pixel * gather.pitch;
-            if is_only {
-                // Rows that lie side by side are each another one.
-                banks = memory.banks_of(address + first, end - first)?;
-                amount.rows = u64::from(banks.count_ones());
-                break;
-            }
-            for row in memory.row_of(address + first)..=memory.row_of(address + end - 1) {
-                let bank = 1 << memory.bank_of(row);
-                if banks & bank == 0 {
-                    rows.push(row);
-                } else if !rows.contains(&row) {
-                    return None;
-                }
-                banks |= bank;
-            }
-        }
-        amount.rows += rows.len() as u64;
-        amount.subtracts = if super::movement::subtracts(*format) { amount.elements } else { 0 };
-        Some((banks, amount))
     }
 
     /// Gathers `vectors` vectors of `inner` elements into the line buffers, padding being `pad`; where they lie.
@@ -342,6 +291,79 @@ impl Windows {
 }
 
 impl Gather {
+    /// The elements of the filter that a vector of `inner` elements reads from.
+    fn positions(&self, slide: &Slide, format: Dtype, inner: u64, positions: &mut Vec<Position>) {
+        positions.clear();
+        let Planes { block, bytes } = self.planes;
+        let (mut k, end) = (self.inner, self.inner + inner);
+        while k < end {
+            let (position, channel) = (k / slide.channels, k % slide.channels);
+            // Where channels lie in planes, a position's are of one plane.
+            let elements = (block - channel % block).min(slide.channels - channel).min(end - k);
+            let plane = channel / block * bytes;
+            let at = [position / slide.filter[1] * slide.dilation[0], position % slide.filter[1] * slide.dilation[1]];
+            positions.push(Position { at, elements, bytes: bytes_of(format, channel % block, elements).map(|byte| plane + byte) });
+            k += elements;
+        }
+    }
+
+    /// The address of the pixel at which an element of a filter lies, whose corner is there in an image; none where that is padding.
+    #[inline]
+    fn pixel(&self, slide: &Slide, at: [u64; 2], (image, corner): (u64, [u64; 2])) -> Option<u64> {
+        // What is above or to the left of the image wraps around to far more than its size.
+        let row = (corner[0] + at[0]).wrapping_sub(slide.padding[0]);
+        let column = (corner[1] + at[1]).wrapping_sub(slide.padding[1]);
+        if row >= slide.input[0] || column >= slide.input[1] {
+            return None;
+        }
+        let pixel = (image * slide.input[0] + row) * slide.input[1] + column;
+        let pixel = if pixel < self.ring { pixel } else { pixel % self.ring };
+        Some(self.address + pixel * self.pitch)
+    }
+
+    /// What a vector touches that reads from one element of the filter.
+    #[inline]
+    fn touch_one(&self, slide: &Slide, memory: &Sram, only: Position, place: (u64, [u64; 2]), subtracts: bool) -> Touch {
+        let Position { at, elements, bytes: [first, end] } = only;
+        let Some(address) = self.pixel(slide, at, place) else { return Touch { banks: Some(0), amount: Amount::default() } };
+        // Rows that lie side by side are each another one.
+        let banks = memory.banks_of(address + first, end - first);
+        let rows = banks.map_or(0, |banks| u64::from(banks.count_ones()));
+        Touch { banks, amount: Amount { rows, bytes: end - first, elements, subtracts: if subtracts { elements } else { 0 } } }
+    }
+
+    /// The same of one that reads from several.
+    fn touch_all(
+        &self,
+        slide: &Slide,
+        memory: &Sram,
+        positions: &[Position],
+        place: (u64, [u64; 2]),
+        subtracts: bool,
+        rows: &mut Vec<u64>,
+    ) -> Touch {
+        let mut amount = Amount::default();
+        let mut banks = 0;
+        rows.clear();
+        for Position { at, elements, bytes: [first, end] } in positions {
+            let Some(address) = self.pixel(slide, *at, place) else { continue };
+            amount.elements += elements;
+            amount.bytes += end - first;
+            for row in memory.row_of(address + first)..=memory.row_of(address + end - 1) {
+                let bank = 1 << memory.bank_of(row);
+                if banks & bank == 0 {
+                    rows.push(row);
+                } else if !rows.contains(&row) {
+                    return Touch { banks: None, amount: Amount::default() };
+                }
+                banks |= bank;
+            }
+        }
+        amount.rows = rows.len() as u64;
+        amount.subtracts = if subtracts { amount.elements } else { 0 };
+        Touch { banks: Some(banks), amount }
+    }
+
     /// Shows elements `inner` of some vectors, both counted from the command's first: for each piece its vector and its pixel's address. Where
     /// channels lie in planes, a piece is of one plane and its channel that of the block.
     fn pieces(&self, slide: &Slide, vectors: Range<u64>, inner: Range<u64>, mut see: impl FnMut(u64, u64, Piece)) {
