@@ -101,7 +101,7 @@ impl<'p> Ideal<'p> {
             return next;
         }
         let mut until = to;
-        let mut moves = false;
+        let mut moving = 0;
         for engine in engines.iter_mut() {
             if engine.front.would_issue(shared, engine.flights.len()) || (bus.holder.is_none() && engine.waits_since(next).is_some()) {
                 return next;
@@ -110,13 +110,21 @@ impl<'p> Ideal<'p> {
                 until = until.min(timed.ready);
             }
             engine.moves = engine.flights.front().is_some_and(|timed| engine.waits(timed, bus, next).is_none());
-            moves |= engine.moves;
+            moving += u32::from(engine.moves);
         }
-        if !moves {
+        if moving == 0 {
             return next;
         }
         let mut cycle = next;
         let mut changes = false;
+        if moving == 1
+            && let Some(engine) = engines.iter_mut().find(|engine| engine.moves && engine.only_times(shared))
+        {
+            (cycle, changes) = engine.beats(shared, bus.rate, cycle, until);
+            if changes {
+                bus.holder = bus.holder.filter(|holder| *holder != engine.number);
+            }
+        }
         while cycle < until && !changes {
             for engine in engines.iter_mut().filter(|engine| engine.moves) {
                 if engine.beat(shared, bus.rate, cycle) {
@@ -230,6 +238,59 @@ impl Engine<'_> {
         Did::Moved
     }
 
+    /// Whether its oldest transfer is one that only takes time: of bytes as they lie, row by row, that nobody looks at.
+    fn only_times(&self, shared: &Shared<'_>) -> bool {
+        let plain = |flight: &Flight| flight.block.is_none() && !flight.copies();
+        !shared.has_numbers && self.flights.front().is_some_and(|timed| plain(&timed.flight))
+    }
+
+    /// Beats of such a transfer in the cycles from `cycle` up to `until`, as [`Engine::beat`] would make them one by one: the cycle that comes
+    /// next, which is that behind the last beat where the transfer is over, and whether it is.
+    fn beats(&mut self, shared: &mut Shared<'_>, rate: BytesPerCycle, mut cycle: u64, until: u64) -> (u64, bool) {
+        let Some(Timed { flight, beats, .. }) = self.flights.front_mut() else { return (cycle, false) };
+        let memory = shared.sram(flight.place);
+        let mut address = flight.local_address();
+        let mut moved = flight.row * flight.row_bytes + flight.byte;
+        let mut piece = memory.left_of_row(address).min(flight.row_bytes - flight.byte);
+        while cycle < until {
+            let crossed = bytes_after(rate, *beats + 1).min(flight.bus_bytes);
+            let mut waits = None;
+            while moved + piece <= crossed {
+                if let Err(reason) = memory.take(memory.row_of(address), cycle) {
+                    waits = Some(reason);
+                    break;
+                }
+                flight.go_past(piece);
+                moved += piece;
+                if flight.is_over() {
+                    break;
+                }
+                address = flight.local_address();
+                piece = memory.left_of_row(address).min(flight.row_bytes - flight.byte);
+            }
+            if let Some(reason) = waits {
+                self.front.cycles.stall(reason, 1);
+            } else {
+                self.front.cycles.busy += 1;
+                *beats += 1;
+                if flight.is_over() {
+                    self.end(shared, cycle);
+                    return (cycle + 1, true);
+                }
+            }
+            cycle += 1;
+        }
+        (cycle, false)
+    }
+
+    /// Ends the oldest transfer, which is over.
+    fn end(&mut self, shared: &mut Shared<'_>, cycle: u64) {
+        let Some(Timed { flight, .. }) = self.flights.pop_front() else { return };
+        flight.count(shared);
+        flight.count_bus(shared);
+        flight.ending.end(shared, cycle);
+    }
+
     /// One beat of the oldest transfer, which does not wait; tells whether it needs the bus no more, or is over.
     fn beat(&mut self, shared: &mut Shared<'_>, rate: BytesPerCycle, cycle: u64) -> bool {
         let Some(timed) = self.flights.front_mut() else { return false };
@@ -244,11 +305,7 @@ impl Engine<'_> {
             }
         }
         if timed.flight.is_over() {
-            let flight = timed.flight;
-            self.flights.pop_front();
-            flight.count(shared);
-            flight.count_bus(shared);
-            flight.ending.end(shared, cycle);
+            self.end(shared, cycle);
             return true;
         }
         needed && !timed.flight.needs_bus()

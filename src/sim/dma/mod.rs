@@ -324,6 +324,11 @@ impl Flight {
         if shared.has_numbers {
             self.copy_piece(shared, bytes);
         }
+        self.go_past(bytes);
+    }
+
+    /// Goes on behind the next piece.
+    fn go_past(&mut self, bytes: u64) {
         self.pieces += 1;
         self.byte += bytes;
         if self.byte == self.row_bytes {
