@@ -5,8 +5,9 @@
 use systole::chip::{self, Chip};
 use systole::mapping::{self, Layout, Lowered, Mapping, MappingError, Problem, WeightStart};
 use systole::numerics::Dtype;
+use systole::pipeline::{self, Cost, Objective, RunOptions};
 use systole::program::emit_timing;
-use systole::sim::Machine;
+use systole::sim::{Engine, Machine};
 use systole::units::Cycles;
 
 fn cycles(chip: &Chip, mapping: &Mapping) -> f64 {
@@ -85,6 +86,49 @@ fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
         }
     }
     assert!(4 * saved > all, "bounds prune: {saved} of {all} were not simulated");
+}
+
+/// Every candidate costs no less than its bound, and the search finds the least of them all, whatever is to be little.
+#[test]
+fn every_objective_has_a_bound_and_finds_its_best() {
+    let small = [
+        ("scratchpads", "[(role: Shared, capacity: KiB(8), banks: 4, port_bytes: 16, latency: Cycles(4))]"),
+        ("accumulator.capacity", "KiB(8)"),
+    ];
+    let chips = [("edge-16x16", &[][..]), ("edge-16x16", &small[..]), ("edge-16x16-ddr4", &small[..]), ("gemmini-16x16-os", &[][..])];
+    let options = RunOptions {
+        batch: 1,
+        weights: WeightStart::Cold,
+        scheme: "w8a8".parse().unwrap(),
+        samples: None,
+        engine: Engine::Wavefront,
+        seed: 1,
+        mapping: None,
+        layout: Layout::default(),
+        what_if: false,
+        command: String::new(),
+    };
+    for objective in [Objective::Latency, Objective::Energy, Objective::Edp] {
+        let (mut saved, mut all) = (0, 0);
+        for (name, sets) in chips {
+            let sets: Vec<_> = sets.iter().map(|(field, value)| ((*field).to_string(), (*value).to_string())).collect();
+            let chip = chip::load(name, &sets).unwrap();
+            let cost = Cost::new(&chip, chip.format(Dtype::Int8, Dtype::Int8).unwrap(), objective).unwrap();
+            for layer in layers() {
+                let candidates = mapping::candidates(&layer, &chip, 1, WeightStart::Cold, Layout::default());
+                let costs = candidates.iter().map(|(_, mapping)| {
+                    let (bound, cost) = (cost.bound(mapping), cost.of(&cost.time(mapping).unwrap()));
+                    assert!(0.0 < bound && bound <= cost, "{objective} {name} {:?}: {bound} of {cost}", mapping.stages()[0].tiling);
+                    cost
+                });
+                let least = costs.fold(f64::INFINITY, f64::min);
+                let found = pipeline::search_mapping(&[layer], &chip, &options, objective, u64::MAX).unwrap().found.remove(0);
+                assert!(found.cost.total_cmp(&least).is_eq() && found.is_best(), "{objective} {name}: {} of {least}", found.cost);
+                (saved, all) = (saved + found.candidates - found.simulated, all + found.candidates);
+            }
+        }
+        assert!(4 * saved > all, "bounds prune: {saved} of {all} were not simulated for {objective}");
+    }
 }
 
 /// Three layers in a row, 100 vectors of 96 channels, on a scratchpad that cannot keep an output beside its rings.

@@ -15,11 +15,12 @@ use rand_chacha::ChaCha8Rng;
 use systole::chip::{self, Chip, Codec, Dram, Sparsity, Stationary};
 use systole::counts::StallReason;
 use systole::mapping::{
-    self, Choice, InputBuffer, Layout, Lowered, Mapping, MappingError, Memory, Order, OutputBuffer, Problem, WeightBuffer, WeightStart,
+    self, Choice, InputBuffer, Layout, LeastActions, Lowered, Mapping, MappingError, Memory, Order, OutputBuffer, Problem, Stage,
+    WeightBuffer, WeightStart,
 };
 use systole::numerics::{AccumulateRule, Dtype, LayerClass, OutputStage, Quantization};
 use systole::program::{Program, StageNumbers, emit_stages, emit_timing};
-use systole::sim::{Engine, Machine, Peeled, Run};
+use systole::sim::{Engine, Machine, Peeled, Run, StageRun};
 use systole::units::Bytes;
 
 /// One layer as drawn: channels out, filter, stride, dilation, padding.
@@ -253,6 +254,9 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     for ((stage, bound), mapped) in run.stages.iter().zip(&bounds.stages).zip(mapping.stages()) {
         prop_assert!(bound.cycles <= stage.window, "{} are a lower bound of {}: {:?}", bound.cycles, stage.window, mapped);
     }
+    for (least, (stage, mapped)) in mapping::least_actions(&mapping, &chip).iter().zip(run.stages.iter().zip(mapping.stages())) {
+        check_least(least, stage, mapped, &chip)?;
+    }
     // Bytes on the bus are the wanted ones, or whole bursts that hold them; time without numbers does the same.
     for (stage, timed) in run.stages.iter().zip(&timed.stages) {
         prop_assert_eq!((timed.window, timed.array, timed.traffic), (stage.window, stage.array, stage.traffic));
@@ -279,6 +283,36 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     for (stage, run) in mapping.stages().iter().zip(&run.stages) {
         let (wanted, read) = (stage.problem.pixels() * stage.problem.c, run.traffic.dram.input.read);
         prop_assert!(read <= wanted, "{} bytes of input of {}", read, wanted);
+    }
+    Ok(())
+}
+
+/// A stage does no less than its bounds say, action by action.
+fn check_least(least: &LeastActions, stage: &StageRun, mapped: &Stage, chip: &Chip) -> Result<(), TestCaseError> {
+    let did = &stage.actions;
+    prop_assert_eq!((least.macs, least.vector_operations), (did.macs, did.vector_operations));
+    prop_assert_eq!(least.unpacked_bytes, did.unpacked_bytes);
+    let roles = chip.scratchpad_roles();
+    let of_pads = |rows: [u64; 2]| {
+        let mut pads = [0; 2];
+        pads[roles.activation] += rows[0];
+        pads[roles.weight] += rows[1];
+        pads
+    };
+    let (reads, writes) = (of_pads(least.scratchpad_reads), of_pads(least.scratchpad_writes));
+    let pairs = [
+        (least.dram_read_bytes, did.dram_read_bytes),
+        (least.dram_write_bytes, did.dram_write_bytes),
+        (reads[0], did.scratchpad_reads[0]),
+        (reads[1], did.scratchpad_reads[1]),
+        (writes[0], did.scratchpad_writes[0]),
+        (writes[1], did.scratchpad_writes[1]),
+        (least.accumulator_reads, did.accumulator_reads),
+        (least.accumulator_writes, did.accumulator_writes),
+    ];
+    prop_assert!(pairs.iter().all(|(least, did)| least <= did), "{:?} is no less than {:?}: {:?}", did, least, mapped);
+    if burst_bytes(chip).is_none() {
+        prop_assert_eq!((least.dram_read_bytes, least.dram_write_bytes), (did.dram_read_bytes, did.dram_write_bytes));
     }
     Ok(())
 }

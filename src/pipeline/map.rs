@@ -1,54 +1,16 @@
 //! Looks for the best mapping of a network or a layer table onto a chip: each stage by itself, then all together.
 
-use super::summary::{bound_by, energy_of};
-use super::{PipelineError, RunOptions};
-use crate::chip::{Chip, Dram, Format};
-use crate::energy::EnergyTable;
+use super::summary::bound_by;
+use super::{Cost, Objective, PipelineError, RunOptions};
+use crate::chip::{Chip, Dram};
 use crate::mapping::{
     Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map_as, search,
 };
-use crate::program::emit_timing;
 use crate::report::{Roofline, RooflineLayer};
-use crate::sim::{Machine, Run};
+use crate::sim::Run;
 use crate::units::Cycles;
 use rayon::prelude::*;
-use std::fmt;
 use std::fmt::Write as _;
-use std::str::FromStr;
-
-/// What is to be little.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Objective {
-    /// Cycles.
-    Latency,
-    /// Picojoules.
-    Energy,
-    /// Energy times delay.
-    Edp,
-}
-
-impl FromStr for Objective {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "latency" => Ok(Self::Latency),
-            "energy" => Ok(Self::Energy),
-            "edp" => Ok(Self::Edp),
-            _ => Err(format!("`{text}` is no objective: write latency, energy or edp")),
-        }
-    }
-}
-
-impl fmt::Display for Objective {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Latency => "latency",
-            Self::Energy => "energy",
-            Self::Edp => "edp",
-        })
-    }
-}
 
 /// A mapping that was searched for.
 #[derive(Debug)]
@@ -79,7 +41,7 @@ pub fn search_mapping(
     budget: u64,
 ) -> Result<Searched, PipelineError> {
     let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
-    let cost = Cost { chip, format, objective, table: EnergyTable::resolve(chip)? };
+    let cost = Cost::new(chip, format, objective)?;
     // Equal problems are searched once.
     let mut different: Vec<&Lowered> = Vec::new();
     let places = stages.iter().map(|stage| {
@@ -112,51 +74,6 @@ pub fn search_mapping(
         _ => (plain, plain_run),
     };
     Ok(Searched { bounds: lower_bounds(&mapping, chip), mapping, found, run })
-}
-
-/// What a mapping costs.
-struct Cost<'c> {
-    chip: &'c Chip,
-    format: &'c Format,
-    objective: Objective,
-    table: EnergyTable,
-}
-
-impl Cost<'_> {
-    fn time(&self, mapping: &Mapping) -> Result<Run, PipelineError> {
-        let program = emit_timing(mapping, self.chip)?;
-        Ok(Machine::new(self.chip, self.format, &program)?.time()?)
-    }
-
-    /// What a mapping costs. Where cycles alone count, a run ends as soon as it is no shorter than the shortest, and costs infinity.
-    fn below(&self, mapping: &Mapping, least: &mut Cycles) -> Result<f64, PipelineError> {
-        if self.objective != Objective::Latency {
-            return Ok(self.of(&self.time(mapping)?));
-        }
-        let program = emit_timing(mapping, self.chip)?;
-        let most = Cycles::new(least.get().saturating_sub(1));
-        let run = Machine::new(self.chip, self.format, &program)?.time_within(most)?;
-        *least = run.as_ref().map_or(*least, |run| run.total_cycles);
-        Ok(run.map_or(f64::INFINITY, |run| self.of(&run)))
-    }
-
-    fn of(&self, run: &Run) -> f64 {
-        let cycles = run.total_cycles.as_f64();
-        if self.objective == Objective::Latency {
-            return cycles;
-        }
-        let stages = run.stages.iter().map(|stage| (stage.actions, stage.window));
-        let energy = energy_of(&self.table, self.format, stages).total.get();
-        if self.objective == Objective::Energy { energy } else { energy * cycles }
-    }
-
-    /// No run of the mapping costs less. Energy has no closed form here but that it is not negative, so that nothing is pruned by it.
-    fn bound(&self, mapping: &Mapping) -> f64 {
-        match self.objective {
-            Objective::Latency => lower_bounds(mapping, self.chip).program.as_f64(),
-            Objective::Energy | Objective::Edp => 0.0,
-        }
-    }
 }
 
 impl Searched {

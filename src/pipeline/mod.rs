@@ -3,6 +3,7 @@
 //! Quantize, map, emit, run every batch on the machine, run the references, compare, account. Not here: printing, files, or how any of it
 //! is done.
 
+mod cost;
 mod dram;
 mod error;
 mod gemm;
@@ -17,10 +18,11 @@ mod table;
 mod vcd;
 mod whatif;
 
+pub use cost::{Cost, Objective};
 pub use dram::{DramError, dram};
 pub use error::PipelineError;
 pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
-pub use map::{Objective, Searched, search_mapping};
+pub use map::{Searched, search_mapping};
 pub use numbers::Numbers;
 pub use prepare::{Prepared, model_stages, prepare};
 pub use run::{Outcome, Warning, run, time};
