@@ -8,7 +8,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use systole::chip;
-use systole::mapping::{self, WeightStart};
+use systole::mapping::{self, Layout, WeightStart};
 use systole::pipeline::{self, RunOptions};
 use systole::plot::{self, Chart, ChartLine};
 use systole::sim::Engine;
@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         engine: Engine::Wavefront,
         seed: 1,
         mapping: None,
+        layout: Layout::ChannelInnermost,
         what_if: false,
         command: String::new(),
     };

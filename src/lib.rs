@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use systole::compress::Scheme;
-//! use systole::mapping::WeightStart;
+//! use systole::mapping::{Layout, WeightStart};
 //! use systole::pipeline::{self, RunOptions};
 //! use systole::sim::Engine;
 //! use systole::{chip, model};
@@ -23,6 +23,7 @@
 //!     engine: Engine::Stepped,
 //!     seed: 1,
 //!     mapping: None,
+//!     layout: Layout::ChannelInnermost,
 //!     what_if: false,
 //!     command: "an example".to_string(),
 //! };

@@ -102,7 +102,7 @@ fn ceil(bytes: u64, millionths: u64) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(300), failure_persistence: None, max_global_rejects: 1 << 20, ..ProptestConfig::default() })]
 
     /// With ideal DRAM a block of B bytes that becomes W ends in cycle `latency + max(ceil(B / rate), ceil(W / unpack))`, counted from 1; the bus
     /// is busy for the first of the two, and the rest waits for the codec. With banks the link alone bounds it, and nothing else differs.

@@ -261,7 +261,10 @@ fn check(seed: u64, layers: usize, name: &str, sets: &[(String, String)], batch:
     let choices: Vec<Choice> = lowering
         .stages
         .iter()
-        .map(|_| Choice { stationary: chip.array().dataflows[rng.random_range(0..chip.array().dataflows.len())].kind(), tiling: None })
+        .map(|_| Choice {
+            stationary: chip.array().dataflows[rng.random_range(0..chip.array().dataflows.len())].kind(),
+            ..Choice::first(&chip)
+        })
         .collect();
     let mapping = match mapping::map_as(&lowering.stages, &chip, batch, start, &choices) {
         Ok(mapping) => mapping,

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use systole::chip::{self, Chip};
-use systole::mapping::{self, Lowered, Mapping, MappingError, Problem, WeightStart};
+use systole::mapping::{self, Layout, Lowered, Mapping, MappingError, Problem, WeightStart};
 use systole::numerics::Dtype;
+use systole::pipeline::{self, Cost, Objective, RunOptions};
 use systole::program::emit_timing;
-use systole::sim::Machine;
+use systole::sim::{Engine, Machine};
+use systole::units::Cycles;
 
 fn cycles(chip: &Chip, mapping: &Mapping) -> f64 {
     let program = emit_timing(mapping, chip).unwrap();
@@ -47,20 +49,86 @@ fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
             sets.iter().map(|set| set.split_once('=').unwrap()).map(|(field, value)| (field.to_string(), value.to_string())).collect();
         let chip = chip::load(name, &sets).unwrap();
         for layer in layers() {
-            let costs: Vec<f64> =
-                mapping::candidates(&layer, &chip, 1, WeightStart::Cold).iter().map(|(_, mapping)| cycles(&chip, mapping)).collect();
+            let costs: Vec<f64> = mapping::candidates(&layer, &chip, 1, WeightStart::Cold, Layout::default())
+                .iter()
+                .map(|(_, mapping)| cycles(&chip, mapping))
+                .collect();
             let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
             let cost = |mapping: &Mapping| Ok::<f64, MappingError>(cycles(&chip, mapping));
-            let found = mapping::search(&layer, &chip, (1, WeightStart::Cold), u64::MAX, |mapping| bound(&chip, mapping), cost).unwrap();
+            let found =
+                mapping::search(&layer, &chip, (1, WeightStart::Cold, Layout::default()), u64::MAX, |mapping| bound(&chip, mapping), cost)
+                    .unwrap();
             assert_eq!((found.cost, found.candidates), (least, costs.len() as u64), "{name} {:?}", layer.problem);
             assert!(found.is_best() && found.simulated <= found.candidates);
             (saved, all) = (saved + found.candidates - found.simulated, all + found.candidates);
+            // So it is where a simulation ends as soon as it is no better.
+            let mut shortest = u64::MAX;
+            let within = |mapping: &Mapping| {
+                let program = emit_timing(mapping, &chip).unwrap();
+                let run = Machine::new(&chip, &chip.formats()[0], &program).unwrap().time_within(Cycles::new(shortest - 1)).unwrap();
+                shortest = run.as_ref().map_or(shortest, |run| run.total_cycles.get());
+                Ok::<f64, MappingError>(run.map_or(f64::INFINITY, |run| run.total_cycles.as_f64()))
+            };
+            let stopped = mapping::search(
+                &layer,
+                &chip,
+                (1, WeightStart::Cold, Layout::default()),
+                u64::MAX,
+                |mapping| bound(&chip, mapping),
+                within,
+            )
+            .unwrap();
+            assert_eq!(stopped, found);
             // With a budget of one the gap is told, and holds.
-            let found = mapping::search(&layer, &chip, (1, WeightStart::Cold), 1, |mapping| bound(&chip, mapping), cost).unwrap();
+            let found = mapping::search(&layer, &chip, (1, WeightStart::Cold, Layout::default()), 1, |mapping| bound(&chip, mapping), cost)
+                .unwrap();
             assert!(found.simulated == 1 && found.bound <= least && least <= found.cost);
         }
     }
     assert!(4 * saved > all, "bounds prune: {saved} of {all} were not simulated");
+}
+
+/// Every candidate costs no less than its bound, and the search finds the least of them all, whatever is to be little.
+#[test]
+fn every_objective_has_a_bound_and_finds_its_best() {
+    let small = [
+        ("scratchpads", "[(role: Shared, capacity: KiB(8), banks: 4, port_bytes: 16, latency: Cycles(4))]"),
+        ("accumulator.capacity", "KiB(8)"),
+    ];
+    let chips = [("edge-16x16", &[][..]), ("edge-16x16", &small[..]), ("edge-16x16-ddr4", &small[..]), ("gemmini-16x16-os", &[][..])];
+    let options = RunOptions {
+        batch: 1,
+        weights: WeightStart::Cold,
+        scheme: "w8a8".parse().unwrap(),
+        samples: None,
+        engine: Engine::Wavefront,
+        seed: 1,
+        mapping: None,
+        layout: Layout::default(),
+        what_if: false,
+        command: String::new(),
+    };
+    for objective in [Objective::Latency, Objective::Energy, Objective::Edp] {
+        let (mut saved, mut all) = (0, 0);
+        for (name, sets) in chips {
+            let sets: Vec<_> = sets.iter().map(|(field, value)| ((*field).to_string(), (*value).to_string())).collect();
+            let chip = chip::load(name, &sets).unwrap();
+            let cost = Cost::new(&chip, chip.format(Dtype::Int8, Dtype::Int8).unwrap(), objective).unwrap();
+            for layer in layers() {
+                let candidates = mapping::candidates(&layer, &chip, 1, WeightStart::Cold, Layout::default());
+                let costs = candidates.iter().map(|(_, mapping)| {
+                    let (bound, cost) = (cost.bound(mapping), cost.of(&cost.time(mapping).unwrap()));
+                    assert!(0.0 < bound && bound <= cost, "{objective} {name} {:?}: {bound} of {cost}", mapping.stages()[0].tiling);
+                    cost
+                });
+                let least = costs.fold(f64::INFINITY, f64::min);
+                let found = pipeline::search_mapping(&[layer], &chip, &options, objective, u64::MAX).unwrap().found.remove(0);
+                assert!(found.cost.total_cmp(&least).is_eq() && found.is_best(), "{objective} {name}: {} of {least}", found.cost);
+                (saved, all) = (saved + found.candidates - found.simulated, all + found.candidates);
+            }
+        }
+        assert!(4 * saved > all, "bounds prune: {saved} of {all} were not simulated for {objective}");
+    }
 }
 
 /// Three layers in a row, 100 vectors of 96 channels, on a scratchpad that cannot keep an output beside its rings.
@@ -96,6 +164,7 @@ fn the_smallest_scratchpad_keeps_every_output_and_less_does_not() {
 fn what_does_not_fit_at_all_says_so() {
     let sets = [("accumulator", "(capacity: B(16), banks: 1, port_bytes: 16, latency: Cycles(2))")];
     let chip = chip::load("edge-16x16", &sets.map(|(field, value)| (field.to_string(), value.to_string()))).unwrap();
-    let found = mapping::search(&layers()[0], &chip, (1, WeightStart::Cold), 5, |_| 0.0, |_| Ok::<f64, MappingError>(1.0));
+    let found =
+        mapping::search(&layers()[0], &chip, (1, WeightStart::Cold, Layout::default()), 5, |_| 0.0, |_| Ok::<f64, MappingError>(1.0));
     assert!(matches!(found, Err(MappingError::TooSmall { needed, capacity, .. }) if needed > capacity));
 }

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use systole::chip::{self, Chip};
-use systole::mapping::{self, WeightStart};
+use systole::mapping::{self, Layout, WeightStart};
 use systole::pipeline::{self, RunOptions};
 use systole::program::emit_timing;
 use systole::report::{Summary, WhatIf};
@@ -20,6 +20,7 @@ fn options() -> RunOptions {
         engine: Engine::Wavefront,
         seed: 1,
         mapping: None,
+        layout: Layout::ChannelInnermost,
         what_if: true,
         command: String::new(),
     }
@@ -190,7 +191,7 @@ fn rates() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(300), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Where each unit works in order and there is nothing that the order of two could be changed at, what comes sooner ends sooner: one engine,
     /// so that its transfers keep their order on the bus, and ports for whoever wants one. With two engines, or banks to wait for, a transfer that

@@ -15,11 +15,12 @@ use rand_chacha::ChaCha8Rng;
 use systole::chip::{self, Chip, Codec, Dram, Sparsity, Stationary};
 use systole::counts::StallReason;
 use systole::mapping::{
-    self, Choice, InputBuffer, Lowered, Mapping, MappingError, Memory, Order, OutputBuffer, Problem, WeightBuffer, WeightStart,
+    self, Choice, InputBuffer, Layout, LeastActions, Lowered, Mapping, MappingError, Memory, Order, OutputBuffer, Problem, Stage,
+    WeightBuffer, WeightStart,
 };
 use systole::numerics::{AccumulateRule, Dtype, LayerClass, OutputStage, Quantization};
 use systole::program::{Program, StageNumbers, emit_stages, emit_timing};
-use systole::sim::{Engine, Machine, Peeled, Run};
+use systole::sim::{Engine, Machine, Peeled, Run, StageRun};
 use systole::units::Bytes;
 
 /// One layer as drawn: channels out, filter, stride, dilation, padding, groups where they divide the channels.
@@ -35,6 +36,8 @@ struct Case {
     resident: bool,
     /// Whether stages are mapped as one of the candidates of a search.
     chosen: bool,
+    /// How images lie, a layer after the other.
+    layouts: Vec<Layout>,
     density: f64,
     weight: Dtype,
     seed: u64,
@@ -213,10 +216,10 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         .collect();
     let start = if case.resident { WeightStart::Resident } else { WeightStart::Cold };
     // Any of what a search would look at, the largest pieces, or whatever dataflow.
-    let choices = stages.iter().map(|stage| {
+    let choices = stages.iter().zip(case.layouts.iter().cycle()).map(|(stage, layout)| {
         let dataflows = &chip.array().dataflows;
-        let any = Choice { stationary: dataflows[rng.random_range(0..dataflows.len())].kind(), tiling: None };
-        let candidates = mapping::candidates(stage, &chip, case.batch, start);
+        let any = Choice { stationary: dataflows[rng.random_range(0..dataflows.len())].kind(), tiling: None, layout: *layout };
+        let candidates = mapping::candidates(stage, &chip, case.batch, start, *layout);
         if case.chosen && !candidates.is_empty() { candidates[rng.random_range(0..candidates.len())].0 } else { any }
     });
     let choices: Vec<Choice> = choices.collect();
@@ -239,6 +242,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     let program = emit_stages(&mapping, &chip, numbers).map_err(|error| TestCaseError::fail(error.to_string()))?;
     let input: Vec<i32> = (0..layers[0].problem.pixels() * layers[0].problem.c).map(|_| rng.random_range(-128..128)).collect();
     let bytes: Vec<u8> = input.iter().map(|x| i8::try_from(*x).unwrap().to_le_bytes()[0]).collect();
+    let bytes = laid_out(&bytes, &layers[0].problem, choices[0].layout);
     let format = &chip.formats()[0];
     let machine = Machine::new(&chip, format, &program).unwrap();
     let run = machine.run(&[&bytes], Engine::Wavefront).map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -258,6 +262,9 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     prop_assert!(bounds.program <= run.total_cycles, "{} are a lower bound of {}", bounds.program, run.total_cycles);
     for ((stage, bound), mapped) in run.stages.iter().zip(&bounds.stages).zip(mapping.stages()) {
         prop_assert!(bound.cycles <= stage.window, "{} are a lower bound of {}: {:?}", bound.cycles, stage.window, mapped);
+    }
+    for (least, (stage, mapped)) in mapping::least_actions(&mapping, &chip).iter().zip(run.stages.iter().zip(mapping.stages())) {
+        check_least(least, stage, mapped, &chip)?;
     }
     // Bytes on the bus are the wanted ones, or whole bursts that hold them; time without numbers does the same.
     for (stage, timed) in run.stages.iter().zip(&timed.stages) {
@@ -285,6 +292,36 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     for (stage, run) in mapping.stages().iter().zip(&run.stages) {
         let (wanted, read) = (stage.problem.pixels() * stage.problem.c, run.traffic.dram.input.read);
         prop_assert!(read <= wanted, "{} bytes of input of {}", read, wanted);
+    }
+    Ok(())
+}
+
+/// A stage does no less than its bounds say, action by action.
+fn check_least(least: &LeastActions, stage: &StageRun, mapped: &Stage, chip: &Chip) -> Result<(), TestCaseError> {
+    let did = &stage.actions;
+    prop_assert_eq!((least.macs, least.vector_operations), (did.macs, did.vector_operations));
+    prop_assert_eq!(least.unpacked_bytes, did.unpacked_bytes);
+    let roles = chip.scratchpad_roles();
+    let of_pads = |rows: [u64; 2]| {
+        let mut pads = [0; 2];
+        pads[roles.activation] += rows[0];
+        pads[roles.weight] += rows[1];
+        pads
+    };
+    let (reads, writes) = (of_pads(least.scratchpad_reads), of_pads(least.scratchpad_writes));
+    let pairs = [
+        (least.dram_read_bytes, did.dram_read_bytes),
+        (least.dram_write_bytes, did.dram_write_bytes),
+        (reads[0], did.scratchpad_reads[0]),
+        (reads[1], did.scratchpad_reads[1]),
+        (writes[0], did.scratchpad_writes[0]),
+        (writes[1], did.scratchpad_writes[1]),
+        (least.accumulator_reads, did.accumulator_reads),
+        (least.accumulator_writes, did.accumulator_writes),
+    ];
+    prop_assert!(pairs.iter().all(|(least, did)| least <= did), "{:?} is no less than {:?}: {:?}", did, least, mapped);
+    if burst_bytes(chip).is_none() {
+        prop_assert_eq!((least.dram_read_bytes, least.dram_write_bytes), (did.dram_read_bytes, did.dram_write_bytes));
     }
     Ok(())
 }
@@ -390,6 +427,32 @@ fn check_residency(
     Ok(())
 }
 
+/// Channel-innermost pixels of a byte a channel as they lie in DRAM: channel c of pixel i at `c / block * plane + i * block + c % block`.
+fn laid_out(bytes: &[u8], problem: &Problem, layout: Layout) -> Vec<u8> {
+    let size = |of: u64| usize::try_from(of).unwrap();
+    let (channels, pixels) = (size(problem.c), size(problem.pixels()));
+    let block = match layout {
+        Layout::BlockedByC(block) if problem.input != [1, 1] => size(block.get()).min(channels),
+        Layout::RowMajor if problem.input != [1, 1] => 1,
+        _ => channels,
+    };
+    let mut out = vec![0; channels.div_ceil(block) * pixels * block];
+    for (at, byte) in bytes.iter().enumerate() {
+        let (i, c) = (at / channels, at % channels);
+        out[c / block * pixels * block + i * block + c % block] = *byte;
+    }
+    out
+}
+
+fn layouts() -> impl Strategy<Value = Vec<Layout>> {
+    let some = prop_oneof![
+        2 => Just(Layout::ChannelInnermost),
+        2 => Just(Layout::RowMajor),
+        2 => (1..=9_u64).prop_map(|block| Layout::BlockedByC(block.try_into().unwrap())),
+    ];
+    prop_oneof![1 => Just(vec![Layout::ChannelInnermost]), 2 => prop::collection::vec(some, 3..=3)]
+}
+
 fn layer() -> impl Strategy<Value = Drawn> {
     let pair = |range: std::ops::RangeInclusive<u64>| (range.clone(), range).prop_map(|(down, right)| [down, right]);
     (
@@ -419,10 +482,10 @@ fn cases() -> impl Strategy<Value = Case> {
     let dram = (prop_oneof![2 => Just(None), 1 => banked().prop_map(Some)], clocks);
     let densities = prop_oneof![2 => Just(1.0), 1 => Just(0.3), 1 => Just(0.03)];
     let storage = (codec(), prop_oneof![3 => Just(Dtype::Int8), 1 => Just(Dtype::Int4), 1 => Just(Dtype::Int2)]);
-    let rest = ((any::<bool>(), any::<bool>()), (densities, storage), any::<u64>(), vector, 0..=6_u64, dram);
+    let rest = ((any::<bool>(), any::<bool>()), (densities, storage), (any::<u64>(), layouts()), vector, 0..=6_u64, dram);
     (array, memories(), rules, problem, rest).prop_map(|(array, mut sets, rules, problem, rest)| {
         let (((rows, cols), dataflows, lanes), (sparsity, gating, overflow, bits)) = (array, rules);
-        let ((resident, chosen), (density, (codec, weight)), seed, (vector_lanes, start, each), depth, (dram, clock)) = rest;
+        let ((resident, chosen), (density, (codec, weight)), (seed, layouts), (vector_lanes, start, each), depth, (dram, clock)) = rest;
         let sparsity = if sparsity.starts_with("NM") && (dataflows.iter().any(|one| one.starts_with("Input")) || rows * lanes % 2 == 1) {
             "Dense"
         } else {
@@ -469,12 +532,12 @@ fn cases() -> impl Strategy<Value = Case> {
             sets.extend([("dram", dram), ("clock", clock.to_string())]);
         }
         let (batch, channels, image, layers) = problem;
-        Case { sets, batch, channels, image, layers, resident, chosen, density, weight, seed }
+        Case { sets, batch, channels, image, layers, resident, chosen, layouts, density, weight, seed }
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(1000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn stages_come_out_right_in_both_drives(case in cases()) {

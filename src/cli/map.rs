@@ -6,7 +6,7 @@ use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use systole::compress::Scheme;
-use systole::mapping::{Lowered, MappingFile, WeightStart};
+use systole::mapping::{Layout, Lowered, MappingFile, WeightStart};
 use systole::pipeline::{self, Objective, RunOptions};
 use systole::report::ResultFolder;
 use systole::sim::Engine;
@@ -38,6 +38,9 @@ pub(crate) struct MapArguments {
     /// Also write the layers under the chip's roofs to this folder: roofline.svg, roofline.png and roofline.csv
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// How activations of images lie: nhwc, nchw, or blocks of channels such as nc16hw16
+    #[arg(long, value_name = "LAYOUT", default_value = "nhwc")]
+    layout: Layout,
     /// Also write the mapping to a file, which `run --mapping` takes
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -55,6 +58,7 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
         seed: 1,
         mapping: None,
         what_if: false,
+        layout: arguments.layout,
         command: String::new(),
     };
     let stages: Vec<Lowered> = if let Some(table) = layer_table(&arguments.model) {

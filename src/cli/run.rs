@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use systole::chip::Chip;
 use systole::compress::Scheme;
 use systole::data::sha256_hex;
-use systole::mapping::{MappingFile, WeightStart};
+use systole::mapping::{Layout, MappingFile, WeightStart};
 use systole::pipeline::{self, Prepared, RunOptions};
 use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
 use systole::{model, plot, topology};
@@ -61,6 +61,9 @@ pub(crate) struct RunArguments {
     /// Also tell why the time is what it is: time the program again with DRAM, then ports, the vector unit and the array without limit too
     #[arg(long)]
     what_if: bool,
+    /// How activations of images lie, where the mapping does not say: nhwc, nchw, or blocks of channels such as nc16hw16
+    #[arg(long, value_name = "LAYOUT", default_value = "nhwc")]
+    layout: Layout,
     /// A row for every layer in the tables; else the 10 costliest of more than 25
     #[arg(long)]
     all_layers: bool,
@@ -133,6 +136,7 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
         seed: arguments.seed,
         mapping: arguments.mapping.as_deref().map(MappingFile::load).transpose()?,
         what_if: arguments.what_if,
+        layout: arguments.layout,
         command: command_line(),
     })
 }
@@ -152,7 +156,7 @@ fn time_table(arguments: &RunArguments, chip: &Chip, path: &Path, options: &RunO
     let summary = pipeline::time_table(chip, &table, &sha256, &name, options).map_err(user_fault)?;
     let RunOptions { batch, weights, scheme, mapping, what_if, .. } = options;
     let more = if *what_if { " what-if" } else { "" };
-    let key = format!("{} {} {batch} {weights:?} {scheme} {mapping:?}{more}", chip.resolved(), sha256);
+    let key = format!("{} {} {batch} {weights:?} {scheme} {mapping:?}{}{more}", chip.resolved(), sha256, layout_key(options));
     let folder = arguments.out.clone().unwrap_or_else(|| folder_named(&name, options, chip, &key));
     show(arguments, chip, &ResultFolder::prepare(&folder)?, &summary, &[])?;
     complain_of_columns(&table, path);
@@ -206,12 +210,18 @@ fn quoted(word: &str) -> String {
 
 /// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.
 fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
-    let RunOptions { batch, weights, scheme, samples, engine, seed, mapping, what_if, command: _ } = options;
+    let RunOptions { batch, weights, scheme, samples, engine, seed, mapping, layout: _, what_if, command: _ } = options;
     let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
     let mut pinned = mapping.as_ref().map_or_else(String::new, |mapping| format!(" {mapping:?}"));
+    pinned += &layout_key(options);
     pinned += if *what_if { " what-if" } else { "" };
     let run = format!("{} {files} {batch} {weights:?} {scheme} {samples:?} {engine:?} {seed}{pinned}", prepared.chip.resolved());
     folder_named(prepared.quantized.name(), options, prepared.chip, &run)
+}
+
+/// A layout as part of what a folder's name goes by; nothing where channels are innermost.
+fn layout_key(options: &RunOptions) -> String {
+    if options.layout == Layout::ChannelInnermost { String::new() } else { format!(" {}", options.layout) }
 }
 
 fn folder_named(network: &str, options: &RunOptions, chip: &Chip, key: &str) -> PathBuf {

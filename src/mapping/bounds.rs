@@ -155,18 +155,18 @@ fn load(dataflow: &Dataflow, rows: u32, cols: u32) -> u64 {
 
 /// Bytes that cross DRAM's bus.
 #[derive(Debug, Clone, Copy, Default)]
-struct Traffic {
-    weights: u64,
+pub(super) struct Traffic {
+    pub(super) weights: u64,
     /// Bytes that are unpacked from coded weights.
-    unpacked: u64,
-    biases: u64,
-    input: u64,
-    output: u64,
+    pub(super) unpacked: u64,
+    pub(super) biases: u64,
+    pub(super) input: u64,
+    pub(super) output: u64,
 }
 
 impl Traffic {
     /// What a stage fetches and stores.
-    fn of(stage: &Stage) -> Self {
+    pub(super) fn of(stage: &Stage) -> Self {
         let (problem, rules) = (&stage.problem, &stage.rules);
         let only_if = |so: bool, bytes: u64| if so { bytes } else { 0 };
         let pieces = stage.weight_pieces();

@@ -1,6 +1,6 @@
 //! Mappings as files: what was chosen for each layer, by its name, in RON.
 
-use super::{Choice, Mapping, MappingError, Order, Tiling};
+use super::{Choice, Layout, Mapping, MappingError, Order, Tiling};
 use crate::chip::Stationary;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -32,6 +32,9 @@ pub struct Pin {
     pub block: u64,
     /// Channels of a chunk.
     pub chunk: u64,
+    /// How its input lies, where that is images; where there is nothing, as for layers that the file does not name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
 }
 
 impl MappingFile {
@@ -39,7 +42,8 @@ impl MappingFile {
     pub fn of(mapping: &Mapping) -> Self {
         let pin = |stage: &super::Stage| {
             let Tiling { order, block, chunk } = stage.tiling;
-            Pin { layer: stage.name.clone(), stationary: stage.rules.mode.stationary, order, block, chunk }
+            let layout = Some(stage.rules.input_layout).filter(|layout| *layout != Layout::ChannelInnermost);
+            Pin { layer: stage.name.clone(), stationary: stage.rules.mode.stationary, order, block, chunk, layout }
         };
         Self { layers: mapping.stages().iter().filter(|stage| stage.work.is_array()).map(pin).collect() }
     }
@@ -97,7 +101,8 @@ impl MappingFile {
             let mut found = false;
             for (choice, _) in choices.iter_mut().zip(layers).filter(|(_, layer)| **layer == pin.layer) {
                 let tiling = Some(Tiling { order: pin.order, block: pin.block, chunk: pin.chunk });
-                (*choice, found) = (Choice { stationary: pin.stationary, tiling }, true);
+                let layout = pin.layout.unwrap_or(unless.layout);
+                (*choice, found) = (Choice { stationary: pin.stationary, tiling, layout }, true);
             }
             if !found {
                 return fault("the network has no such layer that the array computes");
@@ -113,13 +118,23 @@ mod tests {
 
     #[test]
     fn a_mapping_reads_back_and_a_wrong_one_says_where() {
-        let pin =
-            |layer: &str| Pin { layer: layer.to_string(), stationary: Stationary::Output, order: Order::Channels, block: 16, chunk: 8 };
-        let file = MappingFile { layers: vec![pin("a"), pin("c")] };
+        let pin = |layer: &str| Pin {
+            layer: layer.to_string(),
+            stationary: Stationary::Output,
+            order: Order::Channels,
+            block: 16,
+            chunk: 8,
+            layout: None,
+        };
+        let blocked = "nc4hw4".parse().ok();
+        let file = MappingFile { layers: vec![pin("a"), Pin { layout: blocked, ..pin("c") }] };
         assert_eq!(MappingFile::parse(&file.to_text(), "m.ron").unwrap(), file);
-        let first = Choice { stationary: Stationary::Weight, tiling: None };
+        let first = Choice { stationary: Stationary::Weight, tiling: None, layout: Layout::RowMajor };
         let choices = file.choices(&["a", "b", "c"], first).unwrap();
         assert_eq!((choices[0].stationary, choices[1]), (Stationary::Output, first));
+        assert_eq!((choices[0].layout, Some(choices[2].layout)), (Layout::RowMajor, blocked), "a layer's own layout, or that of all");
+        let none = file.to_text().replace("BlockedByC(4)", "BlockedByC(0)");
+        assert!(MappingFile::parse(&none, "m.ron").unwrap_err().to_string().contains("nonzero"), "a block has channels");
         for (text, words) in [("MappingFile(layers: [(layer: 3)])", "line 1"), ("", "m.ron"), ("MappingFile(layers: [], more: 1)", "more")]
         {
             let message = MappingFile::parse(text, "m.ron").unwrap_err().to_string();

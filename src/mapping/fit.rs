@@ -8,7 +8,8 @@ use super::keep::{follows, keep_edges, place_activations, stage_bytes};
 use super::stored::{coding, stored};
 use super::tiling::rows_for_blocks;
 use super::{
-    Buffers, LoopNest, Lowered, Mapping, MappingError, Order, Problem, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work, round_up,
+    Buffers, Layout, LoopNest, Lowered, Mapping, MappingError, Order, Problem, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work,
+    round_up,
 };
 use crate::chip::{Chip, Dataflow, Scratchpad, Sparsity, Stationary};
 use serde::{Deserialize, Serialize};
@@ -103,12 +104,14 @@ pub struct Choice {
     pub stationary: Stationary,
     /// How the stage is cut; where there is nothing, the largest pieces that fit.
     pub tiling: Option<Tiling>,
+    /// How its input lies, where that is images.
+    pub layout: Layout,
 }
 
 impl Choice {
-    /// The chip's first dataflow, and the largest pieces that fit.
+    /// The chip's first dataflow, the largest pieces that fit, and channels innermost.
     pub fn first(chip: &Chip) -> Self {
-        Self { stationary: chip.array().dataflows[0].kind(), tiling: None }
+        Self { stationary: chip.array().dataflows[0].kind(), tiling: None, layout: Layout::ChannelInnermost }
     }
 }
 
@@ -195,6 +198,7 @@ fn map_into(
     for rules in &mut rules {
         rules.element = element;
     }
+    lay_out(stages, choices, &mut rules)?;
     let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
     // One ring serves all stages: its slots hold the largest piece of any.
     let chunks = asked.iter().map(|((stage, rules), choice)| {
@@ -295,6 +299,35 @@ fn pieces(draft: &Draft<'_>) -> u64 {
     if draft.lowered.work.is_array() { draft.rules.pieces(draft.problem(), &draft.tiling) } else { 0 }
 }
 
+/// Says how each stage's input lies, and its output: as the next stage reads it, or channel-innermost where the host does. Only images that the array
+/// both makes and reads as a whole lie otherwise.
+fn lay_out(stages: &[Lowered], choices: &[Choice], rules: &mut [Rules]) -> Result<(), MappingError> {
+    let follows = follows(stages);
+    for (index, (stage, choice)) in stages.iter().zip(choices).enumerate() {
+        let problem = &stage.problem;
+        if stage.work != Work::Array || problem.input == [1, 1] || choice.layout.is_one_plane(problem.c) {
+            continue;
+        }
+        let tensor = &stage.inputs[0].tensor;
+        let maker = stages[..index].iter().rposition(|earlier| earlier.output.tensor == *tensor);
+        let readers = stages.iter().flat_map(Lowered::reads).filter(|read| *read == tensor).count();
+        let is_makers = maker.is_none_or(|maker| maker + 1 == index && stages[maker].work == Work::Array && follows[index].is_some());
+        let is_whole = stage.inputs[0].is_whole(problem.activation.packed_bytes(problem.c));
+        if !is_makers || !is_whole || readers != 1 || problem.groups > 1 {
+            let what = format!(
+                "its input lies {}, and is not pixel by pixel what the layer of the array before yields for it alone, in one group",
+                choice.layout
+            );
+            return Err(MappingError::Pinned { layer: stage.name.clone(), problem: what });
+        }
+        if let Some(maker) = maker {
+            rules[maker].output_layout = choice.layout;
+        }
+        rules[index].input_layout = choice.layout;
+    }
+    Ok(())
+}
+
 /// For each chunk of channels, each tile of K: whether its weights are all zero; empty where the array skips none.
 fn skipped(draft: &Draft<'_>, chip: &Chip) -> Vec<bool> {
     let (zeros, problem, rules) = (&draft.lowered.zeros, draft.problem(), &draft.rules);
@@ -380,7 +413,7 @@ fn draft<'l>(
             problem: format!("a block of {} vectors and a chunk of {} channels do not fit the chip's memories", tiling.block, tiling.chunk),
         });
     }
-    let needed = rules.input_bytes(problem, rows_for_blocks(problem, unit, 1)) + unit * rules.pitches(problem, &smallest).stored;
+    let needed = rules.input_bytes(problem, rows_for_blocks(problem, unit, 1)) + rules.stored_bytes(problem, &smallest);
     if capacity.shared {
         return Err(too_small_for_weights(lowered, &rules, capacity, slot, Some((needed, unit))));
     }
@@ -529,7 +562,7 @@ fn fits(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>, tiling: &Tili
     // One set of sums is enough where it is all there is.
     let only = tiling.block >= problem.vectors() && tiling.chunk >= problem.channels();
     let sums = rules.sums(problem, tiling, tiling.block) * if only { 1 } else { buffers };
-    let stored = buffers * tiling.block * rules.pitches(problem, tiling).stored;
+    let stored = buffers * rules.stored_bytes(problem, tiling);
     sums <= capacity.accumulator_bytes
         && rules.input_bytes(problem, rows_for_blocks(problem, tiling.block, buffers)) + stored <= capacity.activation_room(buffers * slot)
 }

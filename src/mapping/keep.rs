@@ -51,7 +51,7 @@ fn is_same_tensor(this: &Problem, next: &Problem) -> bool {
 pub(super) fn stage_bytes(stage: usize, drafts: &[Draft<'_>]) -> [u64; 2] {
     let draft = &drafts[stage];
     let (rules, problem) = (&draft.rules, draft.problem());
-    let stored = draft.slots * draft.tiling.block * rules.pitches(problem, &draft.tiling).stored;
+    let stored = draft.slots * rules.stored_bytes(problem, &draft.tiling);
     let inputs = (0..draft.lowered.inputs.len()).map(|input| input_bytes(stage, input, drafts)).sum::<u64>();
     [inputs + draft.passing, if draft.kept { rules.output_bytes(problem) } else { stored }]
 }

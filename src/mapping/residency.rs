@@ -72,7 +72,7 @@ impl Mapping {
             }
             let (address, bytes, last) = match stage.output {
                 OutputBuffer::Kept { address } => (address, rules.output_bytes(problem), number + 1),
-                OutputBuffer::Stored { address, slots } => (address, slots * stage.tiling.block * stage.pitches.stored, number),
+                OutputBuffer::Stored { address, slots } => (address, slots * rules.stored_bytes(problem, &stage.tiling), number),
             };
             let is_whole = last > number || stage.blocks() * stage.chunks() == 1;
             if bytes == 0 {

@@ -3,7 +3,7 @@
 //! Branch and bound (Land, Doig, Econometrica 1960): candidates are simulated in the order of their bounds; once the next bound is no better than the
 //! best cost found, nothing that is left can be better. Where the budget ends first, the gap to the least bound that is left is told.
 
-use super::{Choice, Lowered, Mapping, MappingError, Order, Tiling, WeightStart, map_as};
+use super::{Choice, Layout, Lowered, Mapping, MappingError, Order, Tiling, WeightStart, map_as};
 use crate::chip::{Chip, Stationary};
 
 /// What a search found for one stage.
@@ -29,15 +29,15 @@ impl Found {
 }
 
 /// The cuts of a stage that are worth a look: each dataflow of the chip, each order of the outer loops, and blocks from the largest that fits down by
-/// halves, and evenly.
-pub fn candidates(stage: &Lowered, chip: &Chip, batch: u64, start: WeightStart) -> Vec<(Choice, Mapping)> {
+/// halves, and evenly. The input lies as it is said to.
+pub fn candidates(stage: &Lowered, chip: &Chip, batch: u64, start: WeightStart, layout: Layout) -> Vec<(Choice, Mapping)> {
     let mut all: Vec<(Choice, Mapping)> = Vec::new();
     for dataflow in &chip.array().dataflows {
         let stationary = dataflow.kind();
-        let alone = |tiling| map_as(std::slice::from_ref(stage), chip, batch, start, &[Choice { stationary, tiling }]);
+        let alone = |tiling| map_as(std::slice::from_ref(stage), chip, batch, start, &[Choice { stationary, tiling, layout }]);
         let Ok(largest) = alone(None) else { continue };
         if !stage.work.is_array() {
-            return vec![(Choice { stationary, tiling: None }, largest)];
+            return vec![(Choice { stationary, tiling: None, layout }, largest)];
         }
         let (rules, Tiling { block: most, chunk, .. }) = (largest.stages()[0].rules, largest.stages()[0].tiling);
         let (vectors, unit) = (stage.problem.vectors(), rules.vector_unit());
@@ -64,7 +64,7 @@ pub fn candidates(stage: &Lowered, chip: &Chip, batch: u64, start: WeightStart) 
                             .iter()
                             .all(|(_, known)| known.stages()[0].tiling != tiling || known.stages()[0].rules != mapping.stages()[0].rules)
                         {
-                            all.push((Choice { stationary, tiling: Some(tiling) }, mapping));
+                            all.push((Choice { stationary, tiling: Some(tiling), layout }, mapping));
                         }
                     }
                 }
@@ -74,24 +74,24 @@ pub fn candidates(stage: &Lowered, chip: &Chip, batch: u64, start: WeightStart) 
     all
 }
 
-/// The best candidate for a stage alone on the chip, `bound` and `cost` telling what a mapping costs at least, and does cost. At most `budget`
-/// are simulated, but one is.
+/// The best candidate for a stage alone on the chip. `bound` tells what a mapping costs at least, `cost` what it does cost, or infinity where
+/// one that it was asked for before costs no more. At most `budget` are simulated, but one is.
 ///
 /// # Errors
 /// If not even the smallest pieces fit, or `cost` fails.
 pub fn search<E: From<MappingError>>(
     stage: &Lowered,
     chip: &Chip,
-    (batch, start): (u64, WeightStart),
+    (batch, start, layout): (u64, WeightStart, Layout),
     budget: u64,
     bound: impl Fn(&Mapping) -> f64,
     mut cost: impl FnMut(&Mapping) -> Result<f64, E>,
 ) -> Result<Found, E> {
     let mut left: Vec<(f64, Choice, Mapping)> =
-        candidates(stage, chip, batch, start).into_iter().map(|(choice, mapping)| (bound(&mapping), choice, mapping)).collect();
+        candidates(stage, chip, batch, start, layout).into_iter().map(|(choice, mapping)| (bound(&mapping), choice, mapping)).collect();
     if left.is_empty() {
         // The message says what does not fit.
-        map_as(std::slice::from_ref(stage), chip, batch, start, &[Choice::first(chip)])?;
+        map_as(std::slice::from_ref(stage), chip, batch, start, &[Choice { layout, ..Choice::first(chip) }])?;
     }
     // Equal bounds keep the order in which they were made: the largest blocks first.
     left.sort_by(|one, other| one.0.total_cmp(&other.0));

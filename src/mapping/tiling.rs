@@ -6,7 +6,7 @@
 //! | activations | as many as stream past a tile | one piece of all of K | for each tile of vectors a line a channel, of vectors |
 //! | sums | the array's columns | one panel of all of K | a line a vector, of channels; by columns: for each tile of vectors a line a channel |
 
-use super::{Problem, round_up};
+use super::{Layout, Problem, round_up};
 use crate::chip::{ArrayMode, Chip, Dataflow, Format, MaxPassVectors, Stationary};
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +33,11 @@ pub struct Tiling {
 /// Bytes from one thing to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pitches {
-    /// From a pixel of the input to the next, on the chip.
+    /// From a pixel of the input to the next, on the chip; of one block of channels, where they lie in planes.
     pub input: u64,
-    /// From a pixel of the whole output to the next, on the chip.
+    /// From a pixel of the whole output to the next, on the chip; likewise.
     pub output: u64,
-    /// From a vector's results to the next's, where one chunk's results leave for DRAM.
+    /// From a vector's results to the next's, where one chunk's results leave for DRAM and lie in no planes.
     pub stored: u64,
     /// From a step (where activations stay, a vector) of weights to the next, on the chip.
     pub weight: u64,
@@ -54,6 +54,10 @@ pub struct Rules {
     pub pass: u64,
     /// Bytes of an accumulator element.
     pub element: u64,
+    /// How the input lies, in DRAM and on the chip.
+    pub input_layout: Layout,
+    /// How the output lies.
+    pub output_layout: Layout,
     activation_port: u64,
     weight_port: u64,
     accumulator_port: u64,
@@ -76,6 +80,8 @@ impl Rules {
             mode,
             pass,
             element: format.accumulator_bytes(),
+            input_layout: Layout::ChannelInnermost,
+            output_layout: Layout::ChannelInnermost,
             activation_port: port(roles.activation),
             weight_port: port(roles.weight),
             accumulator_port: u64::from(chip.accumulator().port_bytes),
@@ -138,11 +144,11 @@ impl Rules {
     }
 
     fn input_pitch(&self, problem: &Problem) -> u64 {
-        self.pixel(problem.activation.packed_bytes(problem.c), problem.input)
+        self.pixel(problem.activation.packed_bytes(self.input_layout.block(problem.c)), problem.input)
     }
 
     fn output_pitch(&self, problem: &Problem) -> u64 {
-        self.pixel(problem.activation.packed_bytes(problem.m), [problem.p, problem.q])
+        self.pixel(problem.activation.packed_bytes(self.output_layout.block(problem.m)), [problem.p, problem.q])
     }
 
     /// Every pitch of a stage.
@@ -191,12 +197,22 @@ impl Rules {
 
     /// Bytes of `rows` rows of the input's images on the chip.
     pub fn input_bytes(&self, problem: &Problem, rows: u64) -> u64 {
-        round_up(rows * problem.input[1] * self.input_pitch(problem), self.activation_port)
+        let planes = self.input_layout.blocks(problem.c);
+        round_up(planes * rows * problem.input[1] * self.input_pitch(problem), self.activation_port)
     }
 
     /// Bytes of the whole output on the chip.
     pub fn output_bytes(&self, problem: &Problem) -> u64 {
-        round_up(problem.vectors() * self.output_pitch(problem), self.activation_port)
+        let planes = self.output_layout.blocks(problem.m);
+        round_up(planes * problem.vectors() * self.output_pitch(problem), self.activation_port)
+    }
+
+    /// Bytes of the results of a block of vectors and a chunk, where they leave for DRAM. In planes they lie one run behind the other.
+    pub fn stored_bytes(&self, problem: &Problem, tiling: &Tiling) -> u64 {
+        if self.output_layout.is_one_plane(problem.m) {
+            return tiling.block * self.pitches(problem, tiling).stored;
+        }
+        round_up(tiling.block * tiling.chunk.min(problem.channels()), self.activation_port)
     }
 
     /// The most channels of a chunk: the array's columns, or what streams past a tile in whole passes.

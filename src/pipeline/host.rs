@@ -28,7 +28,16 @@ pub(super) fn batch_bytes(prepared: &Prepared<'_>, hosted: &[&Array2<i32>], (fir
     let value = |((id, location), values): (&(_, Location), &&Array2<i32>)| {
         let quantization = prepared.quantized.layer(*id).output.quantization;
         let zero = quantization.expect("bug: a mapped network's values are quantized").quantize(0.0);
-        laid(location, values.slice(ndarray::s![first..end, ..]), batch, zero)
+        let bytes = laid(location, values.slice(ndarray::s![first..end, ..]), batch, zero);
+        let mut stages = prepared.mapping.stages().iter();
+        let reader = stages.find(|stage| stage.sources.iter().any(|source| source.tensor == location.tensor));
+        // An image may lie in planes, as the stage reads it.
+        match reader {
+            Some(stage) if !stage.rules.input_layout.is_one_plane(stage.problem.c) => {
+                stage.rules.input_layout.lay_out(&bytes, stage.problem.c)
+            }
+            _ => bytes,
+        }
     };
     prepared.lowering.inputs.iter().zip(hosted).map(value).collect()
 }

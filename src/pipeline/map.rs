@@ -1,54 +1,17 @@
 //! Looks for the best mapping of a network or a layer table onto a chip: each stage by itself, then all together.
 
-use super::summary::{bound_by, energy_of};
-use super::{PipelineError, RunOptions};
-use crate::chip::{Chip, Dram, Format};
-use crate::energy::EnergyTable;
+use super::summary::bound_by;
+use super::{Cost, Objective, PipelineError, RunOptions};
+use crate::chip::{Chip, Dram};
 use crate::mapping::{
-    Bounds, Choice, Found, InputBuffer, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, Work, lower_bounds, map, map_as,
+    Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, Work, lower_bounds, map_as,
     search,
 };
-use crate::program::emit_timing;
 use crate::report::{Roofline, RooflineLayer};
-use crate::sim::{Machine, Run};
+use crate::sim::Run;
+use crate::units::Cycles;
 use rayon::prelude::*;
-use std::fmt;
 use std::fmt::Write as _;
-use std::str::FromStr;
-
-/// What is to be little.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Objective {
-    /// Cycles.
-    Latency,
-    /// Picojoules.
-    Energy,
-    /// Energy times delay.
-    Edp,
-}
-
-impl FromStr for Objective {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "latency" => Ok(Self::Latency),
-            "energy" => Ok(Self::Energy),
-            "edp" => Ok(Self::Edp),
-            _ => Err(format!("`{text}` is no objective: write latency, energy or edp")),
-        }
-    }
-}
-
-impl fmt::Display for Objective {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Latency => "latency",
-            Self::Energy => "energy",
-            Self::Edp => "edp",
-        })
-    }
-}
 
 /// A mapping that was searched for.
 #[derive(Debug)]
@@ -79,7 +42,7 @@ pub fn search_mapping(
     budget: u64,
 ) -> Result<Searched, PipelineError> {
     let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
-    let cost = Cost { chip, format, objective, table: EnergyTable::resolve(chip)? };
+    let cost = Cost::new(chip, format, objective)?;
     // Equal problems are searched once.
     let mut different: Vec<&Lowered> = Vec::new();
     let places = stages.iter().map(|stage| {
@@ -94,58 +57,27 @@ pub fn search_mapping(
     let places: Vec<usize> = places.collect();
     let results: Vec<Found> = different
         .par_iter()
+        .with_max_len(1)
         .map(|stage| {
             let bound = |mapping: &Mapping| cost.bound(mapping);
-            search::<PipelineError>(stage, chip, (options.batch, options.weights), budget, bound, |mapping| {
-                Ok(cost.of(&cost.time(mapping)?))
-            })
+            let mut least = Cycles::new(u64::MAX);
+            let start = (options.batch, options.weights, options.layout);
+            search(stage, chip, start, budget, bound, |mapping| cost.below(mapping, &mut least))
         })
         .collect::<Result<_, PipelineError>>()?;
     let found: Vec<Found> = places.into_iter().map(|place| results[place].clone()).collect();
     let choices: Vec<Choice> = found.iter().map(|found| found.choice).collect();
-    let plain = map(stages, chip, options.batch, options.weights)?;
-    let plain_run = cost.time(&plain)?;
-    let (mapping, run) = match map_as(stages, chip, options.batch, options.weights, &choices) {
-        Ok(mapping) => {
-            let run = cost.time(&mapping)?;
-            if cost.of(&run) <= cost.of(&plain_run) { (mapping, run) } else { (plain, plain_run) }
-        }
-        Err(_) => (plain, plain_run),
+    let first = Choice { layout: options.layout, ..Choice::first(chip) };
+    let plain = map_as(stages, chip, options.batch, options.weights, &vec![first; stages.len()])?;
+    // Where the best do not fit together, the largest pieces that fit do.
+    let together = map_as(stages, chip, options.batch, options.weights, &choices).ok().filter(|together| *together != plain);
+    let (plain_run, run) = rayon::join(|| cost.time(&plain), || together.as_ref().map(|mapping| cost.time(mapping)).transpose());
+    let (plain_run, run) = (plain_run?, run?);
+    let (mapping, run) = match together.zip(run) {
+        Some((mapping, run)) if cost.of(&run) <= cost.of(&plain_run) => (mapping, run),
+        _ => (plain, plain_run),
     };
     Ok(Searched { bounds: lower_bounds(&mapping, chip), mapping, found, run })
-}
-
-/// What a mapping costs.
-struct Cost<'c> {
-    chip: &'c Chip,
-    format: &'c Format,
-    objective: Objective,
-    table: EnergyTable,
-}
-
-impl Cost<'_> {
-    fn time(&self, mapping: &Mapping) -> Result<Run, PipelineError> {
-        let program = emit_timing(mapping, self.chip)?;
-        Ok(Machine::new(self.chip, self.format, &program)?.time()?)
-    }
-
-    fn of(&self, run: &Run) -> f64 {
-        let cycles = run.total_cycles.as_f64();
-        if self.objective == Objective::Latency {
-            return cycles;
-        }
-        let stages = run.stages.iter().map(|stage| (stage.actions, stage.window));
-        let energy = energy_of(&self.table, self.format, stages).total.get();
-        if self.objective == Objective::Energy { energy } else { energy * cycles }
-    }
-
-    /// No run of the mapping costs less. Energy has no closed form here but that it is not negative, so that nothing is pruned by it.
-    fn bound(&self, mapping: &Mapping) -> f64 {
-        match self.objective {
-            Objective::Latency => lower_bounds(mapping, self.chip).program.as_f64(),
-            Objective::Energy | Objective::Edp => 0.0,
-        }
-    }
 }
 
 impl Searched {
@@ -232,6 +164,9 @@ impl Searched {
             OutputBuffer::Stored { slots, .. } => format!("{slots} blocks of output"),
         };
         let _ = writeln!(text, "  scratchpad   {input}; {weights}; {output}");
+        if rules.input_layout != Layout::ChannelInnermost {
+            let _ = writeln!(text, "               input laid out {}", rules.input_layout);
+        }
         let mut depth = 2;
         let mut level = None;
         for l in stage.nest.loops() {

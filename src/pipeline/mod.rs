@@ -3,6 +3,7 @@
 //! Quantize, map, emit, run every batch on the machine, run the references, compare, account. Not here: printing, files, or how any of it
 //! is done.
 
+mod cost;
 mod dram;
 mod error;
 mod gemm;
@@ -18,10 +19,11 @@ mod table;
 mod vcd;
 mod whatif;
 
+pub use cost::{Cost, Objective};
 pub use dram::{DramError, dram};
 pub use error::PipelineError;
 pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
-pub use map::{Objective, Searched, search_mapping};
+pub use map::{Searched, search_mapping};
 pub use numbers::Numbers;
 pub use prepare::{Prepared, model_stages, prepare};
 pub use run::{Outcome, Warning, run, time};
@@ -30,7 +32,7 @@ pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::chip::Chip;
 use crate::compress::Scheme;
-use crate::mapping::{Choice, Lowered, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, map_as};
+use crate::mapping::{Choice, Layout, Lowered, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, map_as};
 use crate::sim::Engine;
 
 /// What a summary says of its engine where no numbers were simulated.
@@ -53,6 +55,8 @@ pub struct RunOptions {
     pub seed: u64,
     /// What was chosen for layers; where there is nothing, the largest pieces that fit, in the chip's first dataflow.
     pub mapping: Option<MappingFile>,
+    /// How the input of layers that read images lies, where `mapping` does not say.
+    pub layout: Layout,
     /// Whether the program is also timed on machines with resources without limit, to tell why its time is what it is.
     pub what_if: bool,
     /// The command line, for the summary.
@@ -62,7 +66,7 @@ pub struct RunOptions {
 impl RunOptions {
     /// Maps stages as the options say; and the scratchpad with which no output that the next stage reads would go through DRAM, if one does.
     fn map(&self, stages: &[Lowered], chip: &Chip) -> Result<(Mapping, Option<u64>), MappingError> {
-        let first = Choice::first(chip);
+        let first = Choice { layout: self.layout, ..Choice::first(chip) };
         let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
         let choices = self.mapping.as_ref().map_or_else(|| Ok(vec![first; stages.len()]), |file| file.choices(&names, first))?;
         let mapping = map_as(stages, chip, self.batch, self.weights, &choices)?;

@@ -1,7 +1,7 @@
 //! The commands, and the queues that hold them.
 
-use super::region::{Access, ONCE, RegionOf};
-use super::{Address, ArrayMode};
+use super::region::{Access, Dimension, ONCE, RegionOf};
+use super::{Address, ArrayMode, Planes};
 use crate::codec::Coding;
 use crate::counts::{Operand, StallReason};
 use crate::mapping::Slide;
@@ -209,6 +209,8 @@ pub struct Window {
     pub vector: Address,
     /// The first element of K, as an "address" that follows the loops.
     pub inner: Address,
+    /// How the channels of a pixel lie that do not all lie side by side.
+    pub planes: Option<Planes>,
 }
 
 /// Shifts a stationary tile in, a step of its panel an array row; the array's other rows and columns hold zero.
@@ -322,6 +324,8 @@ pub struct Requantize {
     pub channel: Address,
     /// Whether a row of sums is a channel's.
     pub by_channels: bool,
+    /// How the results' channels lie that do not all lie side by side: whole blocks of them.
+    pub planes: Option<Planes>,
 }
 
 /// One operation of the vector unit: `rows` rows of `cols` elements, a byte each, from one or two inputs in a scratchpad.
@@ -473,14 +477,15 @@ impl Command {
                     outer: ONCE,
                 };
                 let (rows, row) = if r.by_channels { (r.cols, r.rows) } else { (r.rows, r.cols) };
+                let Planes { block, bytes } = r.planes.unwrap_or(Planes { block: u64::from(row), bytes: 0 });
                 let write = RegionOf {
                     place: r.place,
                     address: &r.result,
                     stride: r.result_stride,
                     rows: u64::from(rows),
-                    row_bytes: u64::from(row),
+                    row_bytes: block,
                     access: Access::Write,
-                    outer: ONCE,
+                    outer: [Dimension { count: u64::from(row) / block.max(1), stride: bytes }, ONCE[1]],
                 };
                 [Some(read), Some(write), None]
             }

@@ -27,6 +27,7 @@ pub use cursor::Cursor;
 pub use emit::{StageNumbers, emit, emit_stages, emit_timing};
 pub use error::ProgramError;
 pub use gemm::{Gemm, LayoutError, PassShape};
+pub use window::Planes;
 
 use crate::numerics::{OutputStage, VectorOp};
 use serde::{Deserialize, Serialize};
@@ -119,16 +120,21 @@ impl ProgramParts {
 
     /// Shows every command of the units of a kind, once however often it repeats.
     pub(crate) fn each_command(&self, kind: UnitKind, see: &mut impl FnMut(&Command)) {
-        fn walk(items: &[Item], see: &mut impl FnMut(&Command)) {
+        self.each_command_with_trips(kind, &mut |command, _| see(command));
+    }
+
+    /// The same, with how often it repeats.
+    pub(crate) fn each_command_with_trips(&self, kind: UnitKind, see: &mut impl FnMut(&Command, u64)) {
+        fn walk(items: &[Item], trips: u64, see: &mut impl FnMut(&Command, u64)) {
             for item in items {
                 match item {
-                    Item::Repeat(repeat) => walk(&repeat.body, see),
-                    Item::Do(command) => see(command),
+                    Item::Repeat(repeat) => walk(&repeat.body, trips.saturating_mul(repeat.trips), see),
+                    Item::Do(command) => see(command, trips),
                 }
             }
         }
         for queue in self.queues.iter().filter(|queue| queue.unit.kind == kind) {
-            walk(&queue.items, see);
+            walk(&queue.items, 1, see);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Activations that lie as images: what a program must keep to, and which bytes a command reads.
 
+use super::region::{Access, Dimension, ONCE, RegionOf};
 use super::{Address, Command, Operation, Place, Window};
+use crate::numerics::Dtype;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// The most of each size of a filter, and of an image's rows and columns.
@@ -10,6 +13,24 @@ const MAX_COUNT: u64 = 1 << 31;
 /// The largest number of a vector.
 const MAX_VECTOR: u64 = 1 << 40;
 
+/// How channels of a byte lie that do not all lie side by side: channel c at `c / block * bytes + c % block` from where channel 0 would.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Planes {
+    /// Channels that lie side by side.
+    pub block: u64,
+    /// Bytes from a block of channels to the next: the plane of a block's pixels.
+    pub bytes: u64,
+}
+
+impl Planes {
+    /// What is wrong with them, if anything is.
+    pub(super) fn fault(&self) -> Option<String> {
+        let Self { block, bytes } = *self;
+        (block == 0 || block > bytes).then(|| format!("planes of {bytes} bytes hold no pixels of {block} channels"))
+    }
+}
+
 /// A window, with the command's own fields that it goes with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WindowOf<'c> {
@@ -18,7 +39,7 @@ pub(super) struct WindowOf<'c> {
     pub(super) address: &'c Address,
     /// Bytes from a pixel to the next.
     pub(super) pitch: u64,
-    window: &'c Window,
+    pub(super) window: &'c Window,
     vectors: u64,
     inner: u64,
 }
@@ -65,14 +86,20 @@ impl Command {
 }
 
 impl WindowOf<'_> {
-    /// Bytes from the first that is read of any pixel to one past the last, a pixel being `pixel` bytes.
-    pub(super) fn bytes(&self, pixel: u64) -> Option<u64> {
-        self.window.ring.saturating_sub(1).checked_mul(self.pitch)?.checked_add(pixel)
+    /// Bytes from the first that is read of any pixel to one past the last, its elements being of this format.
+    pub(super) fn bytes(&self, format: Dtype) -> Option<u64> {
+        let last = self.window.ring.saturating_sub(1).checked_mul(self.pitch)?;
+        match self.window.planes {
+            None => last.checked_add(format.packed_bytes(self.channels())),
+            Some(Planes { block, bytes }) => {
+                bytes.checked_mul(self.channels().checked_sub(1)? / block)?.checked_add(last)?.checked_add(self.pitch)
+            }
+        }
     }
 
-    /// What is wrong with it, if anything is, where the loops around it run so many times. `pixel` are the bytes of a pixel.
-    pub(super) fn fault(&self, trips: &[u64], pixel: impl Fn(u64) -> u64) -> Option<String> {
-        let Window { slide, ring, vector, inner } = self.window;
+    /// What is wrong with it, if anything is, where the loops around it run so many times. `format` is that of its elements.
+    pub(super) fn fault(&self, trips: &[u64], format: Dtype) -> Option<String> {
+        let Window { slide, ring, vector, inner, planes } = self.window;
         let sides = [slide.input, slide.output, slide.filter, slide.stride, slide.dilation];
         if sides.iter().flatten().any(|side| !(1..=MAX_SIDE).contains(side)) || slide.padding.iter().any(|side| *side > MAX_SIDE) {
             return Some(format!("its window has a side that is not 1 to {MAX_SIDE}: {slide:?}"));
@@ -92,20 +119,50 @@ impl WindowOf<'_> {
         if last(inner, self.inner).is_none_or(|last| last > slide.reduction()) {
             return Some(format!("its window reaches past the {} elements of K of a vector", slide.reduction()));
         }
-        if self.pitch < pixel(slide.channels) {
-            return Some(format!("a pixel of {} channels does not fit the {} bytes from it to the next", slide.channels, self.pitch));
+        let side_by_side = planes.map_or(slide.channels, |planes| planes.block);
+        if self.pitch < format.packed_bytes(side_by_side.min(slide.channels)) {
+            return Some(format!("a pixel of {side_by_side} channels does not fit the {} bytes from it to the next", self.pitch));
         }
-        None
+        let planes = planes.as_ref()?;
+        if format.bits() != 8 {
+            return Some(format!("its window's {format} elements lie in planes, which only elements of a byte do"));
+        }
+        if ring.checked_mul(self.pitch).is_none_or(|plane| planes.bytes < plane) {
+            return Some(format!("{ring} pixels, {} bytes apart, do not fit their plane of {} bytes", self.pitch, planes.bytes));
+        }
+        planes.fault()
     }
 
     /// Channels of a pixel.
-    pub(super) const fn channels(&self) -> u64 {
+    const fn channels(&self) -> u64 {
         self.window.slide.channels
+    }
+
+    /// Shows what the command may read: all channels of the pixels.
+    pub(super) fn regions<E>(&self, counters: &[u64], format: Dtype, mut see: impl FnMut(&RegionOf<'_>) -> Result<(), E>) -> Result<(), E> {
+        let (address, channels) = (self.address.resolve(counters), self.channels());
+        let Planes { block, bytes } = self.window.planes.unwrap_or(Planes { block: channels, bytes: 0 });
+        // Blocks of all their channels, and what is left.
+        let parts = [(0, channels / block, block), (channels / block, 1, channels % block)];
+        for pixels in self.reads(counters).into_iter().filter(|pixels| !pixels.is_empty()) {
+            for (first, count, width) in parts.into_iter().filter(|(_, count, width)| count * width > 0) {
+                see(&RegionOf {
+                    place: self.place,
+                    address: &Address::at(address + first * bytes + pixels.start * self.pitch),
+                    stride: self.pitch,
+                    rows: pixels.end - pixels.start,
+                    row_bytes: format.packed_bytes(width),
+                    access: Access::Read,
+                    outer: [Dimension { count, stride: bytes }, ONCE[1]],
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// The pixels that the command may read, by their place in the ring: whole rows of images from the first to the last that its vectors reach,
     /// in two parts where they go round the end.
-    pub(super) fn reads(&self, counters: &[u64]) -> [Range<u64>; 2] {
+    fn reads(&self, counters: &[u64]) -> [Range<u64>; 2] {
         let Window { slide, ring, vector, .. } = self.window;
         let first = vector.resolve(counters);
         let rows = slide.rows_of(first..first + self.vectors);

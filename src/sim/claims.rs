@@ -47,6 +47,11 @@ impl Claims {
         self.0.push(Claim { place, row, purpose });
     }
 
+    /// Takes out what is in it, in order.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (Place, u64, Use)> + '_ {
+        self.0.drain(..).map(|claim| (claim.place, claim.row, claim.purpose))
+    }
+
     /// Takes the ports that are to be had in this cycle; tells why if any is not.
     pub(super) fn take(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Option<StallReason> {
         if self.0.is_empty() {

@@ -171,6 +171,24 @@ impl<'p> Machine<'p> {
         self.session(&[], Numbers::None, peeled)?.finish()
     }
 
+    /// As [`Machine::time`], but None where the program takes more than `most` cycles. It is found out as soon as the passes that have not
+    /// started, which enter one after the other, cannot be over by then.
+    ///
+    /// # Errors
+    /// A deadlock, which a verified program does not have.
+    pub fn time_within(&self, most: Cycles) -> Result<Option<Run>, SimError> {
+        /// Cycles between two looks.
+        const APART: u64 = 1 << 12;
+        let mut session = self.session(&[], Numbers::None, Peeled::default())?;
+        while session.run_until(Tick::new(session.cycle.saturating_add(APART)))? {
+            if session.cycle.saturating_add(session.state.to_stream()) > most.get() {
+                return Ok(None);
+            }
+        }
+        let run = session.finish()?;
+        Ok(Some(run).filter(|run| run.total_cycles <= most))
+    }
+
     /// A run that can be stopped and looked into.
     ///
     /// # Errors
@@ -225,12 +243,7 @@ impl Session<'_> {
     /// A deadlock, which a verified program does not have.
     pub fn run_until(&mut self, last: Tick) -> Result<bool, SimError> {
         while self.cycle <= last.get() && !self.state.done() {
-            let posted = self.state.tick(self.cycle)?;
-            self.cycle += 1;
-            // A token that was just posted may wake anybody.
-            if self.by_events && !posted && !self.state.done() {
-                self.cycle = self.state.run_ahead(self.cycle, last.get().saturating_add(1));
-            }
+            self.cycle = self.state.go_on(self.cycle, if self.by_events { last.get().saturating_add(1) } else { self.cycle + 1 })?;
             if let Some(fault) = self.state.shared.fault.take() {
                 return Err(fault);
             }
@@ -372,24 +385,69 @@ impl<'p> State<'p> {
         })
     }
 
-    /// Lets cycles pass from `next` on in which the array and the vector unit only repeat their accounts, up to `limit`, while the DMA engines
-    /// work on. Returns the cycle that comes next: `next` itself where nobody would ever do anything, so that the tick finds the deadlock.
-    fn run_ahead(&mut self, next: u64, limit: u64) -> u64 {
-        let switch = self.array.next_mode(&self.shared).map(|_| next);
-        let vector = Some(self.vector_sleep.wakes.max(next)).filter(|wakes| *wakes < u64::MAX);
-        let units = [switch, self.array.next_event(&self.shared, next), vector];
-        let event = units.into_iter().flatten().min();
-        if event.is_some_and(|event| event <= next) {
-            return next;
+    /// Runs cycle `cycle`, and those behind it up to `limit` in which the array does what it has planned or only repeats its account, while the
+    /// vector unit and the DMA engines work on. Returns the cycle that comes next.
+    fn go_on(&mut self, cycle: u64, limit: u64) -> Result<u64, SimError> {
+        if let Some(mode) = self.array.next_mode(&self.shared)
+            && let Some(other) = self.others.iter_mut().find(|other| other.mode() == mode)
+        {
+            self.array.hand_over(other);
+            std::mem::swap(&mut self.array, other);
         }
-        self.settle_dma(next);
-        let reached = self.dma.run_alone(&mut self.shared, next, event.unwrap_or(u64::MAX).min(limit), event.is_some());
-        self.dma_sleep = Sleep { at: reached, wakes: reached };
+        let array = self.array.tick(&mut self.shared, cycle);
+        let next = cycle + 1;
+        let (to, wakes) = if self.is_cut() { (next, true) } else { self.array_event(next, limit) };
+        let mut reached = if to == next { cycle } else { self.work_on(cycle, to, wakes) };
+        let (mut vector, mut dma) = (Did::Moved, Did::Moved);
+        if reached == cycle {
+            vector = self.tick_vector(cycle);
+            dma = self.tick_dma(cycle);
+            reached = next;
+        }
         if reached > next {
-            self.array.skip(&mut self.shared, reached - next);
-            self.end_cycle(reached - 1);
+            self.array.skip(&mut self.shared, next, reached - next);
         }
-        reached
+        if self.end_cycle(reached - 1) || [array, vector, dma].contains(&Did::Moved) {
+            Ok(reached)
+        } else {
+            Err(SimError::Deadlock { cycle, waits: self.waits() })
+        }
+    }
+
+    /// Whether a token was posted in this cycle, which may wake anybody in the next, or a stage ended, whose accounts are read then.
+    fn is_cut(&self) -> bool {
+        self.shared.tokens.any_posted() || self.shared.accounts.has_ended()
+    }
+
+    /// Up to which cycle, `limit` at most, the array only does what it has planned or repeats its account, and whether it wakes then.
+    fn array_event(&self, next: u64, limit: u64) -> (u64, bool) {
+        let event = if self.array.next_mode(&self.shared).is_some() { Some(next) } else { self.array.next_event(&self.shared, next) };
+        (event.unwrap_or(u64::MAX).clamp(next, limit.max(next)), event.is_some())
+    }
+
+    /// Lets the vector unit and the DMA engines work on from cycle `cycle` up to `to`, where `wakes` says that the array does something then, or
+    /// until a token was posted or a stage ended. Returns the cycle that comes next: `cycle` where nobody would ever do anything.
+    fn work_on(&mut self, mut cycle: u64, to: u64, wakes: bool) -> u64 {
+        while cycle < to {
+            let vector = self.vector_sleep.wakes;
+            if vector > cycle {
+                self.settle_dma(cycle);
+                let reached = self.dma.run_alone(&mut self.shared, cycle, to.min(vector), wakes || vector < u64::MAX);
+                self.dma_sleep = Sleep { at: reached, wakes: reached };
+                if reached == cycle {
+                    break;
+                }
+                cycle = reached;
+            } else {
+                self.tick_vector(cycle);
+                self.tick_dma(cycle);
+                cycle += 1;
+            }
+            if self.is_cut() {
+                break;
+            }
+        }
+        cycle
     }
 
     /// After every unit's account of a cycle is made; tells whether a token was posted in it.
@@ -412,27 +470,13 @@ impl<'p> State<'p> {
         [&self.array.cycles, &self.vector.cycles].into_iter().chain(self.dma.fronts().map(|front| &front.cycles))
     }
 
-    fn done(&self) -> bool {
-        self.array.done() && self.vector.done() && self.dma.done()
+    /// Cycles that are left to the array at least.
+    fn to_stream(&self) -> u64 {
+        self.others.iter().map(Array::to_stream).fold(self.array.to_stream(), u64::saturating_add)
     }
 
-    /// One cycle; tells whether a token was posted in it.
-    fn tick(&mut self, cycle: u64) -> Result<bool, SimError> {
-        if let Some(mode) = self.array.next_mode(&self.shared)
-            && let Some(other) = self.others.iter_mut().find(|other| other.mode() == mode)
-        {
-            self.array.hand_over(other);
-            std::mem::swap(&mut self.array, other);
-        }
-        let array = self.array.tick(&mut self.shared, cycle);
-        let vector = self.tick_vector(cycle);
-        let dma = self.tick_dma(cycle);
-        let posted = self.end_cycle(cycle);
-        if posted || [array, vector, dma].contains(&Did::Moved) {
-            Ok(posted)
-        } else {
-            Err(SimError::Deadlock { cycle, waits: self.waits() })
-        }
+    fn done(&self) -> bool {
+        self.array.done() && self.vector.done() && self.dma.done()
     }
 
     fn tick_vector(&mut self, cycle: u64) -> Did {

@@ -48,6 +48,11 @@ impl Shared<'_> {
 }
 
 impl Shared<'_> {
+    /// The memories whose ports the array takes ahead of time.
+    pub(super) fn planned_memories(&mut self) -> impl Iterator<Item = &mut Sram> {
+        self.scratchpads.iter_mut().chain([&mut self.accumulator])
+    }
+
     /// The on-chip memory of a place, to look at.
     pub(super) fn sram_ref(&self, place: Place) -> &Sram {
         match place {

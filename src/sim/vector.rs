@@ -13,7 +13,7 @@ use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::{Chip, VectorCycles};
 use crate::counts::{CycleCounts, StallReason};
 use crate::numerics::load_sum;
-use crate::program::{Command, Operation, Place, Requantize, Tag};
+use crate::program::{Command, Operation, Place, Planes, Requantize, Tag};
 use operation::{Operating, Scratch};
 use std::collections::VecDeque;
 
@@ -45,6 +45,8 @@ struct Requantizing {
     channel: u64,
     /// Whether a row of sums is a channel's: then its results go down.
     by_channels: bool,
+    /// One block of any width, where all channels lie side by side.
+    planes: Planes,
     stage: u32,
     /// The group that comes next, by its row and first column.
     row: u64,
@@ -277,6 +279,7 @@ impl Requantizing {
             cols: u64::from(requantize.cols),
             channel: requantize.channel.resolve(counters),
             by_channels: requantize.by_channels,
+            planes: requantize.planes.unwrap_or(Planes { block: u64::MAX, bytes: 0 }),
             stage: requantize.stage,
             row: 0,
             col: 0,
@@ -292,7 +295,7 @@ impl Requantizing {
             let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
             let channel = size(self.channel + if self.by_channels { self.row } else { self.col + element });
             let value = i8::try_from(stage.apply(channel, sum)).expect("bug: an int8 output stage clamps to eight bits");
-            shared.scratchpads[scratchpad_index(self.place)].write(group.result + element * group.step, 1)[0] = value.to_le_bytes()[0];
+            shared.scratchpads[scratchpad_index(self.place)].write(group.result(element), 1)[0] = value.to_le_bytes()[0];
         }
         let sums = rows_touched(shared.accumulator.row_of(group.sums), shared.accumulator.row_of(group.sums + group.elements * width - 1));
         let results = group.result_rows(shared.sram_ref(self.place)).count() as u64;
@@ -312,34 +315,50 @@ impl Requantizing {
 /// Where one group's elements lie.
 struct Group {
     sums: u64,
+    /// The address of the row's results, and the row's first element in the group.
     result: u64,
+    col: u64,
     elements: u64,
-    /// Bytes from an element's result to the next's.
+    /// Bytes from an element's result to the next's, in a plane.
     step: u64,
+    planes: Planes,
 }
 
 impl Group {
     fn of(work: &Requantizing, lanes: u64, element_bytes: u64) -> Self {
-        Self {
-            sums: work.sums + work.row * work.sums_stride + work.col * element_bytes,
-            result: if work.by_channels {
-                work.result + work.col * work.result_stride + work.row
-            } else {
-                work.result + work.row * work.result_stride + work.col
-            },
-            elements: lanes.min(work.cols - work.col),
-            step: if work.by_channels { work.result_stride } else { 1 },
-        }
+        // Down a column all results are of one plane; along a row they go from plane to plane.
+        let one = Planes { block: u64::MAX, bytes: 0 };
+        let (result, col, step, planes) = if work.by_channels {
+            (work.result + place(&work.planes, work.row), work.col, work.result_stride, one)
+        } else {
+            (work.result + work.row * work.result_stride, work.col, 1, work.planes)
+        };
+        let sums = work.sums + work.row * work.sums_stride + work.col * element_bytes;
+        Self { sums, result, col, elements: lanes.min(work.cols - work.col), step, planes }
+    }
+
+    /// The address of an element's result.
+    fn result(&self, element: u64) -> u64 {
+        self.result + place(&self.planes, (self.col + element) * self.step)
     }
 
     /// The memory rows that take its results, each once.
     fn result_rows<'m>(&self, memory: &'m Sram) -> impl Iterator<Item = u64> + use<'m> {
-        let Self { result, step, elements, .. } = *self;
-        let row = move |element: u64| memory.row_of(result + element * step);
-        // Results no further apart than a row is wide leave no row out; others have a row each.
-        let leaves_none_out = step <= memory.port();
+        let Self { result, col, step, elements, planes, .. } = *self;
+        let row = move |element: u64| memory.row_of(result + place(&planes, (col + element) * step));
+        // Results of one plane no further apart than a row is wide leave no row out; others lie in the row of the one before, or further on.
+        let leaves_none_out = step <= memory.port() && planes.bytes == 0;
         let first = row(0);
         let count = if leaves_none_out { rows_touched(first, row(elements - 1)) } else { elements };
-        (0..count).map(move |number| if leaves_none_out { first + number } else { row(number) })
+        (0..count)
+            .map(move |number| if leaves_none_out { first + number } else { row(number) })
+            .enumerate()
+            .filter(move |(number, found)| leaves_none_out || *number == 0 || row(*number as u64 - 1) != *found)
+            .map(|(_, found)| found)
     }
+}
+
+/// Where a channel lies, from where channel 0 does.
+fn place(planes: &Planes, channel: u64) -> u64 {
+    if channel < planes.block { channel } else { channel / planes.block * planes.bytes + channel % planes.block }
 }

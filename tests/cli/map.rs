@@ -113,6 +113,34 @@ fn ports_are_named_where_they_bind() {
 }
 
 #[test]
+fn a_layout_is_asked_for_saved_and_pinned() {
+    let home = tempfile::tempdir().unwrap();
+    let (table, saved) = (table(home.path()), home.path().join("mapping.ron"));
+    let chip = ["--chip", "gemmini-16x16-os", "--model", &table];
+    let plain = run(home.path(), &chip);
+    let asked = |layout: &str| run(home.path(), &[&chip[..], &["--layout", layout]].concat());
+    assert_eq!(asked("nhwc")["total_cycles"], plain["total_cycles"]);
+    assert_ne!(asked("nchw")["total_cycles"], plain["total_cycles"], "where sums stay, the array reads across pixels");
+    for figure in ["/macs_executed", "/dram_read_bytes", "/dram_write_bytes"] {
+        assert_eq!(count(&asked("nc5hw5"), figure), count(&plain, figure), "what is too much of a block is never moved");
+    }
+    let shown = output(systole(&["map", "--layout", "nc8hw8", "--save", text(&saved)]).args(chip));
+    assert!(shown.contains("input laid out nc8hw8") && fs::read_to_string(&saved).unwrap().contains("BlockedByC(8)"), "{shown}");
+    let cycles: u64 = shown.lines().last().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap();
+    let pinned = run(home.path(), &[&chip[..], &["--mapping", text(&saved)]].concat());
+    assert_eq!(count(&pinned, "/total_cycles"), cycles);
+    let message = output_of_usage(&["run", "--layout", "nhcw"]);
+    assert!(message.contains("nhcw") && message.contains("nc16hw16"), "{message}");
+}
+
+/// What a command of wrong usage says, which ends with 2.
+fn output_of_usage(arguments: &[&str]) -> String {
+    let ended = systole(arguments).output().unwrap();
+    assert_eq!(ended.status.code(), Some(2));
+    String::from_utf8(ended.stderr).unwrap()
+}
+
+#[test]
 fn mappings_that_do_not_fit_say_why() {
     let home = tempfile::tempdir().unwrap();
     let (table, path) = (table(home.path()), home.path().join("m.ron"));

@@ -1,12 +1,13 @@
 //! One stage's walk over its blocks and chunks: what the DMA engines and the vector unit do for each.
 
 use super::super::segments::{Segment, segments};
-use super::super::{Address, Coded, Operation, Place, Requantize, Sync, Transfer};
+use super::super::{Address, Coded, Operation, Place, Planes, Requantize, Sync, Transfer};
 use super::images::weight_rows;
-use super::plan::{Block, Plan};
+use super::plan::{Block, Plan, StoredRows};
 use super::{Emitter, Queue, Shared, Units, command, index};
 use crate::counts::Operand;
 use crate::mapping::{InputBuffer, Order, OutputBuffer, WeightBuffer, Work};
+use std::ops::Range;
 
 /// A block and a chunk, and what they are the first and the last of.
 #[derive(Clone, Copy)]
@@ -113,6 +114,10 @@ impl Emitter<'_> {
             if !matches!(buffer, InputBuffer::Fetched { .. }) {
                 continue;
             }
+            if !plan.stage.rules.input_layout.is_one_plane(problem.c) {
+                transfers.extend(self.planes(plan, *source, first..end));
+                continue;
+            }
             let (address, ring) = plan.buffer(buffer);
             let mut next = first;
             while next < end {
@@ -145,6 +150,39 @@ impl Emitter<'_> {
             let post = if number == last { vec![full.sync()] } else { Vec::new() };
             units.push(self.store, command(plan, std::mem::take(&mut waits), Operation::Mvin(transfer), post));
         }
+    }
+
+    /// The same, where channels lie in planes: pixels of all whole blocks of channels in one transfer, a row a block; those of what is left of
+    /// the channels in another, a row a pixel.
+    fn planes(&self, plan: &Plan<'_>, source: u64, pixels: Range<u64>) -> Vec<Transfer> {
+        let problem = &plan.stage.problem;
+        let (address, ring) = plan.input();
+        let block = plan.stage.rules.input_layout.block(problem.c);
+        let (whole, rest) = (problem.c / block, problem.c % block);
+        let [dram_plane, local_plane] = [problem.pixels() * block, ring * block];
+        let mut transfers = Vec::new();
+        let mut first = pixels.start;
+        while first < pixels.end {
+            let place = first % ring;
+            let pixels = (pixels.end - first).min(ring - place);
+            let transfer = |blocks: u64, [dram_stride, local_stride]: [u64; 2], rows, row_bytes| Transfer {
+                operand: Operand::Input,
+                dram: Address::at(source + blocks * dram_plane + first * block),
+                dram_stride,
+                place: self.activation_place,
+                local: Address::at(address + blocks * local_plane + place * block),
+                local_stride,
+                rows,
+                row_bytes,
+                coded: None,
+            };
+            transfers.push(transfer(0, [dram_plane, local_plane], whole, pixels * block));
+            if rest > 0 {
+                transfers.push(transfer(whole, [block, block], pixels, rest));
+            }
+            first += pixels;
+        }
+        transfers
     }
 
     /// A block and a chunk: biases, weights, passes, results.
@@ -243,69 +281,75 @@ impl Emitter<'_> {
         }
     }
 
-    /// The results of a block and a chunk: requantized, and stored where they do not stay.
+    /// The results of a block and a chunk: requantized, and stored where they do not stay. A run of channels that lie alike is a command.
     fn results(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
         let Part { block, chunk, .. } = part;
         let (rules, problem, tiling) = (&plan.stage.rules, &plan.stage.problem, &plan.stage.tiling);
-        let (result, pitch) = plan.results(block, chunk);
+        let runs = plan.channel_runs(chunk);
         let stored = matches!(plan.stage.output, OutputBuffer::Stored { .. });
         let is_last = block.number + 1 == plan.stage.blocks() && chunk.last;
         let tiles = if rules.lines_are_channels() { segments(block.size, rules.vector_unit()) } else { segments(block.size, block.size) };
         let lines = tiling.chunk.min(problem.channels()) * plan.stage.pitches.sums;
+        let of_channel = if rules.lines_are_channels() { plan.stage.pitches.sums } else { rules.element };
         for tile in tiles {
-            let (mut wait, mut post) = (Vec::new(), Vec::new());
-            if tile.first {
-                wait.push(Shared::SumsFull.within(1));
-                wait.extend(stored.then(|| plan.output_free(1)));
-            }
-            if tile.last {
-                post.push(Shared::SumsFree.within(1));
-                post.extend(stored.then_some(Shared::OutputFull.within(1)));
-                post.extend(is_last.then(|| kept(plan, 2)).into_iter().flatten());
-            }
-            let (rows, cols) = if rules.lines_are_channels() { (chunk.size, tile.size) } else { (tile.size, chunk.size) };
-            let vectors = rules.vector_unit() * pitch;
-            let requantize = Requantize {
-                sums: plan.sums(self, block, chunk).skip(tile.start * lines).step(1, lines),
-                sums_stride: plan.stage.pitches.sums,
-                place: self.activation_place,
-                result: result.clone().skip(tile.start * vectors).step(1, vectors),
-                result_stride: pitch,
-                rows: index(rows),
-                cols: index(cols),
-                stage: plan.output_stage,
-                channel: Address::at(chunk.start * tiling.chunk).step(0, tiling.chunk),
-                by_channels: rules.lines_are_channels(),
-            };
             let mut body = Units::default();
-            body.push(Queue::Vector, command(plan, wait, Operation::Requantize(requantize), post));
+            for (number, run) in runs.iter().enumerate() {
+                let (mut wait, mut post) = (Vec::new(), Vec::new());
+                if tile.first && number == 0 {
+                    wait.push(Shared::SumsFull.within(1));
+                    wait.extend(stored.then(|| plan.output_free(1)));
+                }
+                if tile.last && number + 1 == runs.len() {
+                    post.push(Shared::SumsFree.within(1));
+                    post.extend(stored.then_some(Shared::OutputFull.within(1)));
+                    post.extend(is_last.then(|| kept(plan, 2)).into_iter().flatten());
+                }
+                let (result, pitch, plane) = plan.results(block, chunk, run);
+                let channels = run.width * run.count;
+                let (rows, cols) = if rules.lines_are_channels() { (channels, tile.size) } else { (tile.size, channels) };
+                let vectors = rules.vector_unit() * pitch;
+                let requantize = Requantize {
+                    sums: plan.sums(self, block, chunk).skip(tile.start * lines + run.first * of_channel).step(1, lines),
+                    sums_stride: plan.stage.pitches.sums,
+                    place: self.activation_place,
+                    result: result.skip(tile.start * vectors).step(1, vectors),
+                    result_stride: pitch,
+                    rows: index(rows),
+                    cols: index(cols),
+                    stage: plan.output_stage,
+                    channel: Address::at(chunk.start * tiling.chunk + run.first).step(0, tiling.chunk),
+                    by_channels: rules.lines_are_channels(),
+                    planes: (run.count > 1).then_some(Planes { block: run.width, bytes: plane }),
+                };
+                body.push(Queue::Vector, command(plan, wait, Operation::Requantize(requantize), post));
+            }
             units.repeat(tile.trips, body);
         }
         if stored {
-            self.store(plan, block, chunk, (&result, pitch), units);
+            self.store(plan, block, chunk, units);
         }
     }
 
-    /// Stores the results of a block and a chunk, which begin at `result` and are `pitch` bytes apart: a transfer, more where they go to several runs.
-    pub(super) fn store(&self, plan: &Plan<'_>, block: &Block, chunk: Segment, (result, pitch): (&Address, u64), units: &mut Units) {
-        let bytes = |elements| plan.stage.problem.activation.packed_bytes(elements);
-        let step = bytes(plan.stage.tiling.chunk);
-        let end = block.start + block.size;
-        let operand = &plan.stage.target;
-        for rows in operand.rows(block.start, end) {
-            let transfer = Transfer {
-                operand: Operand::Output,
-                dram: Address::at(plan.ends.target + rows.byte + chunk.start * step).step(0, step),
-                dram_stride: operand.stride,
-                place: self.activation_place,
-                local: result.clone().skip((rows.first - block.start) * pitch),
-                local_stride: pitch,
-                rows: rows.count,
-                row_bytes: bytes(chunk.size),
-                coded: None,
-            };
-            let wait = if rows.first == block.start { vec![Shared::OutputFull.sync()] } else { Vec::new() };
-            let post = if rows.first + rows.count == end { vec![plan.output_free(0)] } else { Vec::new() };
+    /// Stores the results of a block and a chunk: a transfer, more where they go to several runs or lie in planes.
+    pub(super) fn store(&self, plan: &Plan<'_>, block: &Block, chunk: Segment, units: &mut Units) {
+        let runs = plan.channel_runs(chunk);
+        let rows = runs.iter().flat_map(|run| plan.stored_rows(block, chunk, run));
+        let transfers = rows.map(|StoredRows { dram, dram_stride, local, local_stride, rows, row_bytes }| Transfer {
+            operand: Operand::Output,
+            dram,
+            dram_stride,
+            place: self.activation_place,
+            local,
+            local_stride,
+            rows,
+            row_bytes,
+            coded: None,
+        });
+        let transfers: Vec<Transfer> = transfers.collect();
+        let last = transfers.len().saturating_sub(1);
+        for (number, transfer) in transfers.into_iter().enumerate() {
+            let wait = if number == 0 { vec![Shared::OutputFull.sync()] } else { Vec::new() };
+            let post = if number == last { vec![plan.output_free(0)] } else { Vec::new() };
             units.push(self.store, command(plan, wait, Operation::Mvout(transfer), post));
         }
     }

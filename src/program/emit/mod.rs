@@ -25,7 +25,7 @@ use super::{
 };
 use crate::chip::Chip;
 use crate::counts::StallReason;
-use crate::mapping::{Buffers, InputBuffer, Mapping, Operand, OutputBuffer, Tensor, Work, weights_of};
+use crate::mapping::{Buffers, InputBuffer, Layout, Mapping, Operand, OutputBuffer, Tensor, Work, weights_of};
 use crate::network::{Bias, Conv, Dense, IntegerForm, Network, Op, integers_of};
 use crate::numerics::{OutputStage, VectorOp};
 use ndarray::{Array2, ArrayView1, ArrayView2};
@@ -242,10 +242,16 @@ impl<'c> Emitter<'c> {
                 InputBuffer::Fetched { .. } | InputBuffer::Passing { .. } => Some(operand),
             });
             let fetched: Vec<Option<&Operand>> = fetched.collect();
-            let sources = fetched.into_iter().map(|operand| operand.map_or(0, |operand| self.tensor(&operand.tensor))).collect();
-            let weights = if let Work::Product { weights, .. } = &stage.work { self.tensor(&weights.tensor) } else { 0 };
+            let problem = &stage.problem;
+            let laid_in =
+                |pixels: u64, channels: u64, layout: Layout| (!layout.is_one_plane(channels)).then(|| layout.bytes(pixels, channels));
+            let input = laid_in(problem.pixels(), problem.c, stage.rules.input_layout);
+            let sources = fetched.into_iter().map(|operand| operand.map_or(0, |operand| self.tensor(&operand.tensor, input))).collect();
+            let weights = if let Work::Product { weights, .. } = &stage.work { self.tensor(&weights.tensor, None) } else { 0 };
             let target = match stage.output {
-                OutputBuffer::Stored { .. } => self.target(&stage.target.tensor),
+                OutputBuffer::Stored { .. } => {
+                    self.target(&stage.target.tensor, laid_in(problem.vectors(), problem.m, stage.rules.output_layout))
+                }
                 OutputBuffer::Kept { .. } => 0,
             };
             last = Some(HostRegion { place: Place::Dram, address: target, bytes: stage.target.tensor.bytes });
@@ -269,24 +275,24 @@ impl<'c> Emitter<'c> {
         last.expect("bug: lower refuses a network without a stage")
     }
 
-    /// Where a tensor lies that is read: it is there already, or from the start, or it is the host's.
-    fn tensor(&mut self, tensor: &Tensor) -> u64 {
+    /// Where a tensor lies that is read: it is there already, or from the start, or it is the host's. In planes it takes other bytes.
+    fn tensor(&mut self, tensor: &Tensor, in_planes: Option<u64>) -> u64 {
         if let Some(address) = self.tensors.get(&tensor.number) {
             return *address;
         }
         let address = match &tensor.content {
             Some(bytes) => self.image(Ok(bytes.to_vec())),
-            None => self.image(Err(tensor.bytes)),
+            None => self.image(Err(in_planes.unwrap_or(tensor.bytes))),
         };
         self.tensors.insert(tensor.number, address);
         address
     }
 
     /// Where a tensor goes that is written.
-    fn target(&mut self, tensor: &Tensor) -> u64 {
+    fn target(&mut self, tensor: &Tensor, in_planes: Option<u64>) -> u64 {
         let address = match &tensor.content {
             Some(bytes) => self.image(Ok(bytes.to_vec())),
-            None => self.reserve(tensor.bytes).address,
+            None => self.reserve(in_planes.unwrap_or(tensor.bytes)).address,
         };
         self.tensors.insert(tensor.number, address);
         address

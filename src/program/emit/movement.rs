@@ -19,7 +19,7 @@ impl Emitter<'_> {
         let mut units = Units::default();
         self.open(plan, &mut units);
         for copy in copies {
-            let from = self.tensor(&copy.from);
+            let from = self.tensor(&copy.from, None);
             self.copy(plan, copy, from, &mut units);
         }
         self.append(units);

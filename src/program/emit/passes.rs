@@ -7,7 +7,7 @@
 //! ```
 
 use super::super::segments::{Segment, segments};
-use super::super::{Address, Compute, Operation, Preload, Product, Sync, Window};
+use super::super::{Address, Compute, Operation, Planes, Preload, Product, Sync, Window};
 use super::blocks::Part;
 use super::plan::Plan;
 use super::{Emitter, Queue, Shared, Units, command, index};
@@ -192,7 +192,10 @@ fn window(plan: &Plan<'_>, chunk: Segment, vector: Address, inner: Address) -> (
     let bytes = |channels| plan.stage.problem.activation.packed_bytes(channels);
     let (first, step) = plan.first_input_channel(chunk);
     let address = address + bytes(first);
-    (Address::at(address).step(0, bytes(step)), plan.stage.pitches.input, Window { slide: plan.stage.problem.slide(), ring, vector, inner })
+    let (slide, pitch) = (plan.stage.problem.slide(), plan.stage.pitches.input);
+    let is_one = plan.stage.rules.input_layout.is_one_plane(slide.channels);
+    let planes = (!is_one).then(|| Planes { block: plan.stage.rules.input_layout.block(slide.channels), bytes: ring * pitch });
+    (Address::at(address).step(0, bytes(step)), pitch, Window { slide, ring, vector, inner, planes })
 }
 
 /// What the first command of a block and a chunk waits for, within so many loops.

@@ -33,6 +33,28 @@ pub(super) struct Block {
     pub(super) waits: u64,
 }
 
+/// Channels of a chunk whose results lie alike.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChannelRun {
+    /// The first, counted from the chunk's.
+    pub(super) first: u64,
+    /// Channels side by side, and how often.
+    pub(super) width: u64,
+    pub(super) count: u64,
+    /// The first of all channels, and how many are a block of the output's layout, where they lie in planes.
+    planes: Option<(u64, u64)>,
+}
+
+/// Rows of results on their way to DRAM.
+pub(super) struct StoredRows {
+    pub(super) dram: Address,
+    pub(super) dram_stride: u64,
+    pub(super) local: Address,
+    pub(super) local_stride: u64,
+    pub(super) rows: u64,
+    pub(super) row_bytes: u64,
+}
+
 pub(super) struct Plan<'s> {
     pub(super) stage: &'s Stage,
     pub(super) tag: Tag,
@@ -189,8 +211,11 @@ impl Plan<'_> {
     /// there.
     pub(super) fn chunks(&self) -> Vec<Segment> {
         let all = segments(self.stage.problem.channels(), self.stage.tiling.chunk);
-        let is_part = self.stage.problem.groups > 1 && self.stage.tiling.chunk < self.stage.problem.group_outputs();
-        if !self.stage.skipped.is_empty() || !self.stage.stored.is_empty() || is_part {
+        let (layout, channels, chunk) = (self.stage.rules.output_layout, self.stage.problem.channels(), self.stage.tiling.chunk);
+        let is_part = self.stage.problem.groups > 1 && chunk < self.stage.problem.group_outputs();
+        // Where chunks begin and end within blocks of the output's channels, no step leads from each to the next.
+        let is_even = layout.is_one_plane(channels) || chunk.is_multiple_of(layout.block(channels));
+        if !self.stage.skipped.is_empty() || !self.stage.stored.is_empty() || is_part || !is_even {
             return all.into_iter().flat_map(singles).collect();
         }
         match self.stage.tiling.order {
@@ -273,22 +298,76 @@ impl Plan<'_> {
         Address { ring: Some(ring), ..Address::at(0) }
     }
 
-    /// Where the results of a block and a chunk go.
-    pub(super) fn results(&self, block: &Block, chunk: Segment) -> (Address, u64) {
+    /// The runs of a chunk's channels that lie in as many whole blocks of the output's layout, or in a part of one.
+    pub(super) fn channel_runs(&self, chunk: Segment) -> Vec<ChannelRun> {
+        let (layout, channels) = (self.stage.rules.output_layout, self.stage.problem.channels());
+        if layout.is_one_plane(channels) {
+            return vec![ChannelRun { first: 0, width: chunk.size, count: 1, planes: None }];
+        }
+        let block = layout.block(channels);
+        let start = chunk.start * self.stage.tiling.chunk;
+        let head = (start.next_multiple_of(block) - start).min(chunk.size);
+        let (whole, tail) = ((chunk.size - head) / block, (chunk.size - head) % block);
+        let run = |first, width, count| ChannelRun { first, width, count, planes: Some((start + first, block)) };
+        let runs = [run(0, head, 1), run(head, block, whole), run(head + whole * block, tail, 1)];
+        runs.into_iter().filter(|run| run.width * run.count > 0).collect()
+    }
+
+    /// The place of a run's first channel at a block's first vector, where planes of all vectors lie from `address` on; a plane's bytes.
+    fn in_planes(&self, address: u64, block: &Block, (channel, width): (u64, u64)) -> (Address, u64) {
+        let plane = self.stage.problem.vectors() * width;
+        let first = address + channel / width * plane + block.start * width + channel % width;
+        (Address::at(first).step(0, self.stage.tiling.chunk / width * plane), plane)
+    }
+
+    /// Where the results of a block and a run of a chunk's channels go: the first, from a vector to the next, from a block of channels to the next.
+    pub(super) fn results(&self, block: &Block, chunk: Segment, run: &ChannelRun) -> (Address, u64, u64) {
         let (problem, pitches) = (&self.stage.problem, &self.stage.pitches);
         match self.stage.output {
             OutputBuffer::Stored { address, slots } => {
-                let slot = self.stage.tiling.block * pitches.stored;
+                let slot = self.stage.rules.stored_bytes(problem, &self.stage.tiling);
                 let (number, step) = self.set(block, chunk);
                 let ring = Ring::new(slots, slot, number).step(0, step * slot);
-                (Address { ring: Some(ring), ..Address::at(address) }, pitches.stored)
+                let pitch = if run.planes.is_some() { run.width } else { pitches.stored };
+                let first = address + run.first * self.stage.tiling.block;
+                (Address { ring: Some(ring), ..Address::at(first) }, pitch, self.stage.tiling.block * pitch)
             }
             OutputBuffer::Kept { address } => {
+                if let Some(planes) = run.planes {
+                    let (first, plane) = self.in_planes(address, block, planes);
+                    return (first, pitches.output, plane);
+                }
                 let chunk_bytes = problem.activation.packed_bytes(self.stage.tiling.chunk);
                 let first = address + block.start * pitches.output + chunk.start * chunk_bytes;
-                (Address::at(first).step(0, chunk_bytes), pitches.output)
+                (Address::at(first).step(0, chunk_bytes), pitches.output, 0)
             }
         }
+    }
+
+    /// The rows of a run's results on the chip and in DRAM.
+    pub(super) fn stored_rows(&self, block: &Block, chunk: Segment, run: &ChannelRun) -> Vec<StoredRows> {
+        let bytes = |elements| self.stage.problem.activation.packed_bytes(elements);
+        let (local, pitch, local_plane) = self.results(block, chunk, run);
+        let target = self.ends.target;
+        let Some((channel, width)) = run.planes else {
+            let step = bytes(self.stage.tiling.chunk);
+            let rows = self.stage.target.rows(block.start, block.start + block.size).map(|rows| StoredRows {
+                dram: Address::at(target + rows.byte + chunk.start * step).step(0, step),
+                dram_stride: self.stage.target.stride,
+                local: local.clone().skip((rows.first - block.start) * pitch),
+                local_stride: pitch,
+                rows: rows.count,
+                row_bytes: bytes(chunk.size),
+            });
+            return rows.collect();
+        };
+        let (dram, plane) = self.in_planes(target, block, (channel, width));
+        // Pixels of whole blocks lie side by side.
+        vec![if run.width == width {
+            StoredRows { dram, dram_stride: plane, local, local_stride: local_plane, rows: run.count, row_bytes: block.size * width }
+        } else {
+            StoredRows { dram, dram_stride: width, local, local_stride: pitch, rows: block.size, row_bytes: run.width }
+        }]
     }
 
     /// The place of piece `piece` of a chunk's weights, which moves by `step` pieces with each iteration of the loop within the chunk's.

@@ -30,7 +30,8 @@ impl Emitter<'_> {
     fn rows(&self, plan: &Plan<'_>, ops: &[VectorOp], block: &Block, units: &mut Units) {
         let (stage, channels) = (plan.stage, plan.stage.problem.m);
         let all = Segment { start: 0, trips: 1, size: channels, first: true, last: true };
-        let (result, pitch) = plan.results(block, all);
+        let runs = plan.channel_runs(all);
+        let (result, pitch, _) = plan.results(block, all, &runs[0]);
         let stored = matches!(stage.output, OutputBuffer::Stored { .. });
         let is_fetched = stage.inputs().any(|(buffer, _)| matches!(buffer, InputBuffer::Fetched { .. }));
         let cols = channels / ops.len() as u64;
@@ -57,6 +58,7 @@ impl Emitter<'_> {
                 ring: plan.input().1,
                 vector: Address::at(block.start),
                 inner: Address::at(0),
+                planes: None,
             });
             let work = VectorWork {
                 op: index(self.vector_ops.len() as u64 + number),
@@ -72,7 +74,7 @@ impl Emitter<'_> {
             units.push(Queue::Vector, command(plan, wait, Operation::Vector(work), post));
         }
         if stored {
-            self.store(plan, block, all, (&result, pitch), units);
+            self.store(plan, block, all, units);
         }
     }
 }

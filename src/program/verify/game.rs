@@ -5,8 +5,8 @@ use super::history::{History, Refusal, TooMany};
 use super::host;
 use super::piece::{Accessor, Fault};
 use super::shape::Shape;
-use crate::program::region::{Access, ONCE, RegionOf};
-use crate::program::{Address, Command, Cursor, HostRegion, Operation, Place, ProgramError, ProgramParts, Semaphore, UnitKind};
+use crate::program::region::{Access, RegionOf};
+use crate::program::{Command, Cursor, HostRegion, Operation, Place, ProgramError, ProgramParts, Semaphore, UnitKind};
 use std::collections::VecDeque;
 
 /// The most threads of a program.
@@ -172,20 +172,8 @@ impl<'p, const T: usize> Game<'p, T> {
         }
         let mode = self.parts.mode_of(command.tag.stage);
         if let Some(window) = command.window() {
-            let counters = self.cursors[unit].counters();
-            let address = window.address.resolve(counters);
-            for pixels in window.reads(counters).into_iter().filter(|pixels| !pixels.is_empty()) {
-                let region = RegionOf {
-                    place: window.place,
-                    address: &Address::at(address + pixels.start * window.pitch),
-                    stride: window.pitch,
-                    rows: pixels.end - pixels.start,
-                    row_bytes: mode.activation.packed_bytes(window.channels()),
-                    access: Access::Read,
-                    outer: ONCE,
-                };
-                self.touch(unit, thread, &region)?;
-            }
+            let counters = self.cursors[unit].counters().to_vec();
+            window.regions(&counters, mode.activation, |region| self.touch(unit, thread, region))?;
         }
         for region in command.regions(mode, self.parts.accumulator_element_bytes).into_iter().flatten() {
             self.touch(unit, thread, &region)?;

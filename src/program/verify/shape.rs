@@ -133,12 +133,12 @@ impl Shape {
             if parts.array_only {
                 return Err(Problem::Text("reads images, which a program for the array alone does not".to_string()));
             }
-            let pixel = |channels| parts.mode_of(command.tag.stage).activation.packed_bytes(channels);
-            if let Some(problem) = window.fault(trips, pixel) {
+            let format = parts.mode_of(command.tag.stage).activation;
+            if let Some(problem) = window.fault(trips, format) {
                 return Err(Problem::Text(problem));
             }
             let size = self.size_of(window.place);
-            let end = window.address.greatest(trips).and_then(|first| first.checked_add(window.bytes(pixel(window.channels()))?));
+            let end = window.address.greatest(trips).and_then(|first| first.checked_add(window.bytes(format)?));
             if end.is_none_or(|end| end > size) {
                 let (place, first) = (window.place, window.address.base);
                 return Err(Problem::Bounds { place, first, end: end.unwrap_or(u64::MAX), size });
@@ -278,6 +278,14 @@ impl Shape {
                         stage.channels()
                     )));
                 }
+                if let Some(planes) = &r.planes {
+                    if let Some(problem) = planes.fault() {
+                        return Err(Problem::Text(problem));
+                    }
+                    if !u64::from(many).is_multiple_of(planes.block) {
+                        return Err(Problem::Text(format!("its {many} channels are no whole blocks of {}", planes.block)));
+                    }
+                }
             }
             Operation::Vector(v) => {
                 known(v.place)?;
@@ -328,6 +336,9 @@ fn vector(parts: &ProgramParts, work: &VectorWork) -> Result<(), String> {
         && u64::from(work.cols) > window.slide.channels
     {
         return Err(format!("pools {} channels of pixels of {}", work.cols, window.slide.channels));
+    }
+    if work.window.as_ref().is_some_and(|window| window.planes.is_some()) {
+        return Err("pools pixels whose channels lie in planes, which the vector unit cannot read yet".to_string());
     }
     op.fault(elements).map_or(Ok(()), |fault| Err(format!("its {name} {fault}")))
 }

@@ -12,6 +12,7 @@ mod mesh;
 mod movement;
 mod operands;
 mod peeled;
+mod plan;
 mod probe;
 mod products;
 mod room;
@@ -22,14 +23,17 @@ mod window;
 pub(super) use movement::rows_touched;
 pub use probe::{PeId, Registers};
 
+use super::accounts::Account;
 use super::claims::{Claims, Use};
 use super::error::SimError;
-use super::machine::Setup;
+use super::machine::{Numbers, Setup};
+use super::memory::MAX_PLANNED_BANKS;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::counts::{CycleCounts, StallReason};
 use crate::program::{Operation, Place, UnitKind};
 use drives::Drive;
 use operands::{Operands, Panel};
+use plan::Plan;
 use shape::Shape;
 use std::collections::VecDeque;
 use timing::Timing;
@@ -118,6 +122,17 @@ struct Pass {
     end: u64,
 }
 
+/// How what enters and leaves comes by the memories' ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ports {
+    /// It needs none.
+    Free,
+    /// It asks for them cycle by cycle.
+    Asked,
+    /// It takes them ahead of time: not where every cycle is stepped, and not of memories of too many banks.
+    Planned,
+}
+
 /// The array.
 pub(super) struct Array<'p> {
     queue: Queue<'p>,
@@ -130,8 +145,7 @@ pub(super) struct Array<'p> {
     /// Latency of each scratchpad, and of the accumulator behind them.
     latency: Vec<u64>,
     accumulator_latency: u64,
-    /// Whether what enters and leaves needs the memories' ports.
-    ports: bool,
+    ports: Ports,
     zero_gating: bool,
     accumulator_bits: u64,
     /// The array's own cycle, and the one up to which registers have moved.
@@ -155,10 +169,13 @@ pub(super) struct Array<'p> {
     passes_issued: u64,
     passes_started: u64,
     passes_done: u64,
+    /// Cycles that passes which have not started will stream at least, one after the other.
+    to_stream: u64,
     last_load: u64,
     /// Whether the claims of the array's cycle are made.
     open: bool,
     claims: Claims,
+    plan: Plan,
     windows: Windows,
     /// What it does, an index into the program's list.
     mode: u32,
@@ -188,6 +205,7 @@ impl<'p> Array<'p> {
         let alone = setup.program.array_only;
         let latency: Vec<u64> = setup.chip.scratchpads().iter().map(|pad| if alone { 0 } else { pad.latency.get() }).collect();
         let ahead = super::memory::size(latency.iter().copied().max().unwrap_or(0)) + 2;
+        let most_banks = setup.chip.scratchpads().iter().map(|pad| pad.banks).fold(setup.chip.accumulator().banks, u32::max);
         room::check(setup, &shape, loads)?;
         Ok(Self {
             queue,
@@ -199,7 +217,11 @@ impl<'p> Array<'p> {
             element_bytes: setup.program.accumulator_element_bytes,
             latency,
             accumulator_latency: if alone { 0 } else { setup.chip.accumulator().latency.get() },
-            ports: !alone && !setup.peeled.ports,
+            ports: match !alone && !setup.peeled.ports {
+                false => Ports::Free,
+                true if setup.numbers != Numbers::Stepped && most_banks <= MAX_PLANNED_BANKS => Ports::Planned,
+                true => Ports::Asked,
+            },
             zero_gating: array.zero_gating,
             accumulator_bits: u64::from(setup.format.accumulator_bits),
             now: 0,
@@ -216,9 +238,11 @@ impl<'p> Array<'p> {
             passes_issued: 0,
             passes_started: 0,
             passes_done: 0,
+            to_stream: to_stream(setup, &timing),
             last_load: 0,
             open: false,
             claims: Claims::new(),
+            plan: Plan::default(),
             windows: Windows::new(setup, in_flight as u64, line_buffers),
             mode: setup.mode,
             held_nonzeros: Vec::new(),
@@ -247,14 +271,24 @@ impl<'p> Array<'p> {
         if shared.peeled.array {
             return self.tick_peeled(shared, cycle);
         }
+        let issued = (self.loads_issued, self.passes_issued);
         let blocked = self.issue(shared, cycle);
+        if self.ports == Ports::Planned {
+            if issued != (self.loads_issued, self.passes_issued) {
+                self.cut_plan(shared, cycle);
+            }
+            return self.tick_as_planned(shared, blocked, cycle);
+        }
         if !self.open {
             self.start(shared, cycle);
             if self.quiet() {
                 return self.account_quiet(blocked, 1);
             }
-            if self.ports {
+            if self.ports == Ports::Asked {
                 self.claim(shared);
+                for (tag, place, amount) in self.windows.take_amounts() {
+                    amount.count(shared, tag, place, |sum, more| *sum += more);
+                }
             }
             self.open = true;
         }
@@ -264,6 +298,24 @@ impl<'p> Array<'p> {
         }
         self.advance(shared, cycle);
         self.cycles.busy += 1;
+        Did::Moved
+    }
+
+    /// One cycle of the machine, after commands have started, with ports that were taken ahead of time.
+    fn tick_as_planned(&mut self, shared: &mut Shared<'_>, blocked: Option<StallReason>, cycle: u64) -> Did {
+        if self.plan.account(cycle).is_none() {
+            self.start(shared, cycle);
+            if self.quiet() {
+                return self.account_quiet(blocked, 1);
+            }
+            self.make_plan(shared, cycle);
+        }
+        if let Some(Account::Stalled(reason)) = self.plan.account(cycle) {
+            self.cycles.stall(reason, 1);
+        } else {
+            self.advance(shared, cycle);
+            self.cycles.busy += 1;
+        }
         Did::Moved
     }
 
@@ -281,6 +333,7 @@ impl<'p> Array<'p> {
         {
             self.catch_up(shared, self.now);
             self.passes_started += 1;
+            self.to_stream = self.to_stream.saturating_sub(pass.length);
             pass.start = self.now;
             // Sums that stay wait in their PEs until those of the pass before have left the chain.
             pass.swap = (self.now + pass.length).max(if self.timing.sums_stay() { self.chain_free } else { 0 });
@@ -433,12 +486,15 @@ impl<'p> Array<'p> {
         if !self.claims.is_empty() || self.can_issue(shared) {
             return Some(next);
         }
-        if self.ports && (self.load.is_some() || self.entering().is_some()) {
+        if let Some(event) = self.plan.event(next) {
+            return Some(event);
+        }
+        if self.ports != Ports::Free && (self.load.is_some() || self.entering().is_some()) {
             return Some(next);
         }
         let at = |cycle: u64| next + cycle.saturating_sub(self.now);
         // Without ports, only the ends of loads and passes are events; with them, what is left is to drain.
-        let oldest = self.passes.front().map(|pass| match self.ports {
+        let oldest = self.passes.front().map(|pass| match self.ports != Ports::Free {
             true if self.now < pass.exit => at(pass.exit),
             true if self.leaving().is_some() => next,
             _ => at(pass.end - 1),
@@ -452,9 +508,17 @@ impl<'p> Array<'p> {
         oldest.into_iter().chain(loading).chain(pass).chain(load).min()
     }
 
-    /// Lets `cycles` cycles pass in which nothing happens but the account of the last one.
-    pub(super) fn skip(&mut self, shared: &mut Shared<'_>, cycles: u64) {
-        if self.quiet() {
+    /// Lets `cycles` cycles pass from `next` on in which nothing happens but what is planned, or else the account of the last one.
+    pub(super) fn skip(&mut self, shared: &mut Shared<'_>, next: u64, cycles: u64) {
+        if self.plan.account(next).is_some() {
+            let mut stalled = 0;
+            for reason in self.plan.stalls(next, cycles) {
+                self.cycles.stall(reason, 1);
+                stalled += 1;
+            }
+            self.cycles.busy += cycles - stalled;
+            self.now += cycles - stalled;
+        } else if self.quiet() {
             let blocked = self.queue.blocked(shared);
             self.account_quiet(blocked, cycles);
         } else {
@@ -463,10 +527,31 @@ impl<'p> Array<'p> {
         }
     }
 
+    /// Cycles that are left to the array at least.
+    pub(super) fn to_stream(&self) -> u64 {
+        self.to_stream
+    }
+
     /// Passes that have ended.
     pub(super) fn passes_done(&self) -> u64 {
         self.passes_done
     }
+}
+
+/// Cycles that all passes of a mode stream, one after the other.
+fn to_stream(setup: &Setup<'_>, timing: &Timing) -> u64 {
+    let mut sum = 0_u64;
+    setup.program.each_command_with_trips(UnitKind::Array, &mut |command, trips| {
+        let length = match &command.operation {
+            Operation::Compute(compute) => timing.length(u64::from(compute.vectors)),
+            Operation::Product(product) => timing.length(timing.padded(setup.array_mode().steps(u64::from(product.inner)))),
+            _ => 0,
+        };
+        if setup.is_of_mode(command) {
+            sum = sum.saturating_add(length.saturating_mul(trips));
+        }
+    });
+    sum
 }
 
 /// The fewest vectors, or steps of K, of any pass of a program.

@@ -10,8 +10,8 @@ use crate::program::{Place, gcd};
 use crate::sim::queue::Shared;
 
 impl Array<'_> {
-    /// Lists the memory rows that the array's cycle needs.
-    pub(super) fn claim(&mut self, shared: &mut Shared<'_>) {
+    /// Lists the memory rows that the array's cycle needs; what it reads through windows is noted with them.
+    pub(super) fn claim(&mut self, shared: &Shared<'_>) {
         let mode = self.operands.mode;
         if let (Some(step), Some(pass)) = (self.entering(), self.passes.back()) {
             match pass.work {

@@ -446,6 +446,7 @@ impl Engine<'_> {
                 return;
             }
             let ending = moving.flight.ending;
+            moving.flight.count(shared);
             self.flights.pop_front();
             (self.linking, self.asking) = (self.linking.saturating_sub(1), self.asking.saturating_sub(1));
             ending.end(shared, cycle);

@@ -64,7 +64,6 @@ impl Flight {
         let actions = shared.accounts.actions(tag);
         actions.coded_bytes += self.bus_bytes;
         actions.unpacked_bytes += self.wanted();
-        shared.accounts.traffic(tag).dram.of_mut(self.operand).read += self.bus_bytes;
         if !shared.has_numbers {
             return;
         }

@@ -54,7 +54,12 @@ impl<'p> Ideal<'p> {
         } else {
             (dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle), dram.latency(chip.clock()).get())
         };
-        let engine = |(number, front): (usize, Front<'p>)| Engine { number, flights: VecDeque::with_capacity(front.outstanding), front };
+        let engine = |(number, front): (usize, Front<'p>)| Engine {
+            number,
+            flights: VecDeque::with_capacity(front.outstanding),
+            front,
+            moves: false,
+        };
         Self { engines: fronts.enumerate().map(engine).collect(), bus: Bus { rate, latency, holder: None, is_peeled } }
     }
 
@@ -86,6 +91,55 @@ impl<'p> Ideal<'p> {
         did
     }
 
+    /// Works on from cycle `next` up to `to`, while no engine can start a command and the bus changes no hands: what each engine does in it is
+    /// found out once. Returns the cycle that comes next; where that is `next` there is nothing of the kind to do. Stops after a cycle in which
+    /// a transfer ended.
+    pub(super) fn stream(&mut self, shared: &mut Shared<'_>, next: u64, to: u64) -> u64 {
+        let Self { engines, bus } = self;
+        // Without a bus to share, engines take turns to go first.
+        if bus.is_peeled {
+            return next;
+        }
+        let mut until = to;
+        let mut moving = 0;
+        for engine in engines.iter_mut() {
+            if engine.front.would_issue(shared, engine.flights.len()) || (bus.holder.is_none() && engine.waits_since(next).is_some()) {
+                return next;
+            }
+            if let Some(timed) = engine.flights.front().filter(|timed| timed.ready > next) {
+                until = until.min(timed.ready);
+            }
+            engine.moves = engine.flights.front().is_some_and(|timed| engine.waits(timed, bus, next).is_none());
+            moving += u32::from(engine.moves);
+        }
+        if moving == 0 {
+            return next;
+        }
+        let mut cycle = next;
+        let mut changes = false;
+        if moving == 1
+            && let Some(engine) = engines.iter_mut().find(|engine| engine.moves && engine.only_times(shared))
+        {
+            (cycle, changes) = engine.beats(shared, bus.rate, cycle, until);
+            if changes {
+                bus.holder = bus.holder.filter(|holder| *holder != engine.number);
+            }
+        }
+        while cycle < until && !changes {
+            for engine in engines.iter_mut().filter(|engine| engine.moves) {
+                if engine.beat(shared, bus.rate, cycle) {
+                    changes = true;
+                    bus.holder = bus.holder.filter(|holder| *holder != engine.number);
+                }
+            }
+            cycle += 1;
+        }
+        for engine in engines.iter_mut().filter(|engine| !engine.moves) {
+            engine.skip(shared, bus, next, cycle - next);
+        }
+        cycle
+    }
+
     pub(super) fn next_event(&self, shared: &Shared<'_>, next: u64) -> Option<u64> {
         self.engines.iter().filter_map(|engine| engine.next_event(shared, &self.bus, next)).min()
     }
@@ -107,6 +161,8 @@ struct Engine<'p> {
     number: usize,
     front: Front<'p>,
     flights: VecDeque<Timed>,
+    /// Whether its oldest transfer moves on, while engines stream.
+    moves: bool,
 }
 
 impl Engine<'_> {
@@ -176,27 +232,83 @@ impl Engine<'_> {
             self.front.cycles.stall(reason, 1);
             return Did::Moved;
         }
-        let holds = bus.holder == Some(self.number);
-        let Some(timed) = self.flights.front_mut() else { return Did::Rested };
-        let busy = timed.beats_on_bus(bus.rate, 1);
-        match timed.beat(shared, bus.rate, cycle) {
+        if self.beat(shared, bus.rate, cycle) && bus.holder == Some(self.number) {
+            bus.holder = None;
+        }
+        Did::Moved
+    }
+
+    /// Whether its oldest transfer is one that only takes time: of bytes as they lie, row by row, that nobody looks at.
+    fn only_times(&self, shared: &Shared<'_>) -> bool {
+        let plain = |flight: &Flight| flight.block.is_none() && !flight.copies();
+        !shared.has_numbers && self.flights.front().is_some_and(|timed| plain(&timed.flight))
+    }
+
+    /// Beats of such a transfer in the cycles from `cycle` up to `until`, as [`Engine::beat`] would make them one by one: the cycle that comes
+    /// next, which is that behind the last beat where the transfer is over, and whether it is.
+    fn beats(&mut self, shared: &mut Shared<'_>, rate: BytesPerCycle, mut cycle: u64, until: u64) -> (u64, bool) {
+        let Some(Timed { flight, beats, .. }) = self.flights.front_mut() else { return (cycle, false) };
+        let memory = shared.sram(flight.place);
+        let mut address = flight.local_address();
+        let mut moved = flight.row * flight.row_bytes + flight.byte;
+        let mut piece = memory.left_of_row(address).min(flight.row_bytes - flight.byte);
+        while cycle < until {
+            let crossed = bytes_after(rate, *beats + 1).min(flight.bus_bytes);
+            let mut waits = None;
+            while moved + piece <= crossed {
+                if let Err(reason) = memory.take(memory.row_of(address), cycle) {
+                    waits = Some(reason);
+                    break;
+                }
+                flight.go_past(piece);
+                moved += piece;
+                if flight.is_over() {
+                    break;
+                }
+                address = flight.local_address();
+                piece = memory.left_of_row(address).min(flight.row_bytes - flight.byte);
+            }
+            if let Some(reason) = waits {
+                self.front.cycles.stall(reason, 1);
+            } else {
+                self.front.cycles.busy += 1;
+                *beats += 1;
+                if flight.is_over() {
+                    self.end(shared, cycle);
+                    return (cycle + 1, true);
+                }
+            }
+            cycle += 1;
+        }
+        (cycle, false)
+    }
+
+    /// Ends the oldest transfer, which is over.
+    fn end(&mut self, shared: &mut Shared<'_>, cycle: u64) {
+        let Some(Timed { flight, .. }) = self.flights.pop_front() else { return };
+        flight.count(shared);
+        flight.count_bus(shared);
+        flight.ending.end(shared, cycle);
+    }
+
+    /// One beat of the oldest transfer, which does not wait; tells whether it needs the bus no more, or is over.
+    fn beat(&mut self, shared: &mut Shared<'_>, rate: BytesPerCycle, cycle: u64) -> bool {
+        let Some(timed) = self.flights.front_mut() else { return false };
+        let needed = timed.flight.needs_bus();
+        let busy = timed.beats_on_bus(rate, 1);
+        match timed.beat(shared, rate, cycle) {
             Ok(()) if busy == 0 => self.front.cycles.stall(StallReason::Codec, 1),
             Ok(()) => self.front.cycles.busy += 1,
             Err(reason) => {
                 self.front.cycles.stall(reason, 1);
-                return Did::Moved;
+                return false;
             }
         }
-        let flight = timed.flight;
-        if holds && !flight.needs_bus() {
-            bus.holder = None;
+        if timed.flight.is_over() {
+            self.end(shared, cycle);
+            return true;
         }
-        if flight.is_over() {
-            self.flights.pop_front();
-            flight.count_bus(shared);
-            flight.ending.end(shared, cycle);
-        }
-        Did::Moved
+        needed && !timed.flight.needs_bus()
     }
 }
 
@@ -249,6 +361,9 @@ impl Flight {
 
 /// Whole bytes that have crossed a link after this many beats.
 fn bytes_after(rate: BytesPerCycle, beats: u64) -> u64 {
+    if let Some(millionths) = beats.checked_mul(rate.millionths()) {
+        return millionths / 1_000_000;
+    }
     let bytes = u128::from(beats) * u128::from(rate.millionths()) / 1_000_000;
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }

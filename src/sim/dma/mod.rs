@@ -105,6 +105,16 @@ impl<'p> Dma<'p> {
     pub(super) fn run_alone(&mut self, shared: &mut Shared<'_>, next: u64, to: u64, wakes: bool) -> u64 {
         let mut cycle = next;
         while cycle < to {
+            if let Self::Ideal(ideal) = self {
+                let reached = ideal.stream(shared, cycle, to);
+                if reached > cycle {
+                    cycle = reached;
+                    if shared.tokens.any_posted() || shared.accounts.has_ended() {
+                        break;
+                    }
+                    continue;
+                }
+            }
             let event = match self.next_event(shared, cycle, to) {
                 Some(event) => event.min(to),
                 None if wakes => to,
@@ -201,6 +211,7 @@ impl Front<'_> {
             block,
             row: 0,
             byte: 0,
+            pieces: 0,
         })
     }
 
@@ -230,6 +241,8 @@ struct Flight {
     /// The piece that comes next: its row, and its first byte in the row.
     row: u64,
     byte: u64,
+    /// Pieces that have moved: each is a row of the on-chip memory.
+    pieces: u64,
 }
 
 impl Flight {
@@ -251,9 +264,9 @@ impl Flight {
     /// A copy of the fetched row: one row of the memory a cycle, or all where ports are without limit.
     fn move_copy(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Result<(), StallReason> {
         loop {
-            let piece = self.piece(shared);
-            let row = self.local_row(shared);
-            shared.sram(self.place).take(row, cycle)?;
+            let (memory, address) = (shared.sram(self.place), self.local_address());
+            let piece = memory.left_of_row(address).min(self.row_bytes - self.byte);
+            memory.take(memory.row_of(address), cycle)?;
             self.move_piece(shared, piece);
             if self.is_over() || !shared.peeled.ports {
                 return Ok(());
@@ -273,12 +286,12 @@ impl Flight {
             if self.is_over() || (self.copies() && self.row > 0) {
                 break;
             }
-            let piece = self.piece(shared);
+            let (memory, address) = (shared.sram(self.place), self.local_address());
+            let piece = memory.left_of_row(address).min(self.row_bytes - self.byte);
             if self.row * self.row_bytes + self.byte + piece > there {
                 break;
             }
-            let row = self.local_row(shared);
-            shared.sram(self.place).take(row, cycle)?;
+            memory.take(memory.row_of(address), cycle)?;
             self.move_piece(shared, piece);
         }
         Ok(())
@@ -296,73 +309,80 @@ impl Flight {
 
     /// Bytes of the next piece: up to the end of the transfer's row or of the memory's row.
     fn piece(&self, shared: &Shared<'_>) -> u64 {
-        let port = shared.sram_ref(self.place).port();
-        let address = self.local_address();
-        (port - address % port).min(self.row_bytes - self.byte)
+        shared.sram_ref(self.place).left_of_row(self.local_address()).min(self.row_bytes - self.byte)
     }
 
     fn local_address(&self) -> u64 {
         self.local + self.row * self.local_stride + self.byte
     }
 
-    fn local_row(&self, shared: &Shared<'_>) -> u64 {
-        shared.sram_ref(self.place).row_of(self.local_address())
-    }
-
-    /// Copies the next piece and counts it; what crosses DRAM's bus is counted by who knows it.
+    /// Copies the next piece.
     fn move_piece(&mut self, shared: &mut Shared<'_>, bytes: u64) {
         if self.block.is_some() && self.row == 0 && self.byte == 0 {
             self.unpack(shared);
         }
+        if shared.has_numbers {
+            self.copy_piece(shared, bytes);
+        }
+        self.go_past(bytes);
+    }
+
+    /// Goes on behind the next piece.
+    fn go_past(&mut self, bytes: u64) {
+        self.pieces += 1;
+        self.byte += bytes;
+        if self.byte == self.row_bytes {
+            (self.row, self.byte) = (self.row + 1, 0);
+        }
+    }
+
+    fn copy_piece(&self, shared: &mut Shared<'_>, bytes: u64) {
         let local = self.local_address();
         let dram = self.dram + self.row * self.dram_stride + self.byte;
-        let on_bus = self.needs_bus();
         let range = size(dram)..size(dram + bytes);
-        let of_block = self.block.map(|block| (block, size(self.row * self.row_bytes + self.byte)));
-        let tag = self.ending.tag;
         let memory = match self.place {
             Place::Scratchpad(_, index) => &mut shared.scratchpads[index as usize],
             _ => &mut shared.accumulator,
         };
+        match self.direction {
+            Direction::In => {
+                let source = match self.block {
+                    Some(block) => {
+                        let start = size(self.row * self.row_bytes + self.byte);
+                        &shared.unpacked[block.engine()][start..start + size(bytes)]
+                    }
+                    None => &shared.dram[range],
+                };
+                memory.write(local, bytes).copy_from_slice(source);
+            }
+            Direction::Out => shared.dram[range].copy_from_slice(memory.read(local, bytes)),
+        }
+    }
+
+    /// Counts what it has moved, once it is over; what crossed DRAM's bus is counted by who knows it.
+    fn count(&self, shared: &mut Shared<'_>) {
+        let (tag, bytes) = (self.ending.tag, self.rows * self.row_bytes);
         let actions = shared.accounts.actions(tag);
         let on_chip: fn(&mut ReadWrite, u64) = match self.direction {
-            Direction::In => {
-                if shared.has_numbers {
-                    let source = match of_block {
-                        Some((block, start)) => &shared.unpacked[block.engine()][start..start + size(bytes)],
-                        None => &shared.dram[range],
-                    };
-                    memory.write(local, bytes).copy_from_slice(source);
-                }
-                |traffic, bytes| traffic.write += bytes
-            }
-            Direction::Out => {
-                if shared.has_numbers {
-                    shared.dram[range].copy_from_slice(memory.read(local, bytes));
-                }
-                |traffic, bytes| traffic.read += bytes
-            }
+            Direction::In => |traffic, bytes| traffic.write += bytes,
+            Direction::Out => |traffic, bytes| traffic.read += bytes,
         };
         if let Place::Accumulator(_) = self.place {
             // A bias on its way into the sums.
-            actions.accumulator_writes += u64::from(self.direction == Direction::In);
-            actions.accumulator_reads += u64::from(self.direction == Direction::Out);
+            *(if self.direction == Direction::In { &mut actions.accumulator_writes } else { &mut actions.accumulator_reads }) +=
+                self.pieces;
             on_chip(&mut shared.accounts.traffic(tag).accumulator.psum, bytes);
         } else {
             match self.direction {
-                Direction::In => shared.accounts.scratchpad_write(tag, self.place, 1),
-                Direction::Out => shared.accounts.scratchpad_read(tag, self.place, 1),
+                Direction::In => shared.accounts.scratchpad_write(tag, self.place, self.pieces),
+                Direction::Out => shared.accounts.scratchpad_read(tag, self.place, self.pieces),
             }
             on_chip(shared.accounts.traffic(tag).scratchpad.of_mut(self.operand), bytes);
         }
         let traffic = shared.accounts.traffic(tag).dram.of_mut(self.operand);
         match self.direction {
-            Direction::In => traffic.read += if on_bus && of_block.is_none() { bytes } else { 0 },
+            Direction::In => traffic.read += self.bus_bytes,
             Direction::Out => traffic.write += bytes,
-        }
-        self.byte += bytes;
-        if self.byte == self.row_bytes {
-            (self.row, self.byte) = (self.row + 1, 0);
         }
     }
 }

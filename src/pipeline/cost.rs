@@ -1,0 +1,139 @@
+//! What a mapping costs by an objective: simulated, and no less than in closed form.
+
+use super::PipelineError;
+use super::summary::energy_of;
+use crate::chip::{Chip, Format};
+use crate::counts::ActionCounts;
+use crate::energy::EnergyTable;
+use crate::mapping::{LeastActions, Mapping, least_actions, lower_bounds};
+use crate::program::emit_timing;
+use crate::sim::{Machine, Run};
+use crate::units::Cycles;
+use std::fmt;
+use std::str::FromStr;
+
+/// What is to be little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objective {
+    /// Cycles.
+    Latency,
+    /// Picojoules.
+    Energy,
+    /// Energy times delay.
+    Edp,
+}
+
+impl FromStr for Objective {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latency" => Ok(Self::Latency),
+            "energy" => Ok(Self::Energy),
+            "edp" => Ok(Self::Edp),
+            _ => Err(format!("`{text}` is no objective: write latency, energy or edp")),
+        }
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Latency => "latency",
+            Self::Energy => "energy",
+            Self::Edp => "edp",
+        })
+    }
+}
+
+/// What mappings onto a chip cost: cycles, picojoules, or picojoules times cycles.
+pub struct Cost<'c> {
+    chip: &'c Chip,
+    format: &'c Format,
+    objective: Objective,
+    table: EnergyTable,
+}
+
+impl<'c> Cost<'c> {
+    /// Costs on `chip`, which multiplies `format`.
+    ///
+    /// # Errors
+    /// If the chip's table of energies cannot be made.
+    pub fn new(chip: &'c Chip, format: &'c Format, objective: Objective) -> Result<Self, PipelineError> {
+        Ok(Self { chip, format, objective, table: EnergyTable::resolve(chip)? })
+    }
+
+    /// Runs a mapping without numbers.
+    ///
+    /// # Errors
+    /// If the mapping is for another chip.
+    pub fn time(&self, mapping: &Mapping) -> Result<Run, PipelineError> {
+        let program = emit_timing(mapping, self.chip)?;
+        Ok(Machine::new(self.chip, self.format, &program)?.time()?)
+    }
+
+    /// What a mapping costs. Where cycles alone count, a run ends as soon as it is no shorter than the shortest, and costs infinity.
+    pub(super) fn below(&self, mapping: &Mapping, least: &mut Cycles) -> Result<f64, PipelineError> {
+        if self.objective != Objective::Latency {
+            return Ok(self.of(&self.time(mapping)?));
+        }
+        let program = emit_timing(mapping, self.chip)?;
+        let most = Cycles::new(least.get().saturating_sub(1));
+        let run = Machine::new(self.chip, self.format, &program)?.time_within(most)?;
+        *least = run.as_ref().map_or(*least, |run| run.total_cycles);
+        Ok(run.map_or(f64::INFINITY, |run| self.of(&run)))
+    }
+
+    /// What a run cost.
+    pub fn of(&self, run: &Run) -> f64 {
+        let cycles = run.total_cycles.as_f64();
+        if self.objective == Objective::Latency {
+            return cycles;
+        }
+        self.by_energy(run.stages.iter().map(|stage| (stage.actions, stage.window)), cycles)
+    }
+
+    /// No run of the mapping costs less: it takes no fewer cycles than its bound, and does no less than what it does at least. Each action costs
+    /// the same in both, and sums of parts that are each no more come to no more, rounded or not.
+    pub fn bound(&self, mapping: &Mapping) -> f64 {
+        let least = lower_bounds(mapping, self.chip).program;
+        if self.objective == Objective::Latency {
+            return least.as_f64();
+        }
+        let roles = self.chip.scratchpad_roles();
+        let actions = least_actions(mapping, self.chip).into_iter().map(|least| counts(least, [roles.activation, roles.weight]));
+        // The clock and leakage go by the whole of the time, whatever stage it is of.
+        let windows = std::iter::once(least).chain(std::iter::repeat(Cycles::new(0)));
+        self.by_energy(actions.zip(windows), least.as_f64())
+    }
+
+    fn by_energy(&self, stages: impl Iterator<Item = (ActionCounts, Cycles)>, cycles: f64) -> f64 {
+        let energy = energy_of(&self.table, self.format, stages).total.get();
+        if self.objective == Objective::Energy { energy } else { energy * cycles }
+    }
+}
+
+impl fmt::Debug for Cost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cost").field("objective", &self.objective).finish_non_exhaustive()
+    }
+}
+
+/// The same as counts, activations and weights lying in the scratchpads of these numbers.
+fn counts(least: LeastActions, pads: [usize; 2]) -> ActionCounts {
+    let mut counts = ActionCounts {
+        macs: least.macs,
+        vector_operations: least.vector_operations,
+        dram_read_bytes: least.dram_read_bytes,
+        dram_write_bytes: least.dram_write_bytes,
+        unpacked_bytes: least.unpacked_bytes,
+        accumulator_reads: least.accumulator_reads,
+        accumulator_writes: least.accumulator_writes,
+        ..ActionCounts::default()
+    };
+    for (operand, pad) in pads.into_iter().enumerate() {
+        counts.scratchpad_reads[pad] += least.scratchpad_reads[operand];
+        counts.scratchpad_writes[pad] += least.scratchpad_writes[operand];
+    }
+    counts
+}
