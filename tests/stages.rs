@@ -217,6 +217,8 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
     let start = if case.resident { WeightStart::Resident } else { WeightStart::Cold };
     // Any of what a search would look at, the largest pieces, or whatever dataflow.
     let choices = stages.iter().zip(case.layouts.iter().cycle()).map(|(stage, layout)| {
+        // Groups of channels lie with all channels innermost.
+        let layout = if stage.problem.groups > 1 { &Layout::ChannelInnermost } else { layout };
         let dataflows = &chip.array().dataflows;
         let any = Choice { stationary: dataflows[rng.random_range(0..dataflows.len())].kind(), tiling: None, layout: *layout };
         let candidates = mapping::candidates(stage, &chip, case.batch, start, *layout);

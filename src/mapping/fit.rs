@@ -4,7 +4,7 @@
 //! them the other way round. What is left is one ring of weights for all stages, so that a stage's weights are fetched while the one before
 //! still computes. The accumulator is one ring of blocks.
 
-use super::keep::{follows, keep_edges, place_activations, stage_bytes};
+use super::keep::{follows, keep_edges, lay_out, place_activations, stage_bytes};
 use super::stored::{coding, stored};
 use super::tiling::rows_for_blocks;
 use super::{
@@ -297,35 +297,6 @@ fn stationary(stage: &Lowered, chip: &Chip, choice: &Choice) -> Result<Stationar
 /// Pieces in which the weights of a stage come.
 fn pieces(draft: &Draft<'_>) -> u64 {
     if draft.lowered.work.is_array() { draft.rules.pieces(draft.problem(), &draft.tiling) } else { 0 }
-}
-
-/// Says how each stage's input lies, and its output: as the next stage reads it, or channel-innermost where the host does. Only images that the array
-/// both makes and reads as a whole lie otherwise.
-fn lay_out(stages: &[Lowered], choices: &[Choice], rules: &mut [Rules]) -> Result<(), MappingError> {
-    let follows = follows(stages);
-    for (index, (stage, choice)) in stages.iter().zip(choices).enumerate() {
-        let problem = &stage.problem;
-        if stage.work != Work::Array || problem.input == [1, 1] || choice.layout.is_one_plane(problem.c) {
-            continue;
-        }
-        let tensor = &stage.inputs[0].tensor;
-        let maker = stages[..index].iter().rposition(|earlier| earlier.output.tensor == *tensor);
-        let readers = stages.iter().flat_map(Lowered::reads).filter(|read| *read == tensor).count();
-        let is_makers = maker.is_none_or(|maker| maker + 1 == index && stages[maker].work == Work::Array && follows[index].is_some());
-        let is_whole = stage.inputs[0].is_whole(problem.activation.packed_bytes(problem.c));
-        if !is_makers || !is_whole || readers != 1 || problem.groups > 1 {
-            let what = format!(
-                "its input lies {}, and is not pixel by pixel what the layer of the array before yields for it alone, in one group",
-                choice.layout
-            );
-            return Err(MappingError::Pinned { layer: stage.name.clone(), problem: what });
-        }
-        if let Some(maker) = maker {
-            rules[maker].output_layout = choice.layout;
-        }
-        rules[index].input_layout = choice.layout;
-    }
-    Ok(())
 }
 
 /// For each chunk of channels, each tile of K: whether its weights are all zero; empty where the array skips none.

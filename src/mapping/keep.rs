@@ -1,10 +1,10 @@
-//! Which activations stay on the chip from one stage to the next, and where activations lie.
+//! Which activations stay on the chip from one stage to the next, and where and how activations lie.
 //!
 //! A stage's input lies at one end of the area that activations share, its output at the other, and the next stage takes them the other way
 //! round. Of two inputs the one that stayed lies at the end, the other beside it.
 
-use super::fit::Draft;
-use super::{InputBuffer, Lowered, OutputBuffer, Problem, Work};
+use super::fit::{Choice, Draft};
+use super::{InputBuffer, Lowered, MappingError, OutputBuffer, Problem, Rules, Work};
 use std::collections::BTreeMap;
 
 /// For each stage, which of its inputs the stage before yields byte for byte as it is read, for this stage alone: such a value may stay on the
@@ -26,6 +26,35 @@ pub(super) fn follows(stages: &[Lowered]) -> Vec<Option<usize>> {
     }
     all.truncate(stages.len());
     all
+}
+
+/// Says how each stage's input lies, and its output: as the next stage reads it, or channel-innermost where the host does. Only images that the array
+/// both makes and reads as a whole lie otherwise.
+pub(super) fn lay_out(stages: &[Lowered], choices: &[Choice], rules: &mut [Rules]) -> Result<(), MappingError> {
+    let follows = follows(stages);
+    for (index, (stage, choice)) in stages.iter().zip(choices).enumerate() {
+        let problem = &stage.problem;
+        if stage.work != Work::Array || problem.input == [1, 1] || choice.layout.is_one_plane(problem.c) {
+            continue;
+        }
+        let tensor = &stage.inputs[0].tensor;
+        let maker = stages[..index].iter().rposition(|earlier| earlier.output.tensor == *tensor);
+        let readers = stages.iter().flat_map(Lowered::reads).filter(|read| *read == tensor).count();
+        let is_makers = maker.is_none_or(|maker| maker + 1 == index && stages[maker].work == Work::Array && follows[index].is_some());
+        let is_whole = stage.inputs[0].is_whole(problem.activation.packed_bytes(problem.c));
+        if !is_makers || !is_whole || readers != 1 || problem.groups > 1 {
+            let what = format!(
+                "its input lies {}, and is not pixel by pixel what the layer of the array before yields for it alone, in one group",
+                choice.layout
+            );
+            return Err(MappingError::Pinned { layer: stage.name.clone(), problem: what });
+        }
+        if let Some(maker) = maker {
+            rules[maker].output_layout = choice.layout;
+        }
+        rules[index].input_layout = choice.layout;
+    }
+    Ok(())
 }
 
 /// Lets outputs stay on the chip where the next stage reads just them, and both stages fit with them there.
