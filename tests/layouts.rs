@@ -46,7 +46,7 @@ fn layout(text: &str) -> Layout {
 }
 
 fn mapped(problem: Problem, chip: &Chip, layout: Layout) -> Mapping {
-    let stage = Lowered { layer: None, name: "conv".to_string(), problem, follows: false, zeros: Vec::new() };
+    let stage = Lowered { layer: None, name: "conv".to_string(), problem, follows: false, zeros: Vec::new(), largest_sum: None };
     mapping::map_as(&[stage], chip, 1, WeightStart::Cold, &[Choice { layout, ..Choice::first(chip) }]).unwrap()
 }
 
@@ -151,7 +151,8 @@ fn program() -> ProgramParts {
     let chip = chip(4, WEIGHT, 4);
     let first = Problem { m: 6, ..conv(3, [5, 5], [3, 3], [1, 1], [1, 1], [1, 1]) };
     let second = conv(6, [5, 5], [3, 3], [1, 1], [1, 1], [1, 1]);
-    let stage = |problem, follows| Lowered { layer: None, name: "conv".to_string(), problem, follows, zeros: Vec::new() };
+    let stage =
+        |problem, follows| Lowered { layer: None, name: "conv".to_string(), problem, follows, zeros: Vec::new(), largest_sum: None };
     let choices = ["nchw", "nc4hw4"].map(|text| Choice { layout: layout(text), ..Choice::first(&chip) });
     let mapping = mapping::map_as(&[stage(first, false), stage(second, true)], &chip, 1, WeightStart::Cold, &choices).unwrap();
     emit_timing(&mapping, &chip).unwrap().parts().clone()
@@ -216,7 +217,8 @@ fn the_verifier_looks_at_every_plane() {
 fn a_layer_whose_input_would_have_to_be_turned_round_is_refused() {
     let chip = chip(4, WEIGHT, 4);
     let (first, second) = (conv(4, [4, 4], [1, 1], [1, 1], [1, 1], [0, 0]), conv(8, [2, 4], [1, 1], [1, 1], [1, 1], [0, 0]));
-    let stage = |problem, follows| Lowered { layer: None, name: "conv".to_string(), problem, follows, zeros: Vec::new() };
+    let stage =
+        |problem, follows| Lowered { layer: None, name: "conv".to_string(), problem, follows, zeros: Vec::new(), largest_sum: None };
     let stages = [stage(first, false), stage(second, true)];
     let map = |text: &str| {
         let choice = Choice { layout: layout(text), ..Choice::first(&chip) };

@@ -203,6 +203,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
             problem: layer.problem,
             follows: number > 0,
             zeros: zeros(layer, &chip),
+            largest_sum: None,
         })
         .collect();
     let start = if case.resident { WeightStart::Resident } else { WeightStart::Cold };
@@ -544,7 +545,7 @@ fn weights_are_fetched_once_where_the_input_can_stay() {
         ..Problem::matrix(1, c, m, Dtype::Int8, Dtype::Int8)
     };
     let order = |problem| {
-        let stage = Lowered { layer: None, name: "conv".to_string(), problem, follows: false, zeros: Vec::new() };
+        let stage = Lowered { layer: None, name: "conv".to_string(), problem, follows: false, zeros: Vec::new(), largest_sum: None };
         let mapping = mapping::map(&[stage], &chip, 1, WeightStart::Cold).unwrap();
         let program = emit_timing(&mapping, &chip).unwrap();
         let run = Machine::new(&chip, &chip.formats()[0], &program).unwrap().time().unwrap();

@@ -2,9 +2,9 @@
 
 use super::{MappingError, Problem, Rules};
 use crate::chip::{Chip, Codec, Format, Group, Sparsity};
-use crate::network::{Dense, Layer, LayerId, Network, Op, Weight};
-use crate::numerics::Dtype;
-use ndarray::{ArrayView2, Axis};
+use crate::network::{Bias, Dense, Layer, LayerId, Network, Op, Weight};
+use crate::numerics::{Dtype, Quantization};
+use ndarray::{ArrayView1, ArrayView2, Axis};
 
 /// One array operation with its bias, requantization and activation, before it is mapped.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,9 @@ pub struct Lowered {
     /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such or DRAM leaves them out; empty
     /// where neither is so, or nobody knows.
     pub zeros: Vec<bool>,
+    /// How far from zero a sum can be at most, whatever its input and however much of it is summed: `|bias| + max |x - zero point| * sum |w|` of
+    /// the channel where that is most. None where there are no numbers.
+    pub largest_sum: Option<u64>,
 }
 
 /// The array operations of a network for batches of `batch` samples, in the order in which they run. Each reads what the one before
@@ -67,7 +70,7 @@ pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Vec<Lowered>,
 /// Formats that the chip does not multiply, or activations that are not kept in 8 bits.
 pub fn lower_problem(name: &str, problem: Problem, chip: &Chip) -> Result<Lowered, MappingError> {
     format_of(name, &problem, chip)?;
-    Ok(Lowered { layer: None, name: name.to_string(), problem, follows: false, zeros: Vec::new() })
+    Ok(Lowered { layer: None, name: name.to_string(), problem, follows: false, zeros: Vec::new(), largest_sum: None })
 }
 
 /// The format that a problem is multiplied in.
@@ -114,7 +117,24 @@ fn dense_stage(network: &Network, chip: &Chip, layer: &Layer, dense: &Dense, bat
     }
     let matters = chip.array().sparsity == Sparsity::TileSkip || chip.storage().codec != Codec::None;
     let zeros = if matters { values.iter().map(|value| *value == 0).collect() } else { Vec::new() };
-    Ok(Lowered { layer: Some(layer.id), name: layer.name.clone(), problem, follows, zeros })
+    let largest_sum = Some(largest_sum(values.view(), dense.bias.as_ref(), &input));
+    Ok(Lowered { layer: Some(layer.id), name: layer.name.clone(), problem, follows, zeros, largest_sum })
+}
+
+/// How far from zero a sum of these weights (K x N) can be at most, or any part of it.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
+fn largest_sum(weights: ArrayView2<'_, i16>, bias: Option<&Bias>, input: &Quantization) -> u64 {
+    let from_zero = |x: i32| u64::from(x.abs_diff(input.zero_point));
+    let furthest = from_zero(input.dtype.min()).max(from_zero(input.dtype.max()));
+    let of_channel = |(channel, column): (usize, ArrayView1<'_, i16>)| {
+        let bias = match bias {
+            Some(Bias::Integer(values)) => values[channel].unsigned_abs(),
+            _ => 0,
+        };
+        let weights: u64 = column.iter().map(|weight| u64::from(weight.unsigned_abs())).sum();
+        bias.saturating_add(furthest.saturating_mul(weights))
+    };
+    weights.columns().into_iter().enumerate().map(of_channel).max().unwrap_or(0)
 }
 
 /// Whether of each group of weights along K no more are other than zero than the array keeps.

@@ -29,7 +29,7 @@ pub use lower::{Lowered, lower, lower_problem};
 pub use nest::{Loop, LoopNest, Spread};
 pub use problem::{Dim, Problem};
 pub use residency::{Held, Memory, Resident, peak};
-pub use search::{Found, candidates, search};
+pub use search::{Found, candidates, keeps_numbers, search};
 pub use slide::{Piece, Slide};
 pub use stage::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, WeightPiece};
 pub use tiling::{Order, Pitches, Rules, Tiling};

@@ -4,7 +4,8 @@ use super::summary::bound_by;
 use super::{Cost, Objective, PipelineError, RunOptions};
 use crate::chip::{Chip, Dram};
 use crate::mapping::{
-    Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, lower_bounds, map_as, search,
+    Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, keeps_numbers, lower_bounds,
+    map_as, search,
 };
 use crate::report::{Roofline, RooflineLayer};
 use crate::sim::Run;
@@ -23,6 +24,14 @@ pub struct Searched {
     pub bounds: Bounds,
     /// The run of all stages, timed.
     pub run: Run,
+}
+
+/// Whether two stages have the same candidates, which take the same time.
+fn is_alike(one: &Lowered, other: &Lowered, chip: &Chip) -> bool {
+    let mut dataflows = chip.array().dataflows.iter();
+    one.problem == other.problem
+        && one.zeros == other.zeros
+        && dataflows.all(|dataflow| keeps_numbers(one, chip, dataflow) == keeps_numbers(other, chip, dataflow))
 }
 
 /// Searches the mapping of each stage alone on the chip, `budget` candidates simulated for each at most, and puts the best together. Where they do
@@ -45,7 +54,7 @@ pub fn search_mapping(
     // Equal problems are searched once.
     let mut different: Vec<&Lowered> = Vec::new();
     let places = stages.iter().map(|stage| {
-        different.iter().position(|known| known.problem == stage.problem && known.zeros == stage.zeros).unwrap_or_else(|| {
+        different.iter().position(|known| is_alike(known, stage, chip)).unwrap_or_else(|| {
             different.push(stage);
             different.len() - 1
         })
