@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+use proptest::prelude::*;
 use systole::chip::{self, Chip};
 use systole::mapping::{self, Layout, Lowered, Mapping, MappingError, Problem, WeightStart};
-use systole::numerics::Dtype;
+use systole::numerics::{AccumulateRule, Dtype, Overflow};
 use systole::pipeline::{self, Cost, Objective, RunOptions};
 use systole::program::emit_timing;
 use systole::sim::{Engine, Machine};
@@ -128,6 +129,56 @@ fn every_objective_has_a_bound_and_finds_its_best() {
             }
         }
         assert!(4 * saved > all, "bounds prune: {saved} of {all} were not simulated for {objective}");
+    }
+}
+
+/// On a chip that saturates, a stage goes to another dataflow only where no sum can be too large for the accumulator; where it cannot be told apart
+/// (activations that stay are summed as weights that stay are), where the accumulator wraps, or where there are no numbers, to any.
+#[test]
+fn a_search_never_changes_what_is_computed() {
+    let timing = "row_hop: 1, col_hop: 1, pipeline_registers: 0, min_pass_cycles: 1, overlap: Pipelined, extent: Physical";
+    let tiles = "load: Rows, stationary_buffers: 2, max_pass_vectors: Unlimited";
+    let sums = "drain: Rows, psum_preload: Cycles(0), reduction_padding: Exact";
+    let dataflows =
+        format!("[WeightStationary({timing}, {tiles}), InputStationary({timing}, {tiles}), OutputStationary({timing}, {sums})]");
+    let stationaries = |overflow: &str, largest_sum| {
+        let format = format!("[(weight: Int8, activation: Int8, lanes: 1, accumulator_bits: 20, overflow: {overflow}, pe: Table)]");
+        let sets = [("array.dataflows", dataflows.as_str()), ("formats", format.as_str())];
+        let chip = chip::load("edge-16x16", &sets.map(|(field, value)| (field.to_string(), value.to_string()))).unwrap();
+        let layer = Lowered { largest_sum, ..layers().remove(1) };
+        let candidates = mapping::candidates(&layer, &chip, 1, WeightStart::Cold, Layout::default());
+        candidates.iter().map(|(choice, _)| choice.stationary.name()).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let most = (1 << 19) - 1;
+    assert_eq!(stationaries("Saturate", Some(most)), 3);
+    assert_eq!(stationaries("Saturate", Some(most + 1)), 2);
+    assert_eq!(stationaries("Wrap", Some(most + 1)), 3);
+    assert_eq!(stationaries("Saturate", None), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What that rests on: sums that stay within their bound come out the same however they are cut, on an accumulator that just holds the bound;
+    /// on one that wraps, any do.
+    #[test]
+    fn sums_within_their_bound_do_not_depend_on_chunks(
+        products in prop::collection::vec(-300..300_i64, 1..60),
+        bias in -1000..1000_i64,
+        chunks in prop::sample::select(&[[1_u64, 7], [3, 16], [2, 60]][..]),
+        bits in 2..24_u32,
+        wraps in any::<bool>(),
+    ) {
+        let largest = bias.unsigned_abs() + products.iter().map(|product| product.unsigned_abs()).sum::<u64>();
+        let sum = |chunk: u64| {
+            let rule = AccumulateRule { bits, overflow: if wraps { Overflow::Wrap } else { Overflow::Saturate }, chunk };
+            let chunks = products.chunks(usize::try_from(chunk).unwrap());
+            (rule.is_any_order_alike(largest), chunks.fold(rule.update(0, bias), |sum, chunk| rule.update(sum, chunk.iter().sum())))
+        };
+        let ((is_alike, one), (_, other)) = (sum(chunks[0]), sum(chunks[1]));
+        prop_assert_eq!(is_alike, wraps || largest < 1 << (bits - 1));
+        prop_assert!(!is_alike || one == other, "{} and {}", one, other);
+        prop_assert!(!is_alike || wraps || one == bias + products.iter().sum::<i64>());
     }
 }
 

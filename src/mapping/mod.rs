@@ -34,7 +34,7 @@ pub use nest::{Loop, LoopNest, Spread};
 pub use operand::{Operand, Rows};
 pub use problem::{Dim, Problem};
 pub use residency::{Held, Memory, Resident, peak};
-pub use search::{Found, candidates, search};
+pub use search::{Found, candidates, keeps_numbers, search};
 pub use slide::{Piece, Slide};
 pub use stage::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, WeightPiece};
 pub use tiling::{Order, Pitches, Rules, Tiling};

@@ -4,7 +4,7 @@
 //! best cost found, nothing that is left can be better. Where the budget ends first, the gap to the least bound that is left is told.
 
 use super::{Choice, Layout, Lowered, Mapping, MappingError, Order, Tiling, WeightStart, map_as};
-use crate::chip::{Chip, Stationary};
+use crate::chip::{Chip, Dataflow, Stationary};
 
 /// What a search found for one stage.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +28,25 @@ impl Found {
     }
 }
 
-/// The cuts of a stage that are worth a look: each dataflow of the chip, each order of the outer loops, and blocks from the largest that fits down by
+/// Whether a stage's outputs in this dataflow are those of the chip's first, whatever its input: dataflows differ in how many products are summed
+/// exactly before the accumulator is updated, which matters where it saturates. There must be a proof that it never has to; where there are no
+/// numbers nothing can change.
+///
+/// # Panics
+/// If the chip does not multiply the formats of the stage, which `lower` refuses.
+pub fn keeps_numbers(stage: &Lowered, chip: &Chip, dataflow: &Dataflow) -> bool {
+    let Some(largest) = stage.largest_sum else { return true };
+    let format = chip.format(stage.problem.weight, stage.problem.activation).expect("bug: lower refuses formats that the chip has not");
+    let rule = |dataflow| chip.arithmetic(format, dataflow).accumulate;
+    let (first, this) = (rule(&chip.array().dataflows[0]), rule(dataflow));
+    first == this || this.is_any_order_alike(largest)
+}
+
+/// The cuts of a stage that are worth a look: each dataflow of the chip that keeps its numbers, each order of the outer loops, and blocks from the largest that fits down by
 /// halves, and evenly. The input lies as it is said to.
 pub fn candidates(stage: &Lowered, chip: &Chip, batch: u64, start: WeightStart, layout: Layout) -> Vec<(Choice, Mapping)> {
     let mut all: Vec<(Choice, Mapping)> = Vec::new();
-    for dataflow in &chip.array().dataflows {
+    for dataflow in chip.array().dataflows.iter().filter(|dataflow| keeps_numbers(stage, chip, dataflow)) {
         let stationary = dataflow.kind();
         let alone = |tiling| map_as(std::slice::from_ref(stage), chip, batch, start, &[Choice { stationary, tiling, layout }]);
         let Ok(largest) = alone(None) else { continue };

@@ -24,6 +24,13 @@ pub struct AccumulateRule {
 }
 
 impl AccumulateRule {
+    /// Whether a sum of which no part, in whatever order and chunks, is further from zero than `largest` comes out the same in every order and
+    /// in every chunk: what wraps does in any case, since the low bits do not depend on those above; what saturates if it never has to.
+    pub fn is_any_order_alike(&self, largest: u64) -> bool {
+        let most = u64::MAX.checked_shr(65_u32.saturating_sub(self.bits)).unwrap_or(0);
+        self.overflow == Overflow::Wrap || largest <= most
+    }
+
     /// The accumulator after one update: `sum + addend`, wrapped or saturated to `bits`.
     ///
     /// # Panics

@@ -4,8 +4,8 @@ use super::summary::bound_by;
 use super::{Cost, Objective, PipelineError, RunOptions};
 use crate::chip::{Chip, Dram};
 use crate::mapping::{
-    Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, Work, lower_bounds, map_as,
-    search,
+    Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, Work, keeps_numbers,
+    lower_bounds, map_as, search,
 };
 use crate::report::{Roofline, RooflineLayer};
 use crate::sim::Run;
@@ -24,6 +24,24 @@ pub struct Searched {
     pub bounds: Bounds,
     /// The run of all stages, timed.
     pub run: Run,
+}
+
+/// Whether two stages have the same candidates, which take the same time.
+fn is_alike(one: &Lowered, other: &Lowered, chip: &Chip) -> bool {
+    let mut dataflows = chip.array().dataflows.iter();
+    // What moves is looked at each by itself.
+    let is_same_work = match (&one.work, &other.work) {
+        (Work::Array, Work::Array) => true,
+        (Work::Product { weights: one, .. }, Work::Product { weights: other, .. }) => {
+            one.starts.len() == other.starts.len() && one.stride == other.stride
+        }
+        (Work::Vector(one), Work::Vector(other)) => one == other,
+        _ => false,
+    };
+    is_same_work
+        && one.problem == other.problem
+        && one.zeros == other.zeros
+        && dataflows.all(|dataflow| keeps_numbers(one, chip, dataflow) == keeps_numbers(other, chip, dataflow))
 }
 
 /// Searches the mapping of each stage alone on the chip, `budget` candidates simulated for each at most, and puts the best together. Where they do
@@ -46,13 +64,10 @@ pub fn search_mapping(
     // Equal problems are searched once.
     let mut different: Vec<&Lowered> = Vec::new();
     let places = stages.iter().map(|stage| {
-        different
-            .iter()
-            .position(|known| known.problem == stage.problem && known.zeros == stage.zeros && is_alike(&known.work, &stage.work))
-            .unwrap_or_else(|| {
-                different.push(stage);
-                different.len() - 1
-            })
+        different.iter().position(|known| is_alike(known, stage, chip)).unwrap_or_else(|| {
+            different.push(stage);
+            different.len() - 1
+        })
     });
     let places: Vec<usize> = places.collect();
     let results: Vec<Found> = different
@@ -205,19 +220,6 @@ impl Searched {
             found.simulated,
             found.candidates
         );
-    }
-}
-
-/// Whether the same unit does two pieces of work in the same way, as far as time goes, where their problems are the same. What moves is
-/// looked at each by itself.
-fn is_alike(one: &Work, other: &Work) -> bool {
-    match (one, other) {
-        (Work::Array, Work::Array) => true,
-        (Work::Product { weights: one, .. }, Work::Product { weights: other, .. }) => {
-            one.starts.len() == other.starts.len() && one.stride == other.stride
-        }
-        (Work::Vector(one), Work::Vector(other)) => one == other,
-        _ => false,
     }
 }
 

@@ -35,6 +35,11 @@ impl Claims {
         self.0.is_empty()
     }
 
+    /// How many rows are still to be had.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Adds the rows that hold these bytes.
     pub(super) fn add(&mut self, shared: &Shared<'_>, place: Place, address: u64, bytes: u64, purpose: Use) {
         let memory = shared.sram_ref(place);

@@ -6,7 +6,6 @@
 
 mod operation;
 
-use super::array::rows_touched;
 use super::claims::{Claims, Use};
 use super::memory::{Sram, scratchpad_index, size};
 use super::queue::{Did, Ending, Queue, Shared};
@@ -51,6 +50,8 @@ struct Requantizing {
     /// The group that comes next, by its row and first column.
     row: u64,
     col: u64,
+    /// Memory rows of sums that groups have read, and of results that they have written.
+    touched: [u64; 2],
 }
 
 /// The vector unit.
@@ -225,14 +226,15 @@ impl<'p> Vector<'p> {
 
     /// Lists the memory rows that the next group needs.
     fn open_group(&mut self, shared: &Shared<'_>) {
-        let Some(work) = &self.work else { return };
-        let cycles = match &work.what {
+        let Some(work) = &mut self.work else { return };
+        let cycles = match &mut work.what {
             What::Requantize(work) => {
                 let group = Group::of(work, self.lanes, self.element_bytes);
                 self.claims.add(shared, work.place.accumulator_beside(), group.sums, group.elements * self.element_bytes, Use::Access);
-                for row in group.result_rows(shared.sram_ref(work.place)) {
-                    self.claims.add_row(work.place, row, Use::Access);
-                }
+                let sums = self.claims.len();
+                group.claim_results(&mut self.claims, work.place, shared.sram_ref(work.place));
+                work.touched[0] += sums as u64;
+                work.touched[1] += (self.claims.len() - sums) as u64;
                 self.cycles_of.requantize
             }
             What::Operation(operating) => {
@@ -283,32 +285,37 @@ impl Requantizing {
             stage: requantize.stage,
             row: 0,
             col: 0,
+            touched: [0; 2],
         }
     }
 
-    /// Computes the group that has had its cycles; tells whether there is another.
+    /// Computes the group that has had its cycles; tells whether there is another, and counts what the command did where there is none.
     fn finish_group(&mut self, shared: &mut Shared<'_>, tag: Tag, lanes: u64, width: u64) -> bool {
-        let group = Group::of(self, lanes, width);
-        let stage = &shared.program.output_stages[self.stage as usize];
-        let numbers = if shared.has_numbers { group.elements } else { 0 };
-        for element in 0..numbers {
-            let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
-            let channel = size(self.channel + if self.by_channels { self.row } else { self.col + element });
-            let value = i8::try_from(stage.apply(channel, sum)).expect("bug: an int8 output stage clamps to eight bits");
-            shared.scratchpads[scratchpad_index(self.place)].write(group.result(element), 1)[0] = value.to_le_bytes()[0];
+        let elements = lanes.min(self.cols - self.col);
+        if shared.has_numbers {
+            let group = Group::of(self, lanes, width);
+            let stage = &shared.program.output_stages[self.stage as usize];
+            for element in 0..elements {
+                let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
+                let channel = size(self.channel + if self.by_channels { self.row } else { self.col + element });
+                let value = i8::try_from(stage.apply(channel, sum)).expect("bug: an int8 output stage clamps to eight bits");
+                shared.scratchpads[scratchpad_index(self.place)].write(group.result(element), 1)[0] = value.to_le_bytes()[0];
+            }
         }
-        let sums = rows_touched(shared.accumulator.row_of(group.sums), shared.accumulator.row_of(group.sums + group.elements * width - 1));
-        let results = group.result_rows(shared.sram_ref(self.place)).count() as u64;
-        shared.accounts.actions(tag).accumulator_reads += sums;
-        shared.accounts.actions(tag).vector_operations += group.elements;
-        shared.accounts.scratchpad_write(tag, self.place, results);
-        shared.accounts.traffic(tag).accumulator.psum.read += group.elements * width;
-        shared.accounts.traffic(tag).scratchpad.output.write += group.elements;
-        self.col += group.elements;
+        self.col += elements;
         if self.col == self.cols {
             (self.row, self.col) = (self.row + 1, 0);
         }
-        self.row < self.rows
+        if self.row < self.rows {
+            return true;
+        }
+        let ([sums, results], elements) = (self.touched, self.rows * self.cols);
+        shared.accounts.actions(tag).accumulator_reads += sums;
+        shared.accounts.actions(tag).vector_operations += elements;
+        shared.accounts.scratchpad_write(tag, self.place, results);
+        shared.accounts.traffic(tag).accumulator.psum.read += elements * width;
+        shared.accounts.traffic(tag).scratchpad.output.write += elements;
+        false
     }
 }
 
@@ -342,19 +349,23 @@ impl Group {
         self.result + place(&self.planes, (self.col + element) * self.step)
     }
 
-    /// The memory rows that take its results, each once.
-    fn result_rows<'m>(&self, memory: &'m Sram) -> impl Iterator<Item = u64> + use<'m> {
-        let Self { result, col, step, elements, planes, .. } = *self;
-        let row = move |element: u64| memory.row_of(result + place(&planes, (col + element) * step));
+    /// Claims the memory rows that take its results, each once.
+    fn claim_results(&self, claims: &mut Claims, at: Place, memory: &Sram) {
+        let row = |element: u64| memory.row_of(self.result(element));
         // Results of one plane no further apart than a row is wide leave no row out; others lie in the row of the one before, or further on.
-        let leaves_none_out = step <= memory.port() && planes.bytes == 0;
-        let first = row(0);
-        let count = if leaves_none_out { rows_touched(first, row(elements - 1)) } else { elements };
-        (0..count)
-            .map(move |number| if leaves_none_out { first + number } else { row(number) })
-            .enumerate()
-            .filter(move |(number, found)| leaves_none_out || *number == 0 || row(*number as u64 - 1) != *found)
-            .map(|(_, found)| found)
+        if self.step <= memory.port() && self.planes.bytes == 0 {
+            for row in row(0)..=row(self.elements - 1) {
+                claims.add_row(at, row, Use::Access);
+            }
+            return;
+        }
+        let mut before = None;
+        for row in (0..self.elements).map(row) {
+            if before != Some(row) {
+                claims.add_row(at, row, Use::Access);
+            }
+            before = Some(row);
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use super::super::operand::MAX_RUNS;
 use super::super::{MappingError, Operand, Problem, Rules};
 use super::{Lowered, Lowerer, Work, refused, shape_of};
 use crate::chip::{Chip, Codec, Format, Group, Sparsity};
-use crate::network::{Bias, Conv, Dense, Layer, Op, Weight};
-use crate::numerics::{Dtype, Overflow};
-use ndarray::{Array2, ArrayView2, Axis, RemoveAxis};
+use crate::network::{Bias, Conv, Dense, Layer, Op, Weight, integers_of};
+use crate::numerics::{Dtype, Quantization};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, RemoveAxis};
 use std::cmp::Reverse;
 
 /// The weights of a layer that the array computes as `problem`, less their zero points: K x channels; K runs over filter rows, filter columns
@@ -158,19 +158,10 @@ impl Lowerer<'_> {
     /// Whether sums in another order of K could be other sums: where they may leave the accumulator's range on the way, and stay at its end then.
     fn order_matters(&self, layer: &Layer, dense: &Dense, problem: &Problem) -> Result<bool, MappingError> {
         let format = format_of(&layer.name, problem, self.chip)?;
-        if format.overflow == Overflow::Wrap {
-            return Ok(false);
-        }
-        let weights = exact(layer, &dense.weight)?;
-        // An integer less a zero point of its own format.
-        let most = i64::from(problem.activation.max()) - i64::from(problem.activation.min());
-        let bias = |channel: usize| if let Some(Bias::Integer(bias)) = &dense.bias { bias[channel].saturating_abs() } else { 0 };
-        let limit = i64::MAX >> (64 - format.accumulator_bits);
-        let mut channels = weights.columns().into_iter().enumerate();
-        Ok(channels.any(|(channel, column)| {
-            let sum: i64 = column.iter().map(|weight| i64::from(*weight).abs() * most).sum();
-            sum.saturating_add(bias(channel)) > limit
-        }))
+        let read = integers_of(self.network.layer(self.network.inputs(layer.id)[0]))?;
+        let most = largest_sum(exact(layer, &dense.weight)?.view(), dense.bias.as_ref(), &read);
+        let alike = |dataflow| self.chip.arithmetic(format, dataflow).accumulate.is_any_order_alike(most);
+        Ok(!self.chip.array().dataflows.iter().all(alike))
     }
 
     pub(super) fn conv(&mut self, layer: &Layer, conv: &Conv) -> Result<Location, MappingError> {
@@ -275,6 +266,9 @@ impl Lowerer<'_> {
         let of_output = location.strides(&output).expect("bug: axes in an order have a stride each");
         let stored = self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer))?;
         self.push(layer, Work::Product { weights, zero_point: weight.zero_point }, problem, vec![input], stored);
+        if let Some(stage) = self.stages.last_mut() {
+            stage.largest_sum = Some(inner * furthest(weight) * furthest(activation));
+        }
         Ok(location)
     }
 
@@ -287,9 +281,15 @@ impl Lowerer<'_> {
         if let Some(group) = rules.mode.group {
             is_pruned(weights.view(), group, &layer.name)?;
         }
+        let read = integers_of(self.network.layer(self.network.inputs(layer.id)[0]))?;
+        let bias = match &layer.op {
+            Op::Dense(Dense { bias, .. }) | Op::Conv(Conv { bias, .. }) => bias.as_ref(),
+            _ => None,
+        };
         self.push(layer, Work::Array, problem, vec![input], output);
-        if matters && let Some(stage) = self.stages.last_mut() {
-            stage.zeros = weights.iter().map(|value| *value == 0).collect();
+        if let Some(stage) = self.stages.last_mut() {
+            stage.largest_sum = Some(largest_sum(weights.view(), bias, &read));
+            stage.zeros = if matters { weights.iter().map(|value| *value == 0).collect() } else { Vec::new() };
         }
         Ok(())
     }
@@ -297,7 +297,7 @@ impl Lowerer<'_> {
     /// The next stage.
     pub(super) fn push(&mut self, layer: &Layer, work: Work, problem: Problem, inputs: Vec<Operand>, output: Operand) {
         let name = layer.name.clone();
-        self.stages.push(Lowered { layer: Some(layer.id), name, work, problem, inputs, output, zeros: Vec::new() });
+        self.stages.push(Lowered { layer: Some(layer.id), name, work, problem, inputs, output, zeros: Vec::new(), largest_sum: None });
     }
 }
 
@@ -308,6 +308,26 @@ pub(super) fn too_many(layer: &Layer) -> MappingError {
 
 fn size(count: u64) -> usize {
     usize::try_from(count).expect("bug: weights that are known fit in memory")
+}
+
+/// How far from zero an element can be.
+fn furthest(of: &Quantization) -> u64 {
+    let from_zero = |x: i32| u64::from(x.abs_diff(of.zero_point));
+    from_zero(of.dtype.min()).max(from_zero(of.dtype.max()))
+}
+
+/// How far from zero a sum of these weights (K x N) can be at most, or any part of it.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
+fn largest_sum(weights: ArrayView2<'_, i16>, bias: Option<&Bias>, input: &Quantization) -> u64 {
+    let of_channel = |(channel, column): (usize, ArrayView1<'_, i16>)| {
+        let bias = match bias {
+            Some(Bias::Integer(values)) => values[channel].unsigned_abs(),
+            _ => 0,
+        };
+        let weights: u64 = column.iter().map(|weight| u64::from(weight.unsigned_abs())).sum();
+        bias.saturating_add(furthest(input).saturating_mul(weights))
+    };
+    weights.columns().into_iter().enumerate().map(of_channel).max().unwrap_or(0)
 }
 
 /// Whether of each group of weights along K no more are other than zero than the array keeps.

@@ -25,6 +25,9 @@ pub struct Lowered {
     /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such or DRAM leaves them out; empty
     /// where neither is so, or nobody knows.
     pub zeros: Vec<bool>,
+    /// How far from zero a sum can be at most, whatever its input and however much of it is summed: `|bias| + max |x - zero point| * sum |w|` of
+    /// the channel where that is most. None where there are no numbers, or no sums.
+    pub largest_sum: Option<u64>,
 }
 
 /// What computes a stage.
@@ -92,6 +95,7 @@ impl Lowered {
             inputs: vec![operand(2 * number, problem.pixels(), bytes(problem.c))],
             output: operand(2 * number + 1, problem.vectors(), bytes(problem.m)),
             zeros: Vec::new(),
+            largest_sum: None,
         }
     }
 

@@ -227,8 +227,12 @@ impl Array<'_> {
         let bytes = pass.sums.width * self.element_bytes;
         let rows = port_rows(shared, pass.sums.place, (pass.sums.address, pass.sums.stride, lines), bytes);
         let reads = u64::from(pass.sums.accumulate);
-        // Biases that enter ahead are read by array row, which is no line where sums leave by columns.
-        let read_rows = if self.preloads() && self.operands.mode.drains_columns { pass.rows as u64 * pass.cols as u64 } else { rows };
+        // Biases that enter ahead are read by array row, which is no line where sums leave by columns: element by element.
+        let by_element = |line: u64| {
+            let first = pass.sums.address + line * pass.sums.stride;
+            port_rows(shared, pass.sums.place, (first, self.element_bytes, pass.rows as u64), self.element_bytes)
+        };
+        let read_rows = if self.preloads() && self.operands.mode.drains_columns { (0..lines).map(by_element).sum() } else { rows };
         let actions = shared.accounts.actions(tag);
         actions.accumulator_reads += reads * read_rows;
         actions.accumulator_writes += rows;
