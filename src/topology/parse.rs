@@ -6,17 +6,23 @@ use super::columns::{Column, Header, Kind, PRODUCT, bare};
 use super::error::quoted;
 use super::{Convolution, Fault, Layer, Table, TopologyError};
 use csv::StringRecord;
+use std::ops::RangeInclusive;
 
 /// The largest number of a table, and the largest dimension of a layer that follows from it, in elements: as much as a product can have.
 pub const MAX_DIMENSION: u64 = 1 << 31;
 /// The most layers of a table: more than any network has, and few enough to be held and reported.
 pub const MAX_LAYERS: usize = 1 << 16;
 
+/// The most products that a layer makes, groups times repeats: more than any has, and each of them is timed.
+pub const MAX_RUNS: u64 = 1 << 16;
+
 /// Faults that are looked for before the rest of the file is let be.
 const MOST_FAULTS: usize = 100;
 
 const HEADERS: &str = "`Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,` for convolutions \
                        or `Layer, M, N, K,` for matrix products";
+
+const NO_PADDING: &str = "without a column Padding the input's size is that with its padding";
 
 /// Reads a layer table; `name` is what messages call it, such as its path.
 ///
@@ -26,7 +32,8 @@ pub fn parse(text: &str, name: &str) -> Result<Table, TopologyError> {
     let mut reading = Reading { path: name, faults: Vec::new() };
     // Spreadsheets put a byte order mark before the header.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let table = reading.table(text);
+    let (text, source) = without_comments(text);
+    let table = reading.table(&text, source);
     match table {
         Some(table) if reading.faults.is_empty() => Ok(table),
         _ => Err(TopologyError::Faulty(reading.faults)),
@@ -45,7 +52,7 @@ impl Reading<'_> {
     }
 
     /// The table; none where a fault says why.
-    fn table(&mut self, text: &str) -> Option<Table> {
+    fn table(&mut self, text: &str, source: String) -> Option<Table> {
         let mut rows = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -68,7 +75,7 @@ impl Reading<'_> {
                 return None;
             }
         };
-        let mut table = Table { layers: Vec::new(), ignored: Vec::new() };
+        let mut table = Table { layers: Vec::new(), ignored: Vec::new(), source };
         for (line, record) in rows {
             if table.layers.len() == MAX_LAYERS {
                 self.fault(Some(line), format!("there are more than {MAX_LAYERS} layers"), String::new(), "cut the table in several files");
@@ -100,52 +107,87 @@ impl Reading<'_> {
             self.fault(Some(line), what, String::new(), "write a plain name, and close every quote on its line");
         }
         self.others(header, line, record, ignored);
+        let [groups, repeat] = [Column::Groups, Column::Repeat].map(|column| match header.has(column) {
+            true => self.number(header, line, record, column),
+            false => Some(1),
+        });
+        let has_weights = match header.has(Column::Weights) {
+            true => self.number_within(header, line, record, Column::Weights, 0..=1).map(|value| value == 1),
+            false => Some(true),
+        };
         let sizes = match header.kind {
             Kind::Products => {
                 let [m, n, k] = PRODUCT.map(|column| self.number(header, line, record, column));
-                Some(([m?, k?, n?], None))
+                let (m, [k, n]) = (m?, self.shares(line, groups?, [(Column::K, k?), (Column::N, n?)])?);
+                Some(([m, k, n], None))
             }
-            Kind::Convolutions { strides } => self.convolution(header, line, record, strides),
+            Kind::Convolutions { strides } => self.convolution(header, line, record, strides, groups),
         };
-        let ([m, k, n], convolution) = sizes?;
-        (self.faults.len() == faults).then(|| Layer { name: name.to_owned(), m, k, n, convolution })
+        let (([m, k, n], convolution), groups, repeat, has_weights) = (sizes?, groups?, repeat?, has_weights?);
+        if groups.saturating_mul(repeat) > MAX_RUNS {
+            let what = format!("Groups * Repeat is {groups} * {repeat}, which is too much");
+            self.fault(Some(line), what, format!("1 to {MAX_RUNS}"), "cut the layer in several");
+        }
+        (self.faults.len() == faults).then(|| Layer { name: name.to_owned(), m, k, n, groups, repeat, has_weights, convolution })
     }
 
-    /// A convolution's M, K and N, and the convolution itself.
+    /// What a group has of these sizes of a whole layer.
+    fn shares<const SIZES: usize>(&mut self, line: u64, groups: u64, sizes: [(Column, u64); SIZES]) -> Option<[u64; SIZES]> {
+        let uneven: Vec<_> = sizes.iter().filter(|(_, size)| size % groups != 0).collect();
+        for (column, size) in &uneven {
+            let what = format!("Groups is {groups}, and {} is {size}, which so many groups cannot share evenly", column.name());
+            let help = "give the sizes of the whole layer: a depthwise layer has as many groups as channels";
+            self.fault(Some(line), what, format!("a divisor of {size}"), help);
+        }
+        uneven.is_empty().then(|| sizes.map(|(_, size)| size / groups))
+    }
+
+    /// A convolution's M, K and N in a group, and the group itself.
     fn convolution(
         &mut self,
         header: &Header,
         line: u64,
         record: &StringRecord,
         strides: [Column; 2],
+        groups: Option<u64>,
     ) -> Option<([u64; 3], Option<Convolution>)> {
+        let is_padded = header.has(Column::Padding);
+        let padding = if is_padded { self.number_within(header, line, record, Column::Padding, 0..=MAX_DIMENSION) } else { Some(0) };
         let mut number = |column| self.number(header, line, record, column);
         let inputs = [Column::InputHeight, Column::InputWidth].map(&mut number);
         let filters = [Column::FilterHeight, Column::FilterWidth].map(&mut number);
         let [channels, n] = [Column::Channels, Column::Filters].map(&mut number);
         let strides = if strides[0] == strides[1] { [number(strides[0]); 2] } else { strides.map(&mut number) };
-        let (channels, n) = (channels?, n?);
+        let (channels, n, padding) = (channels?, n?, padding?);
+        let [channels, n] = self.shares(line, groups?, [(Column::Channels, channels), (Column::Filters, n)])?;
         let mut outputs = [0; 2];
         for way in 0..2 {
             let (input, filter, stride) = (inputs[way]?, filters[way]?, strides[way]?);
-            if filter > input {
-                let (filter_name, input_name) =
-                    [(Column::FilterHeight, Column::InputHeight), (Column::FilterWidth, Column::InputWidth)][way];
+            let (filter_name, input_name) = [(Column::FilterHeight, Column::InputHeight), (Column::FilterWidth, Column::InputWidth)][way];
+            if padding >= filter {
+                let what = format!("Padding is {padding}, and {} is {filter}: there are places where the filter sees nothing", filter_name.name());
+                self.fault(Some(line), what, format!("0 to {}", filter - 1), "give the rows of zeros on one side, not on both");
+                return None;
+            }
+            let padded = input + 2 * padding;
+            if filter > padded {
+                let with = if is_padded { " with its padding" } else { "" };
                 self.fault(
                     Some(line),
-                    format!("{} is {filter}, more than {}, which is {input}", filter_name.name(), input_name.name()),
-                    format!("1 to {input}"),
-                    "the format has no padding: give the input's size with its padding",
+                    format!("{} is {filter}, more than {}{with}, which is {padded}", filter_name.name(), input_name.name()),
+                    format!("1 to {padded}"),
+                    if is_padded { "correct the filter, the input or Padding" } else { NO_PADDING },
                 );
                 return None;
             }
-            // ceil((input - filter + stride) / stride); SCALE-Sim counts a last, partial step as one.
-            outputs[way] = (input - filter + stride).div_ceil(stride);
+            let steps = padded - filter;
+            // SCALE-Sim counts a last, partial step as one; whoever gives the padding apart counts as papers do.
+            outputs[way] = 1 + if is_padded { steps / stride } else { steps.div_ceil(stride) };
         }
         let m = self.product(line, "M = ofmap height * ofmap width", &outputs)?;
-        let k = self.product(line, "K = filter height * filter width * channels", &[filters[0]?, filters[1]?, channels])?;
+        let k = self.product(line, "K = filter height * filter width * channels of a group", &[filters[0]?, filters[1]?, channels])?;
         let [input, filter, stride] = [[inputs[0]?, inputs[1]?], [filters[0]?, filters[1]?], [strides[0]?, strides[1]?]];
-        Some(([m, k, n], Some(Convolution { input, filter, channels, stride, output: outputs })))
+        Some(([m, k, n], Some(Convolution { input, filter, channels, stride, padding, output: outputs })))
     }
 
     /// A dimension that follows from several numbers.
@@ -159,20 +201,32 @@ impl Reading<'_> {
         value
     }
 
-    /// The number in a column.
+    /// The number in a column, from 1.
     fn number(&mut self, header: &Header, line: u64, record: &StringRecord, column: Column) -> Option<u64> {
+        self.number_within(header, line, record, column, 1..=MAX_DIMENSION)
+    }
+
+    /// The number in a column, within these limits.
+    fn number_within(
+        &mut self,
+        header: &Header,
+        line: u64,
+        record: &StringRecord,
+        column: Column,
+        limits: RangeInclusive<u64>,
+    ) -> Option<u64> {
         // A quote behind a space is no quote to the reader of CSV.
         let field = header.index(column).and_then(|index| record.get(index)).unwrap_or_default();
         let field = field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field).trim();
         let name = column.name();
         let what = match field.parse::<u64>() {
-            Ok(value @ 1..=MAX_DIMENSION) => return Some(value),
+            Ok(value) if limits.contains(&value) => return Some(value),
             Ok(value) => format!("{name} is {value}"),
             Err(_) if field.is_empty() => format!("{name} is missing"),
             Err(_) => format!("{name} is {}", quoted(field)),
         };
         let at = header.index(column).map_or(0, |index| index + 1);
-        self.fault(Some(line), what, format!("a whole number, 1 to {MAX_DIMENSION}"), format!("correct column {at} of this line"));
+        self.fault(Some(line), what, format!("a whole number, {} to {}", limits.start(), limits.end()), format!("correct column {at} of this line"));
         None
     }
 
@@ -183,7 +237,7 @@ impl Reading<'_> {
                 // SCALE-Sim repeats a product that often; to let it be would be a wrong number of cycles.
                 Some(name) if bare(name) == "batch" && field != "1" => {
                     let what = format!("the column {} is {}", quoted(name), quoted(field));
-                    self.fault(Some(line), what, "1", "write the layer as many times as it runs");
+                    self.fault(Some(line), what, "1", "call the column Repeat, or write the layer as many times as it runs");
                 }
                 Some(name) if ignored.iter().any(|known| known == name) || bare(name) == "batch" => {}
                 Some(name) => ignored.push(name.to_owned()),
@@ -194,6 +248,26 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+/// The text with its comments made empty lines, and what those above the header say.
+fn without_comments(text: &str) -> (String, String) {
+    let (mut kept, mut source) = (String::with_capacity(text.len()), Vec::new());
+    let mut is_above = true;
+    for line in text.split_inclusive('\n') {
+        let Some(comment) = line.strip_prefix('#') else {
+            is_above &= line.trim().is_empty();
+            kept.push_str(line);
+            continue;
+        };
+        if is_above {
+            // It is printed, and a terminal takes some characters for commands.
+            let plain = |c: char| if c.is_control() { ' ' } else { c };
+            source.extend(comment.chars().map(plain).collect::<String>().split_whitespace().map(str::to_owned));
+        }
+        kept.push('\n');
+    }
+    (kept, source.join(" "))
 }
 
 /// The line that a record starts on, from 1. The reader's own position is before the blank lines that it skipped.
