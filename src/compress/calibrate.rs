@@ -3,24 +3,25 @@
 use super::CompressError;
 use crate::network::{LayerId, Network};
 use crate::reference::float;
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis};
 use std::collections::BTreeMap;
 
 /// The least and the greatest number of each layer's value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ranges(BTreeMap<LayerId, (f32, f32)>);
 
+/// Numbers of a block of samples that are held at a time (256 MiB), if one sample has no more.
+const BLOCK_NUMBERS: usize = 1 << 26;
+
 impl Ranges {
-    /// A layer's least and greatest number.
-    ///
-    /// # Panics
-    /// If `id` comes from another network.
-    pub fn of(&self, id: LayerId) -> (f32, f32) {
-        self.0[&id]
+    /// A layer's least and greatest number; `None` where it was not calibrated.
+    pub fn get(&self, id: LayerId) -> Option<(f32, f32)> {
+        self.0.get(&id).copied()
     }
 }
 
-/// Runs the float network on `samples` (n x elements of the input) and keeps each value's range.
+/// Runs the network in float on `samples` (n x elements of the input) and keeps each value's range. A network that is quantized in part runs
+/// with what is quantized on its grid; one that is quantized throughout needs no ranges.
 ///
 /// # Errors
 /// No samples, samples that do not fit the network, or a value that is infinite or not a number.
@@ -29,14 +30,16 @@ pub fn calibrate(network: &Network, samples: ArrayView2<f32>) -> Result<Ranges, 
     if samples.nrows() == 0 {
         return Err(CompressError::NoSamples);
     }
-    let trace = float::run(network, samples)?;
-    let mut ranges = BTreeMap::new();
-    for (id, values) in trace.iter() {
-        let (min, max) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(min, max), x| (min.min(*x), max.max(*x)));
-        if values.iter().any(|x| !x.is_finite()) {
-            return Err(CompressError::NotFinite { layer: network.layer(id).name.clone() });
+    let of_one: usize = network.layers().map(|layer| layer.output.elements()).sum();
+    let mut ranges: BTreeMap<LayerId, (f32, f32)> = BTreeMap::new();
+    for block in samples.axis_chunks_iter(Axis(0), (BLOCK_NUMBERS / of_one.max(1)).max(1)) {
+        for (id, values) in float::run(network, block)?.iter() {
+            if values.iter().any(|x| !x.is_finite()) {
+                return Err(CompressError::NotFinite { layer: network.layer(id).name.clone() });
+            }
+            let range = ranges.entry(id).or_insert((f32::INFINITY, f32::NEG_INFINITY));
+            *range = values.iter().fold(*range, |(min, max), x| (min.min(*x), max.max(*x)));
         }
-        ranges.insert(id, (min, max));
     }
     Ok(Ranges(ranges))
 }

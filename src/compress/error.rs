@@ -35,9 +35,11 @@ pub enum CompressError {
         /// The layer.
         layer: String,
     },
-    /// The network is quantized already.
-    #[error("layer \"{layer}\" is quantized already")]
-    AlreadyQuantized {
+    /// A value whose range is not known, and that is not quantized.
+    #[error(
+        "the value of layer \"{layer}\" is not quantized, and no calibration tells its range\n  help: calibrate the network with samples first"
+    )]
+    NoRange {
         /// The layer.
         layer: String,
     },

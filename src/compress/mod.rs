@@ -6,6 +6,7 @@ mod calibrate;
 mod error;
 mod quantize;
 mod scheme;
+mod values;
 
 pub use calibrate::{Ranges, calibrate};
 pub use error::CompressError;

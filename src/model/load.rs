@@ -4,7 +4,7 @@ use super::check::{self, Checked};
 use super::shipped::{SHIPPED, shipped_names};
 use super::{Card, ModelError, Preprocessing, Samples, Split, SplitData};
 use crate::data::{DataError, FileHash, Metric, Source, Task, sha256_hex};
-use crate::network::{self, Network, import_bytes};
+use crate::network::{self, Network, import_bytes_beside};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -174,7 +174,8 @@ impl Model {
     fn new(checked: Checked, place: &str, text: &[u8], bytes: &[u8]) -> Result<Self, ModelError> {
         let Checked { card, network: path, splits } = checked;
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let network = import_bytes(bytes, &stem).map_err(|error| ModelError::Network { path: path.display().to_string(), error })?;
+        let network =
+            import_bytes_beside(bytes, &stem, &path).map_err(|error| ModelError::Network { path: path.display().to_string(), error })?;
         let Task::Classification { classes } = card.task;
         let outputs = network.logits().output.elements();
         if outputs != classes {
@@ -189,7 +190,7 @@ impl Model {
         let fault = |error| ModelError::Network { path: path.display().to_string(), error };
         let bytes = network::import::read(path).map_err(fault)?;
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let network = import_bytes(&bytes, &stem).map_err(fault)?;
+        let network = import_bytes_beside(&bytes, &stem, path).map_err(fault)?;
         let card = Card {
             name: network.name().to_string(),
             source: path.display().to_string(),

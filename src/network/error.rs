@@ -153,4 +153,24 @@ pub enum NetworkError {
         /// What to do.
         help: &'static str,
     },
+    /// Something of a layer is not held in integers.
+    #[error("layer \"{layer}\" is not quantized: {what} must be held in integers\n  help: quantize the network first")]
+    NotQuantized {
+        /// The layer's name.
+        layer: String,
+        /// What is not.
+        what: &'static str,
+    },
+    /// An operation that has no integer form.
+    #[error("not supported yet: layer \"{layer}\" ({op}) has no integer form {problem}\n  help: {help}")]
+    NoIntegerForm {
+        /// The layer's name.
+        layer: String,
+        /// Its operation.
+        op: &'static str,
+        /// In which way of being used.
+        problem: String,
+        /// What to do.
+        help: &'static str,
+    },
 }

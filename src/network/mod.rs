@@ -5,6 +5,7 @@
 mod error;
 mod graph;
 pub mod import;
+mod integer;
 mod op;
 mod shape;
 mod weight;
@@ -13,6 +14,7 @@ mod window;
 pub use error::NetworkError;
 pub use graph::{Element, Layer, LayerId, Network, NetworkBuilder, Value, fuse_activations};
 pub use import::{import, import_bytes, import_bytes_beside};
+pub use integer::{IntegerForm, integers_in, integers_of};
 pub use op::{Activation, BinaryConstant, BinaryOp, Conv, Dense, Function, GeluForm, LayerNorm, Op, Pad, Pool, PoolKind, Span};
 pub use weight::{Bias, Weight};
 

@@ -281,7 +281,7 @@ impl Conv {
 
     /// C, the channels of the image.
     pub fn channels(&self) -> usize {
-        self.weight.shape()[1] * self.groups
+        self.weight.shape()[1].saturating_mul(self.groups)
     }
 
     /// R and S, rows and columns of a filter.

@@ -41,20 +41,25 @@ pub enum ReferenceError {
         /// Numbers that may be kept.
         limit: u128,
     },
-    /// A layer without integers in an integer run.
-    #[error("layer \"{layer}\" is not quantized, and the integer reference runs integers only\n  help: quantize the network first")]
-    NotQuantized {
-        /// The layer's name.
-        layer: String,
-    },
-    /// An operation that has no integer form.
+    /// One layer was to run on what it does not read.
     #[error(
-        "not supported yet: layer \"{layer}\" ({op}) has no integer form\n  help: dense layers, reshapes and a softmax at the end have one"
+        "layer \"{layer}\" reads values of {wanted:?} elements and was given {found:?}\n  help: give one array an argument, each samples x elements"
     )]
-    NoIntegerForm {
+    LayerInputs {
         /// The layer's name.
         layer: String,
-        /// Its operation.
-        op: &'static str,
+        /// Elements of each value that it reads.
+        wanted: Vec<usize>,
+        /// Elements of each that was given.
+        found: Vec<usize>,
     },
+    /// More than one input.
+    #[error("layer \"{layer}\" is a second input, and a run has one\n  help: make it a constant")]
+    SecondInput {
+        /// The layer's name.
+        layer: String,
+    },
+    /// A layer that is not quantized, or has no integer form.
+    #[error(transparent)]
+    Network(#[from] crate::network::NetworkError),
 }

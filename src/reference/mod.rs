@@ -5,6 +5,7 @@
 mod error;
 pub mod float;
 pub mod integer;
+mod movement;
 mod product;
 mod trace;
 

@@ -170,6 +170,9 @@ impl<'a> Importer<'a> {
         let attributes = Attributes::new(node, &["axis"])?;
         let parts = (0..node.input.len()).map(|slot| self.numbers(node, slot)).collect::<Result<Vec<_>, _>>()?;
         let axis = Axis(self.axis(node, attributes.integer("axis", 1)?, parts[0].shape().len())?);
+        if parts.iter().any(|part| part.shape().len() != parts[0].shape().len()) {
+            return Err(fault(node, "joins constants of different ranks".to_string(), "check the shapes"));
+        }
         let broken = |error: ndarray::ShapeError| fault(node, format!("joins constants that do not fit: {error}"), "check the shapes");
         let ints: Option<Vec<_>> =
             parts.iter().map(|part| if let Numbers::Int(values, _) = part { Some(values.view()) } else { None }).collect();

@@ -232,11 +232,8 @@ impl Importer<'_> {
             return Err(fault(node, format!("yields more than {MAX_RANK} axes"), "check the shapes"));
         }
         let indices = indices.ok_or_else(|| {
-            let problem = format!(
-                "has indices that are none of axis {axis} of {shape:?} (whole numbers from {} to {})",
-                -size.cast_signed(),
-                size - 1
-            );
+            let problem =
+                format!("has indices that are none of axis {axis} of {shape:?} (whole numbers from -{size} to {size}, which is none)");
             fault(node, problem, "check the indices")
         })?;
         Ok((axis, indices))
@@ -384,7 +381,7 @@ fn permutation(node: &NodeProto, shape: &[usize]) -> Result<Vec<usize>, NetworkE
 
 /// The elements that a slice takes of an axis, by the rules of ONNX; `None` where it takes none.
 fn span(start: i64, end: i64, step: i64, size: usize) -> Option<Span> {
-    let (all, step) = (i128::try_from(size).ok()?, i128::from(step));
+    let (all, step) = (i128::try_from(size).ok().filter(|size| *size > 0)?, i128::from(step));
     let wrap = |index: i64| if index < 0 { i128::from(index) + all } else { i128::from(index) };
     let (start, count) = match step.signum() {
         1 => {

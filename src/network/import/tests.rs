@@ -1,15 +1,19 @@
 //! Are broken, hostile and unsupported files refused with one clear message, and never with a panic? Models are built here, part by part.
 
+mod hostile;
+
 use super::import_bytes;
 use super::onnx::attribute_proto::AttributeType;
 use super::onnx::tensor_proto::{DataLocation, DataType};
 use super::onnx::tensor_shape_proto::{Dimension, dimension};
 use super::onnx::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto, type_proto,
 };
 use proptest::prelude::*;
 use prost::Message;
+use std::collections::BTreeSet;
+use std::path::Path;
 
 fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     let dim = |size: &i64| Dimension {
@@ -301,6 +305,36 @@ fn claims_and_nesting_cost_nothing() {
     }
     let nested = ModelProto { graph: Some(nested), ..ModelProto::default() };
     assert!(import_bytes(&nested.encode_to_vec(), "m").unwrap_err().to_string().contains("nested more than 64 deep"));
+}
+
+/// The golden models, of which others are made.
+fn goldens() -> Vec<(String, Vec<u8>)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut found = Vec::new();
+    for folder in ["onnx", "networks"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "onnx") {
+                found.push((path.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_operator_that_is_known_is_in_a_golden() {
+    let mut used = BTreeSet::new();
+    for (_, bytes) in goldens() {
+        let model = ModelProto::decode(&bytes[..]).unwrap();
+        for node in model.graph.unwrap().node {
+            used.insert((node.domain.unwrap_or_default(), node.op_type.unwrap_or_default()));
+        }
+    }
+    for (domain, operator) in super::operators::names() {
+        assert!(used.contains(&(domain.to_string(), operator.to_string())), "no golden has {domain} {operator}");
+    }
 }
 
 /// A real model whose bytes are not too many to be changed often.

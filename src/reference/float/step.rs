@@ -1,12 +1,12 @@
 //! A layer, made ready to run sample by sample: weights as reals, shapes looked up.
 
-use super::super::ReferenceError;
+use super::super::{ReferenceError, movement};
 use super::image::{self, Convolution};
 use super::product::{Panels, add_product};
 use super::rows::{self, Lanes};
-use crate::network::{Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Function, Layer, LayerNorm, Op, Pad, Pool, Span, Weight};
+use crate::network::{Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Function, Layer, LayerNorm, Op, Pool, Weight};
 use crate::numerics::of_channel;
-use ndarray::{Array2, ArrayD, ArrayView, ArrayViewD, ArrayViewMutD, Axis, IxDyn, Slice, Zip};
+use ndarray::{Array2, ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip};
 use std::borrow::Cow;
 
 /// Rows of one sample from which on a dense layer's weights are packed into panels.
@@ -16,23 +16,34 @@ const PACKED_ROWS: usize = 4;
 pub(super) enum Step<'a> {
     Input,
     Constant(Cow<'a, ArrayD<f32>>),
-    Dense { weight: Cow<'a, Array2<f32>>, bias: Vec<f32>, activation: Activation },
-    DenseRows { weight: Panels, bias: Vec<f32>, activation: Activation },
+    Dense {
+        weight: Cow<'a, Array2<f32>>,
+        bias: Vec<f32>,
+        activation: Activation,
+    },
+    DenseRows {
+        weight: Panels,
+        bias: Vec<f32>,
+        activation: Activation,
+    },
     Conv(Convolution<'a>),
     MatMul(Shapes<'a>),
     Binary(BinaryOp, Shapes<'a>),
-    BinaryConstant { op: BinaryOp, constant: Cow<'a, ArrayD<f32>>, constant_first: bool, shapes: Shapes<'a> },
+    BinaryConstant {
+        op: BinaryOp,
+        constant: Cow<'a, ArrayD<f32>>,
+        constant_first: bool,
+        shapes: Shapes<'a>,
+    },
     PRelu(&'a ArrayD<f32>, Shapes<'a>),
     Unary(&'a Function),
     Softmax(Lanes),
     LayerNorm(&'a LayerNorm),
     Pool(&'a Pool, Shapes<'a>),
     Mean(&'a [usize], Shapes<'a>),
-    Concat(usize, Shapes<'a>),
-    Slice(&'a [Span], Shapes<'a>),
-    Pad(&'a Pad, Shapes<'a>),
     Copy,
-    Transpose(&'a [usize], Shapes<'a>),
+    /// Elements change places; the number is that of a border.
+    Move(&'a Op, Shapes<'a>, f32),
     Gather(Cow<'a, ArrayD<f32>>),
 }
 
@@ -73,11 +84,9 @@ impl<'a> Step<'a> {
             Op::LayerNorm(norm) => Self::LayerNorm(norm),
             Op::Pool(pool) => Self::Pool(pool, shapes()),
             Op::Mean { axes, .. } => Self::Mean(axes, shapes()),
-            Op::Concat { axis } => Self::Concat(*axis, shapes()),
-            Op::Slice(spans) => Self::Slice(spans, shapes()),
-            Op::Pad(pad) => Self::Pad(pad, shapes()),
             Op::Reshape(_) | Op::Quantize => Self::Copy,
-            Op::Transpose(perm) => Self::Transpose(perm, shapes()),
+            Op::Pad(pad) => Self::Move(&layer.op, shapes(), pad.value),
+            Op::Concat { .. } | Op::Slice(_) | Op::Transpose(_) => Self::Move(&layer.op, shapes(), 0.0),
             Op::Gather(table) => Self::Gather(reals(table)),
         })
     }
@@ -137,27 +146,11 @@ impl<'a> Step<'a> {
                 image::pool(pool, [image[0], image[1], image[2]], [output[1], output[2]], x[0], y);
             }
             Self::Mean(axes, shapes) => rows::mean(shapes.inputs[0], axes, x[0], y),
-            Self::Concat(axis, shapes) => {
-                let views: Vec<_> = (0..x.len()).map(|slot| shapes.input(slot, x)).collect();
-                let mut first = 0;
-                let mut output = shapes.output(y);
-                for view in views {
-                    let last = first + view.len_of(Axis(*axis));
-                    output.slice_axis_mut(Axis(*axis), Slice::from(first..last)).assign(&view);
-                    first = last;
-                }
-            }
-            Self::Slice(spans, shapes) => shapes.output(y).assign(&Span::cut(spans, shapes.input(0, x))),
-            Self::Pad(pad, shapes) => {
-                y.fill(pad.value);
-                let mut output = shapes.output(y);
-                for (axis, (before, size)) in pad.before.iter().zip(shapes.inputs[0]).enumerate() {
-                    output.slice_axis_inplace(Axis(axis), Slice::from(*before..before + size));
-                }
-                output.assign(&shapes.input(0, x));
-            }
             Self::Copy => y.copy_from_slice(x[0]),
-            Self::Transpose(perm, shapes) => shapes.output(y).assign(&shapes.input(0, x).permuted_axes(IxDyn(perm))),
+            Self::Move(op, shapes, border) => {
+                let views: Vec<_> = (0..x.len()).map(|slot| shapes.input(slot, x)).collect();
+                movement::run(op, &views, *border, shapes.output(y));
+            }
             Self::Gather(table) => gather(table, x[0], y),
         }
     }
@@ -230,13 +223,7 @@ fn matmul(shapes: &Shapes, x: &[&[f32]], y: &mut [f32]) {
     let [batch @ .., i, j] = shapes.output else { unreachable!("bug: a product has two axes at least") };
     let k = shapes.inputs[0][shapes.inputs[0].len() - 1];
     // The number of each matrix, in its stack's order, broadcast over the output's.
-    let stack = |shape: &[usize]| {
-        let leading = &shape[..shape.len() - 2];
-        let numbers: Vec<usize> = (0..leading.iter().product()).collect();
-        let numbers = ArrayView::from_shape(IxDyn(leading), &numbers).expect("bug: as many numbers as places").to_owned();
-        let spread = numbers.broadcast(IxDyn(batch)).expect("bug: a checked network's stacks broadcast");
-        spread.iter().copied().collect::<Vec<_>>()
-    };
+    let stack = |shape: &[usize]| movement::spread(&shape[..shape.len() - 2], batch);
     let places = stack(shapes.inputs[0]).into_iter().zip(stack(shapes.inputs[1]));
     let mut packed: Option<(usize, Panels)> = None;
     for (y, (left, right)) in y.chunks_exact_mut(i * j).zip(places) {

@@ -39,6 +39,7 @@ impl<'a> Importer<'a> {
                 ) => (1, 2),
                 ("QLinearMatMul" | "QLinearAdd" | "QLinearMul", 3) => (4, 5),
                 ("MatMulInteger" | "ConvInteger", 0 | 1) => {
+                    self.check_constant(node, slot + 2)?;
                     let zeros = self.zeros(node, slot + 2)?;
                     let (Some((dtype, shift)), 0..=1) = (format_of(kind), zeros.len()) else {
                         return Err(fault(node, format!("has {} zero points for the input", zeros.len()), "give one"));
@@ -61,8 +62,18 @@ impl<'a> Importer<'a> {
                     ));
                 }
             };
+            self.check_constant(node, scale)?;
+            self.check_constant(node, zero)?;
             return self.grid(node, scale, zero, kind);
         }
+    }
+
+    /// Refuses an operand that is computed from the input whose meaning it is to tell.
+    fn check_constant(&self, node: &NodeProto, slot: usize) -> Result<(), NetworkError> {
+        if !Self::has(node, slot) || matches!(self.values.get(node.input[slot].as_str()), Some(Known::Constant(_))) {
+            return Ok(());
+        }
+        Err(fault(node, format!("its operand {slot} is computed where a constant is wanted"), "scales and zero points must be constants"))
     }
 
     /// The constant weights of a quantized operator.

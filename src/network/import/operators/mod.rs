@@ -98,6 +98,12 @@ pub(super) static SUPPORTED: LazyLock<String> = LazyLock::new(|| {
     OPERATORS.iter().map(|(domain, operator, ..)| name(domain, operator)).collect::<Vec<_>>().join(", ")
 });
 
+/// Every operator that is known, with its domain.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    OPERATORS.iter().map(|(domain, operator, ..)| (*domain, *operator))
+}
+
 fn found(node: &NodeProto) -> Option<&'static (&'static str, &'static str, usize, usize, usize)> {
     let domain = match node.domain() {
         "ai.onnx" => "",
