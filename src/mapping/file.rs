@@ -41,7 +41,10 @@ impl MappingFile {
             let Tiling { order, block, chunk } = stage.tiling;
             Pin { layer: stage.name.clone(), stationary: stage.rules.mode.stationary, order, block, chunk }
         };
-        Self { layers: mapping.stages().iter().map(pin).collect() }
+        let mut layers: Vec<Pin> = mapping.stages().iter().map(pin).collect();
+        // Groups and repeats of a table's layer are stages that follow one another, cut alike.
+        layers.dedup();
+        Self { layers }
     }
 
     /// The file's text.
