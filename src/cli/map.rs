@@ -9,9 +9,9 @@ use systole::compress::Scheme;
 use systole::mapping::{Lowered, MappingFile, WeightStart};
 use systole::model::{self, Found};
 use systole::pipeline::{self, Objective, RunOptions};
+use systole::plot;
 use systole::report::ResultFolder;
 use systole::sim::Engine;
-use systole::plot;
 
 /// What to map, onto what, and for what.
 #[derive(Debug, Args)]

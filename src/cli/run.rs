@@ -13,8 +13,8 @@ use systole::data::sha256_hex;
 use systole::mapping::{MappingFile, WeightStart};
 use systole::model::{self, Found, LayerTable};
 use systole::pipeline::{self, Prepared, RunOptions};
-use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
 use systole::plot;
+use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
 
 /// What to run, on what, and how.
 #[derive(Debug, Args)]

@@ -86,7 +86,9 @@ pub fn find_table(path_or_name: &str) -> Result<LayerTable, ModelError> {
     let path = Path::new(path_or_name);
     match LayerTable::named(path_or_name) {
         Some(table) if !is_csv(path_or_name) && !path.exists() => table,
-        None if is_bare(path_or_name) && path.extension().is_none() && !path.exists() => Err(unknown(path_or_name, "csv", topology::shipped_names())),
+        None if is_bare(path_or_name) && path.extension().is_none() && !path.exists() => {
+            Err(unknown(path_or_name, "csv", topology::shipped_names()))
+        }
         _ => LayerTable::read(path),
     }
 }

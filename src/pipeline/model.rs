@@ -49,7 +49,9 @@ fn network_layer(network: &Network, places: &BTreeMap<LayerId, usize>, layer: &c
             groups: conv.groups as u64,
             ..described
         },
-        Op::Pool(pool) => ModelLayer { kernel: sizes(&pool.kernel), stride: sizes(&pool.stride), padding: sizes(&pool.padding), ..described },
+        Op::Pool(pool) => {
+            ModelLayer { kernel: sizes(&pool.kernel), stride: sizes(&pool.stride), padding: sizes(&pool.padding), ..described }
+        }
         Op::BinaryConstant(binary) => ModelLayer { weights: sizes(binary.constant.shape()), ..described },
         Op::Gather(rows) => ModelLayer { weights: sizes(rows.shape()), ..described },
         _ => described,

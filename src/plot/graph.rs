@@ -28,13 +28,15 @@ const NAME_EM: f64 = 12.0;
 const TEXT_EM: f64 = 10.0;
 const LINE: f64 = 15.0;
 /// Points around a box's text, from box to box, and around the page.
-const INSIDE: f64 = 8.0;
+const INSIDE: f64 = 10.0;
 const APART: f64 = 15.0;
 const MARGIN: f64 = 20.0;
+/// How much wider a text may be where a viewer has not our font.
+const OTHER_FONT: f64 = 1.15;
 /// Points that the title takes.
 const HEAD: f64 = 46.0;
 /// Straight pieces that a bend is drawn with.
-const PIECES: u32 = 16;
+const PIECES: u32 = 6;
 /// Points of a dash and of the gap behind it.
 const DASH: f64 = 4.0;
 
@@ -99,9 +101,9 @@ fn along(path: &[(Point, Point)]) -> Vec<(f64, f64)> {
 
 /// The lines of a layer's box: its name, what it does and yields, and what it costs.
 fn lines(layer: &ModelLayer) -> Vec<String> {
-    let mut lines = vec![human::shorten(&layer.name, NAME_WIDTH), format!("{}   {}", layer.op_line(), shape(&layer.output))];
+    let mut lines = vec![human::shorten(&layer.name, NAME_WIDTH), format!("{}  ·  {}", layer.op_line(), shape(&layer.output))];
     if layer.macs > 0 {
-        lines.push(format!("{} MACs   {} parameters", human::si(layer.macs as f64, ""), human::si(layer.parameters as f64, "")));
+        lines.push(format!("{} MACs  ·  {} parameters", human::si(layer.macs as f64, ""), human::si(layer.parameters as f64, "")));
     }
     lines
 }
@@ -131,7 +133,7 @@ impl<'a> Picture<'a> {
             .map(|layer| {
                 let lines = lines(layer);
                 let widths = lines.iter().enumerate().map(|(number, line)| width_of(line, em(number), number == 0));
-                let size = Point::new(widths.fold(0.0, f64::max) + 2.0 * INSIDE, lines.len() as f64 * LINE + INSIDE);
+                let size = Point::new(OTHER_FONT * widths.fold(0.0, f64::max) + 2.0 * INSIDE, lines.len() as f64 * LINE + INSIDE);
                 let mut element = Element::create(ShapeKind::new_box(""), look.clone(), Orientation::TopToBottom, size);
                 element.pos = Position::new(Point::zero(), size, Point::zero(), Point::splat(2.0 * APART));
                 graph.add_node(element)
@@ -146,7 +148,8 @@ impl<'a> Picture<'a> {
             graph.do_it(false, false, false, &mut taken);
         }
         let size = taken.put_at((MARGIN, MARGIN + HEAD));
-        let width = [title(report), subtitle(report)].iter().map(|text| width_of(text, NAME_EM + 4.0, true)).fold(size.0, f64::max);
+        let width =
+            [title(report), subtitle(report)].iter().map(|text| OTHER_FONT * width_of(text, NAME_EM + 4.0, true)).fold(size.0, f64::max);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a page has some tens of thousands of points")]
         let size = ((width + 2.0 * MARGIN) as u32, (size.1 + HEAD + 2.0 * MARGIN) as u32);
         Ok(Self { report, taken, size })
@@ -179,7 +182,7 @@ const fn em(line: usize) -> f64 {
 
 fn title(report: &ModelReport) -> String {
     let (macs, parameters) = (human::si(report.macs as f64, ""), human::si(report.parameters as f64, ""));
-    format!("{}   {macs} MACs   {parameters} parameters", report.name)
+    format!("{}  ·  {macs} MACs  ·  {parameters} parameters", human::shorten(&report.name, NAME_WIDTH))
 }
 
 fn subtitle(report: &ModelReport) -> String {
@@ -349,7 +352,7 @@ mod tests {
     fn graphviz_gets_every_layer_and_edge() {
         let text = dot(&report(ModelKind::Network, &BLOCK));
         assert!(text.starts_with("digraph {") && text.matches(" -> ").count() == 4, "{text}");
-        assert!(text.contains("0 -> 3") && text.contains(r#"label="layer<2> \"é\"\nconv   8 x 16 x 16\n2"#), "{text}");
+        assert!(text.contains("0 -> 3") && text.contains(r#"label="layer<2> \"é\"\nconv  ·  8 x 16 x 16\n2"#), "{text}");
         assert_eq!(dot(&report(ModelKind::LayerTable, &BLOCK)).matches("style=dashed").count(), 3);
     }
 

@@ -225,7 +225,8 @@ mod tests {
     use super::*;
 
     fn report() -> ModelReport {
-        let layer = |name: &str, op: &str| ModelLayer { name: name.to_owned(), op: op.to_owned(), groups: 1, repeat: 1, ..ModelLayer::default() };
+        let layer =
+            |name: &str, op: &str| ModelLayer { name: name.to_owned(), op: op.to_owned(), groups: 1, repeat: 1, ..ModelLayer::default() };
         let conv = ModelLayer {
             reads: vec![0],
             inputs: vec![vec![3, 224, 224]],
@@ -239,7 +240,13 @@ mod tests {
             parameters: 3136,
             ..layer("a.layer.with.a.very.long.name.indeed", "conv")
         };
-        let heads = ModelLayer { inputs: vec![vec![128, 64], vec![64, 128]], output: vec![128, 128], repeat: 12, macs: 1 << 20, ..layer("qk", "gemm") };
+        let heads = ModelLayer {
+            inputs: vec![vec![128, 64], vec![64, 128]],
+            output: vec![128, 128],
+            repeat: 12,
+            macs: 1 << 20,
+            ..layer("qk", "gemm")
+        };
         let layers = vec![ModelLayer { output: vec![3, 224, 224], ..layer("image", "input") }, conv, heads];
         let (macs, parameters) = (layers.iter().map(|layer| layer.macs).sum(), layers.iter().map(|layer| layer.parameters).sum());
         let (name, source, notes) = ("net".to_owned(), "a paper, ".repeat(30), vec!["a note".to_owned()]);

@@ -103,7 +103,10 @@ impl Header {
         let is_product = PRODUCT.into_iter().any(has);
         let is_convolution = CONVOLUTION.into_iter().any(has);
         if is_product && has(Column::Padding) {
-            return Err(format!("the header names the column {} of a convolution, and columns of a matrix product", Column::Padding.name()));
+            return Err(format!(
+                "the header names the column {} of a convolution, and columns of a matrix product",
+                Column::Padding.name()
+            ));
         }
         let kind = match (is_product, is_convolution) {
             (true, true) => return Err("the header names columns of a convolution and of a matrix product".to_owned()),

@@ -165,7 +165,8 @@ impl Reading<'_> {
             let (input, filter, stride) = (inputs[way]?, filters[way]?, strides[way]?);
             let (filter_name, input_name) = [(Column::FilterHeight, Column::InputHeight), (Column::FilterWidth, Column::InputWidth)][way];
             if padding >= filter {
-                let what = format!("Padding is {padding}, and {} is {filter}: there are places where the filter sees nothing", filter_name.name());
+                let what =
+                    format!("Padding is {padding}, and {} is {filter}: there are places where the filter sees nothing", filter_name.name());
                 self.fault(Some(line), what, format!("0 to {}", filter - 1), "give the rows of zeros on one side, not on both");
                 return None;
             }
@@ -226,7 +227,12 @@ impl Reading<'_> {
             Err(_) => format!("{name} is {}", quoted(field)),
         };
         let at = header.index(column).map_or(0, |index| index + 1);
-        self.fault(Some(line), what, format!("a whole number, {} to {}", limits.start(), limits.end()), format!("correct column {at} of this line"));
+        self.fault(
+            Some(line),
+            what,
+            format!("a whole number, {} to {}", limits.start(), limits.end()),
+            format!("correct column {at} of this line"),
+        );
         None
     }
 
@@ -329,6 +335,62 @@ mod tests {
         assert!(refused("Layer,M,N,K,\na,1,2,3,2:4").contains("t.csv:2: column 5 has a value, \"2:4\", and no name in the header"));
     }
 
+    const FULL: &str =
+        "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,Channels,Num Filter,Strides,Padding,Groups,Repeat,\n";
+
+    #[test]
+    fn padding_groups_and_repeats_are_a_layer_s_own() {
+        // ResNet's first layer: floor((224 + 2 * 3 - 7) / 2) + 1 = 112 each way (the partial step that SCALE-Sim would count makes 113).
+        let table = parse(&format!("{FULL}conv1,224,224,7,7,3,64,2,3,1,1,\ndw,56,28,3,3,24,48,1,1,24,5"), "t.csv").unwrap();
+        let [conv, dw] = table.layers.as_slice() else { panic!("two rows") };
+        assert_eq!((conv.m, conv.k, conv.n, conv.runs()), (112 * 112, 147, 64, 1));
+        assert_eq!((conv.macs(), conv.parameters()), (118_013_952, 9408));
+        // 24 groups: each has one channel and two filters.
+        assert_eq!((dw.m, dw.k, dw.n, dw.groups, dw.repeat, dw.runs()), (56 * 28, 9, 2, 24, 5, 120));
+        assert_eq!((dw.macs(), dw.parameters()), (56 * 28 * 9 * 48 * 5, 9 * 48 * 5));
+        let of_group = dw.convolution.unwrap();
+        assert_eq!((of_group.channels, of_group.padding, of_group.output), (1, 1, [56, 28]));
+        assert_eq!((table.macs(), table.parameters()), (conv.macs() + dw.macs(), conv.parameters() + dw.parameters()));
+        let padded = |row: &str| parse(&format!("{FULL}{row}"), "t.csv").unwrap().layers[0].convolution.unwrap().output;
+        assert_eq!(padded("x,9,10,3,3,1,1,2,0,1,1,"), [4, 4]);
+        assert_eq!(padded("x,1,1,3,3,1,1,1,1,1,1,"), [1, 1]);
+        // In a product K and N are those of all groups; activations are no parameters.
+        let heads = parse("Layer,M,N,K,Groups,Repeat,Weights\nqk,128,1536,768,12,2,0\nfc,2,3,4,1,1,1", "t.csv").unwrap();
+        let [qk, fc] = heads.layers.as_slice() else { panic!("two rows") };
+        assert_eq!(([qk.m, qk.k, qk.n], qk.runs(), qk.macs(), qk.parameters()), ([128, 64, 128], 24, 24 * (128 * 64 * 128), 0));
+        assert_eq!(fc, &Layer::product("fc", [2, 4, 3]));
+    }
+
+    #[test]
+    fn comments_say_where_a_table_comes_from() {
+        let table = parse("\u{feff}# A paper,  table 1.\r\n#and\u{1b}more\n\nLayer,M,N,K\n# not this\na,1,2,3\n#a,1,2,3", "t.csv").unwrap();
+        assert_eq!((table.source.as_str(), table.layers.len()), ("A paper, table 1. and more", 1));
+        assert_eq!(parse("Layer,M,N,K\na,1,2,3", "t.csv").unwrap().source, "");
+        assert!(refused("# only this").contains("the file is empty"));
+        assert!(refused("# one\nLayer,M,N,K\n\n# two\na,1,2,x").contains("t.csv:5: K is \"x\""));
+    }
+
+    #[test]
+    fn faults_in_padding_groups_and_repeats_are_named() {
+        let row = |row: &str| refused(&format!("{FULL}{row}"));
+        let cases: [(String, &[&str]); 11] = [
+            (row("x,9,9,3,3,8,8,1,,1,1"), &["t.csv:2: Padding is missing; allowed: a whole number, 0 to 2147483648", "column 9"]),
+            (row("x,9,9,3,3,8,8,1,-1,1,1"), &["Padding is \"-1\""]),
+            (row("x,9,9,3,3,8,8,1,3,1,1"), &["Padding is 3, and Filter Height is 3", "allowed: 0 to 2"]),
+            (row("x,9,9,5,3,8,8,1,3,1,1"), &["Padding is 3, and Filter Width is 3"]),
+            (row("x,1,9,5,5,8,8,1,1,1,1"), &["Filter Height is 5, more than IFMAP Height with its padding, which is 3"]),
+            (row("x,9,9,3,3,8,8,1,1,0,1"), &["Groups is 0; allowed: a whole number, 1 to"]),
+            (row("x,9,9,3,3,8,6,1,1,4,1"), &["Groups is 4, and Num Filter is 6", "allowed: a divisor of 6"]),
+            (row("x,9,9,3,3,6,8,1,1,4,1"), &["Groups is 4, and Channels is 6"]),
+            (row("x,9,9,3,3,8,8,1,1,8,8193"), &["Groups * Repeat is 8 * 8193", "allowed: 1 to 65536"]),
+            (refused("Layer,M,N,K,Padding\na,1,2,3,0"), &["names the column Padding of a convolution"]),
+            (refused("Layer,M,N,K,Weights\na,1,2,3,2"), &["Weights is 2; allowed: a whole number, 0 to 1"]),
+        ];
+        for (message, words) in &cases {
+            assert!(words.iter().all(|word| message.contains(word)) && message.contains("\n  help: "), "{words:?}: {message}");
+        }
+    }
+
     #[test]
     fn every_fault_has_its_line_its_value_and_what_is_allowed() {
         let row = |row: &str| format!("{CONV}ok,9,9,3,3,3,8,1,\n\n{row}\n");
@@ -389,14 +451,15 @@ mod tests {
 
         #[test]
         fn rows_of_likely_pieces_are_layers_or_faults(
-            cells in proptest::collection::vec("[0-9]{0,11}|\"|,|\n|\r\n| |x|-", 0..60), conv in any::<bool>()
+            cells in proptest::collection::vec("[0-9]{0,11}|\"|,|\n|\r\n| |x|-", 0..60), which in 0..3_usize
         ) {
-            let header = if conv { CONV } else { "Layer,M,N,K,\n" };
+            let header = [CONV, FULL, "Layer,M,N,K,\n"][which];
             match parse(&format!("{header}{}", cells.join(",")), "t.csv") {
                 Ok(table) => for layer in table.layers {
                     for size in [layer.m, layer.k, layer.n] {
                         prop_assert!((1..=MAX_DIMENSION).contains(&size));
                     }
+                    prop_assert!((1..=MAX_RUNS).contains(&layer.runs()) && layer.macs() >= layer.parameters());
                 },
                 Err(error) => prop_assert!(error.to_string().contains("help: ")),
             }
