@@ -68,11 +68,11 @@ fn join(summary: &mut Summary, table: &Table) {
     }
     summary.network.layers = summary.layers.len() as u64;
     // What lies where is alike for all stages of a layer but for the place in a ring: the first tells it.
+    let several: BTreeSet<&str> = table.layers.iter().filter(|layer| layer.runs() > 1).map(|layer| layer.name.as_str()).collect();
     let mut told = BTreeSet::new();
     summary.residency.tensors.retain(|life| {
-        let layers = (life.first_layer.clone(), life.last_layer.clone());
-        table.layers.iter().all(|layer| layer.runs() == 1 || layer.name != life.first_layer)
-            || told.insert((life.tensor.clone(), life.memory.clone(), layers))
+        let what = (life.tensor.clone(), life.memory.clone(), life.first_layer.clone(), life.last_layer.clone());
+        !several.contains(life.first_layer.as_str()) || told.insert(what)
     });
 }
 
