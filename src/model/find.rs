@@ -113,12 +113,17 @@ pub(super) fn unknown(name: &str, extension: &str, names: impl Iterator<Item = &
     }
 }
 
-/// The names that are most like `wanted`, the most alike first.
+/// The names that begin with `wanted`, or else those most like it, the most alike first.
 fn nearest(wanted: &str, names: &[&'static str]) -> Vec<&'static str> {
     if wanted.len() > LONGEST {
         return Vec::new();
     }
     let wanted = wanted.to_lowercase();
+    let begun = names.iter().copied().filter(|name| !wanted.is_empty() && name.starts_with(&wanted)).take(OFFERED);
+    let begun: Vec<&'static str> = begun.collect();
+    if !begun.is_empty() {
+        return begun;
+    }
     let mut near: Vec<(f64, &'static str)> =
         names.iter().map(|name| (strsim::jaro_winkler(&wanted, name), *name)).filter(|(alike, _)| *alike >= ALIKE).collect();
     // Names that are as much alike keep their order.

@@ -7,7 +7,7 @@ use super::terminal::{rendered, table};
 use serde::{Deserialize, Serialize};
 
 /// Characters of a layer's name and of its operation in the table, which has five columns beside them.
-const NAME_WIDTH: usize = 18;
+const NAME_WIDTH: usize = 16;
 const OP_WIDTH: usize = 20;
 /// Characters of a line of prose.
 const LINE_WIDTH: usize = 100;
@@ -137,7 +137,7 @@ pub fn model_terminal(report: &ModelReport) -> String {
         text += &wrapped(note);
     }
     text.push('\n');
-    let mut rows = table(&["layer", "what it does", "input", "weights", "output", "MACs", "parameters"].map(str::to_owned), 2);
+    let mut rows = table(&["layer", "what it does", "input", "weights", "output", "MACs", "para-\nmeters"].map(str::to_owned), 2);
     for layer in &report.layers {
         let inputs: Vec<String> = layer.inputs.iter().map(|sizes| shape(sizes)).collect();
         rows.add_row([
