@@ -138,8 +138,9 @@ pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<
     let stage = |layer: &Layer| Ok(lower_problem(&layer.name, problem(layer, options), chip)?);
     let stages: u64 = table.layers.iter().map(Layer::runs).sum();
     if stages > MAX_STAGES {
-        let largest = table.layers.iter().max_by_key(|layer| layer.runs()).expect("bug: a table has a layer");
-        return Err(PipelineError::Stages { stages, limit: MAX_STAGES, layer: largest.name.clone(), runs: largest.runs() });
+        let largest = table.layers.iter().max_by_key(|layer| layer.runs());
+        let (layer, runs) = largest.map_or_else(Default::default, |layer| (layer.name.clone(), layer.runs()));
+        return Err(PipelineError::Stages { stages, limit: MAX_STAGES, layer, runs });
     }
     table.layers.iter().flat_map(runs_of).map(stage).collect()
 }

@@ -5,6 +5,7 @@
 use super::human;
 use super::terminal::{rendered, table};
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 
 /// Characters of a layer's name and of its operation in the table, which has five columns beside them.
 const NAME_WIDTH: usize = 16;
@@ -97,19 +98,19 @@ impl ModelLayer {
         let all_equal = |sizes: &[u64]| sizes.windows(2).all(|pair| pair[0] == pair[1]);
         let short = |sizes: &[u64]| if all_equal(sizes) { joined(&sizes[..1]) } else { joined(sizes) };
         if !self.kernel.is_empty() {
-            line += &format!(" {}", joined(&self.kernel));
+            let _ = write!(line, " {}", joined(&self.kernel));
         }
         if self.stride.iter().any(|stride| *stride != 1) {
-            line += &format!(" /{}", short(&self.stride));
+            let _ = write!(line, " /{}", short(&self.stride));
         }
         if self.padding.iter().any(|border| *border != 0) {
-            line += &format!(" p{}", short(&self.padding));
+            let _ = write!(line, " p{}", short(&self.padding));
         }
         if self.groups > 1 {
-            line += &format!(" g{}", self.groups);
+            let _ = write!(line, " g{}", self.groups);
         }
         if self.repeat > 1 {
-            line += &format!(" ×{}", self.repeat);
+            let _ = write!(line, " ×{}", self.repeat);
         }
         line
     }
@@ -171,7 +172,7 @@ pub fn models_terminal(reports: &[ModelReport]) -> String {
     let mut text = rendered("Models (layers: those that multiply)", &rows);
     text.push_str("\nWhere they come from\n");
     for report in reports {
-        text += &format!("{}\n{}", report.name, wrapped(&report.source));
+        let _ = write!(text, "{}\n{}", report.name, wrapped(&report.source));
     }
     text
 }
@@ -209,7 +210,7 @@ fn wrapped(prose: &str) -> String {
     let mut line = String::new();
     for word in prose.split_whitespace() {
         if !line.is_empty() && INDENT.len() + line.chars().count() + 1 + word.chars().count() > LINE_WIDTH {
-            text += &format!("{INDENT}{line}\n");
+            let _ = writeln!(text, "{INDENT}{line}");
             line.clear();
         }
         if !line.is_empty() {
@@ -270,7 +271,7 @@ mod tests {
     fn json_holds_the_same() {
         let report = report();
         assert_eq!(serde_json::from_str::<ModelReport>(&model_json(&report)).unwrap(), report);
-        let list: serde_json::Value = serde_json::from_str(&models_json(&[report.clone()])).unwrap();
+        let list: serde_json::Value = serde_json::from_str(&models_json(std::slice::from_ref(&report))).unwrap();
         assert_eq!((&list[0]["macs"], &list[0]["layers"], &list[0]["kind"]), (&report.macs.into(), &2.into(), &"network".into()));
         assert!(models_terminal(&[report]).contains("net    network"));
     }

@@ -107,13 +107,12 @@ impl Reading<'_> {
             self.fault(Some(line), what, String::new(), "write a plain name, and close every quote on its line");
         }
         self.others(header, line, record, ignored);
-        let [groups, repeat] = [Column::Groups, Column::Repeat].map(|column| match header.has(column) {
-            true => self.number(header, line, record, column),
-            false => Some(1),
-        });
-        let has_weights = match header.has(Column::Weights) {
-            true => self.number_within(header, line, record, Column::Weights, 0..=1).map(|value| value == 1),
-            false => Some(true),
+        let [groups, repeat] = [Column::Groups, Column::Repeat]
+            .map(|column| if header.has(column) { self.number(header, line, record, column) } else { Some(1) });
+        let has_weights = if header.has(Column::Weights) {
+            self.number_within(header, line, record, Column::Weights, 0..=1).map(|value| value == 1)
+        } else {
+            Some(true)
         };
         let sizes = match header.kind {
             Kind::Products => {
