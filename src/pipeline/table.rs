@@ -133,7 +133,7 @@ fn stages_of(layer: &Layer) -> usize {
 /// The array operations of a table's layers, before they are mapped: a stage for each group and repeat of a layer.
 ///
 /// # Errors
-/// Formats that the chip does not multiply; more than [`MAX_STAGES`] stages.
+/// Formats that the chip does not multiply; more than 131,072 stages.
 pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
     let stage = |layer: &Layer| Ok(lower_problem(&layer.name, problem(layer, options), chip)?);
     let stages: u64 = table.layers.iter().map(Layer::runs).sum();
