@@ -198,7 +198,7 @@ fn timed_or_refused(sizes: &[[u64; 3]]) {
     let chip = chip::<&str>("ideal-128x128", &[]);
     for kind in KINDS {
         for [m, k, n] in sizes.iter().copied() {
-            let layer = Layer { name: "l17".to_string(), m, k, n, convolution: None };
+            let layer = Layer::product("l17", [m, k, n]);
             match pipeline::topology(&chip, &[layer], Some(kind), true) {
                 Ok(report) => {
                     let expected = match kind {
@@ -247,6 +247,6 @@ fn the_largest_array_of_groups() {
         let message = refused.to_string();
         assert!(!refused.is_bug() && message.contains(engine.name()) && message.contains("\n  help: "), "{message}");
     }
-    let layer = Layer { name: "one".to_string(), m: 1, k: 1, n: 1, convolution: None };
+    let layer = Layer::product("one", [1, 1, 1]);
     assert!(pipeline::topology(&chip, &[layer], None, true).unwrap().total_cycles > 0);
 }

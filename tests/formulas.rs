@@ -114,7 +114,7 @@ fn ideal_arrays_take_what_scale_sim_printed() {
     let chip = chip::<&str>("ideal-16x16", &[]);
     for ([m, k, n], printed) in printed {
         for (kind, (last, mapped)) in KINDS.into_iter().zip(printed) {
-            let rows = timed(&chip, &[Layer { name: "a".to_string(), m, k, n, convolution: None }], kind);
+            let rows = timed(&chip, &[Layer::product("a", [m, k, n])], kind);
             assert_eq!(rows[0].total_cycles, last + 1, "{} {m} x {k} x {n}", kind.name());
             assert!((rows[0].mapping_efficiency * 100.0 - mapped).abs() < 1e-9, "{} {m} x {k} x {n}", kind.name());
         }
@@ -177,7 +177,7 @@ fn shapes() -> Vec<Layer> {
         sizes.push([(); 3].map(|()| rng.random_range(1..=400)));
         sizes.push([rng.random_range(1..=40), rng.random_range(1..=2000), rng.random_range(1..=40)]);
     }
-    sizes.into_iter().map(|[m, k, n]| Layer { name: format!("{m} x {k} x {n}"), m, k, n, convolution: None }).collect()
+    sizes.into_iter().map(|[m, k, n]| Layer::product(format!("{m} x {k} x {n}"), [m, k, n])).collect()
 }
 
 /// Times the shapes on a chip's first dataflow, and holds them to a closed form.

@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("network", &["units", "numerics"]),
     ("chip", &["units", "numerics", "codec"]),
     ("data", &["units", "numerics"]),
-    ("model", &["network", "data"]),
+    ("model", &["network", "data", "topology"]),
     ("metrics", &["numerics", "data"]),
     ("reference", &["numerics", "network"]),
     ("compress", &["numerics", "network", "reference", "data", "metrics"]),

@@ -1,23 +1,24 @@
 //! `systole map`: looks for a mapping, and shows it.
 
-use super::options::{ChipOptions, layer_table, user_fault};
+use super::options::{ChipOptions, user_fault};
 use super::say;
 use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use systole::compress::Scheme;
 use systole::mapping::{Layout, Lowered, MappingFile, WeightStart};
+use systole::model::{self, Found};
 use systole::pipeline::{self, Objective, RunOptions};
+use systole::plot;
 use systole::report::ResultFolder;
 use systole::sim::Engine;
-use systole::{model, plot, topology};
 
 /// What to map, onto what, and for what.
 #[derive(Debug, Args)]
 pub(crate) struct MapArguments {
     #[command(flatten)]
     chip: ChipOptions,
-    /// A model card (.ron), an ONNX file, the name of a model, or a layer table (.csv)
+    /// A model card (.ron), an ONNX file, a layer table (.csv), or the name of a card or a table in models/ or of a shipped one
     #[arg(long, value_name = "MODEL", default_value = "simplenet-mnist")]
     model: String,
     /// Only show this layer
@@ -61,15 +62,16 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
         layout: arguments.layout,
         command: String::new(),
     };
-    let stages: Vec<Lowered> = if let Some(table) = layer_table(&arguments.model) {
-        pipeline::table_stages(&chip, &topology::load(table)?, &options).map_err(user_fault)?
-    } else {
-        pipeline::model_stages(&model::load(&arguments.model)?, &chip, &options).map_err(user_fault)?
-    };
+    let stages: Vec<Lowered> = match model::find(&arguments.model)? {
+        Found::Table(table) => pipeline::table_stages(&chip, &table.table, &options),
+        Found::Network(model) => pipeline::model_stages(&model, &chip, &options),
+    }
+    .map_err(user_fault)?;
     if let Some(layer) = arguments.layer.as_deref()
         && !stages.iter().any(|stage| stage.name == layer)
     {
-        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        let mut names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+        names.dedup();
         return Err(format!("there is no layer \"{layer}\" that the array computes\n  help: choose one of {}", names.join(", ")).into());
     }
     // Where a picture cannot go is known before the search.

@@ -5,6 +5,7 @@ mod dram;
 mod dump;
 mod gemm;
 mod map;
+mod model;
 mod options;
 mod run;
 mod topology;
@@ -40,6 +41,8 @@ enum Command {
     Dram(dram::DramArguments),
     /// List, show and check chips
     Chip(chip::ChipArguments),
+    /// List and show models: layers, multiply-accumulates, parameters, the graph
+    Model(model::ModelArguments),
 }
 
 /// Does what the command line asks for.
@@ -51,6 +54,7 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Command::Topology(topology) => topology::run(topology),
         Command::Dram(dram) => dram::run(dram),
         Command::Chip(chip) => chip::run(chip),
+        Command::Model(model) => model::run(model),
     }
 }
 

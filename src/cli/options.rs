@@ -3,12 +3,11 @@
 use super::complain;
 use clap::{Args, ValueEnum};
 use std::error::Error;
-use std::path::Path;
 use systole::chip::{self, Chip};
+use systole::model::LayerTable;
 use systole::numerics::Dtype;
 use systole::pipeline::PipelineError;
 use systole::sim::Engine;
-use systole::topology::Table;
 
 /// Which chip.
 #[derive(Debug, Args)]
@@ -47,16 +46,10 @@ impl Drive {
     }
 }
 
-/// The layer table that `--model` names, if it names one.
-pub(super) fn layer_table(model: &str) -> Option<&Path> {
-    let path = Path::new(model);
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")).then_some(path)
-}
-
 /// Tells of the columns of a layer table that nothing uses.
-pub(super) fn complain_of_columns(table: &Table, path: &Path) {
+pub(super) fn complain_of_columns(LayerTable { path, table, .. }: &LayerTable) {
     for column in &table.ignored {
-        complain(&format!("warning: the column \"{}\" of {} is not used", column.escape_debug(), path.display()));
+        complain(&format!("warning: the column \"{}\" of {path} is not used", column.escape_debug()));
     }
 }
 

@@ -1,19 +1,20 @@
 //! `systole run`: the main job.
 
 use super::dump::Dump;
-use super::options::{ChipOptions, Drive, complain_of_columns, layer_table, user_fault};
+use super::options::{ChipOptions, Drive, complain_of_columns, user_fault};
 use super::{complain, say};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use systole::chip::Chip;
 use systole::compress::Scheme;
 use systole::data::sha256_hex;
 use systole::mapping::{Layout, MappingFile, WeightStart};
+use systole::model::{self, Found, LayerTable};
 use systole::pipeline::{self, Prepared, RunOptions};
+use systole::plot;
 use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
-use systole::{model, plot, topology};
 
 /// What to run, on what, and how.
 #[derive(Debug, Args)]
@@ -21,8 +22,8 @@ use systole::{model, plot, topology};
 pub(crate) struct RunArguments {
     #[command(flatten)]
     chip: ChipOptions,
-    /// A model card (.ron), an ONNX file, or the name of a model in models/ or of a shipped one; or a layer table (.csv) in SCALE-Sim's format,
-    /// which is timed without numbers, its layers in order
+    /// A model card (.ron), an ONNX file, a layer table (.csv), or the name of a card or a table in models/ or of a shipped one (see systole
+    /// model list); a layer table, in SCALE-Sim's format, is timed without numbers, its layers in order
     #[arg(long, value_name = "MODEL", default_value = "simplenet-mnist")]
     model: String,
     /// Data in place of the card's report split: a folder with a pair of IDX files, or an NPZ file with x and y
@@ -84,10 +85,10 @@ enum Weights {
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
     let options = options(arguments)?;
-    if let Some(table) = layer_table(&arguments.model) {
-        return time_table(arguments, &chip, table, &options);
-    }
-    let mut model = model::load(&arguments.model)?;
+    let mut model = match model::find(&arguments.model)? {
+        Found::Table(table) => return time_table(arguments, &chip, &table, &options),
+        Found::Network(model) => *model,
+    };
     if let Some(data) = &arguments.data {
         model = model.with_data(data)?;
     }
@@ -142,24 +143,21 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
 }
 
 /// Times a layer table.
-fn time_table(arguments: &RunArguments, chip: &Chip, path: &Path, options: &RunOptions) -> Result<(), Box<dyn Error>> {
+fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options: &RunOptions) -> Result<(), Box<dyn Error>> {
     let senseless =
         [("--data", arguments.data.is_some()), ("--samples", arguments.samples.is_some()), ("--dump", arguments.dump.is_some())];
     if let Some((option, _)) = senseless.iter().find(|(_, given)| *given) {
         let help = "leave it out; --batch says how many samples are processed at a time";
         return Err(format!("{option} was given with a layer table, which has no samples: it is only timed\n  help: {help}").into());
     }
-    let text = topology::read(path)?;
-    let table = topology::parse(&text, &path.display().to_string())?;
-    let sha256 = sha256_hex(text.as_bytes());
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let summary = pipeline::time_table(chip, &table, &sha256, &name, options).map_err(user_fault)?;
+    let LayerTable { name, sha256, .. } = table;
+    let summary = pipeline::time_table(chip, &table.table, sha256, name, options).map_err(user_fault)?;
     let RunOptions { batch, weights, scheme, mapping, what_if, .. } = options;
     let more = if *what_if { " what-if" } else { "" };
     let key = format!("{} {} {batch} {weights:?} {scheme} {mapping:?}{}{more}", chip.resolved(), sha256, layout_key(options));
-    let folder = arguments.out.clone().unwrap_or_else(|| folder_named(&name, options, chip, &key));
+    let folder = arguments.out.clone().unwrap_or_else(|| folder_named(name, options, chip, &key));
     show(arguments, chip, &ResultFolder::prepare(&folder)?, &summary, &[])?;
-    complain_of_columns(&table, path);
+    complain_of_columns(table);
     Ok(())
 }
 

@@ -4,16 +4,15 @@ use super::options::{ChipOptions, complain_of_columns, user_fault};
 use super::say;
 use clap::Args;
 use std::error::Error;
-use std::path::PathBuf;
 use systole::chip::Stationary;
 use systole::report::{topology_csv, topology_json, topology_terminal};
-use systole::{pipeline, topology};
+use systole::{model, pipeline};
 
 /// Which layers, on what, and how.
 #[derive(Debug, Args)]
 pub(crate) struct TopologyArguments {
-    /// A layer table in SCALE-Sim's format: convolutions, or matrix products (Layer, M, N, K)
-    file: PathBuf,
+    /// A layer table in SCALE-Sim's format, convolutions or matrix products (Layer, M, N, K); or the name of one in models/ or of a shipped one
+    file: String,
     #[command(flatten)]
     chip: ChipOptions,
     /// What stays in a PE: ws (weights), os (outputs) or is (inputs); the chip's first dataflow where it is not given
@@ -33,14 +32,14 @@ pub(crate) struct TopologyArguments {
 /// Does it.
 pub(crate) fn run(arguments: &TopologyArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
-    let table = topology::load(&arguments.file)?;
-    let report = pipeline::topology(&chip, &table.layers, arguments.dataflow, arguments.array_only).map_err(user_fault)?;
+    let table = model::find_table(&arguments.file)?;
+    let report = pipeline::topology(&chip, &table.table.layers, arguments.dataflow, arguments.array_only).map_err(user_fault)?;
     let text = match (arguments.json, arguments.csv) {
         (true, _) => topology_json(&report),
         (_, true) => topology_csv(&report),
         _ => topology_terminal(&report),
     };
     say(&text)?;
-    complain_of_columns(&table, &arguments.file);
+    complain_of_columns(&table);
     Ok(())
 }

@@ -45,7 +45,10 @@ impl MappingFile {
             let layout = Some(stage.rules.input_layout).filter(|layout| *layout != Layout::ChannelInnermost);
             Pin { layer: stage.name.clone(), stationary: stage.rules.mode.stationary, order, block, chunk, layout }
         };
-        Self { layers: mapping.stages().iter().filter(|stage| stage.work.is_array()).map(pin).collect() }
+        let mut layers: Vec<Pin> = mapping.stages().iter().filter(|stage| stage.work.is_array()).map(pin).collect();
+        // Groups and repeats of a table's layer are stages that follow one another, cut alike.
+        layers.dedup();
+        Self { layers }
     }
 
     /// The file's text.

@@ -3,6 +3,7 @@
 use super::Split;
 use crate::data::DataError;
 use crate::network::NetworkError;
+use crate::topology::TopologyError;
 use std::fmt;
 use thiserror::Error;
 
@@ -39,16 +40,22 @@ impl fmt::Display for Fault {
 pub enum ModelError {
     /// There is no such model.
     #[error(
-        "there is no model \"{name}\": {looked}, and the models that come with the program are: {shipped}\n  help: give a path to a card (.ron) or a network (.onnx), or one of these names"
+        "there is no model \"{name}\": {looked}, and the models that come with the program are: {shipped}\n  help: {}give a path to a card (.ron), a network (.onnx) or a layer table (.csv), or one of these names",
+        if near.is_empty() { String::new() } else { format!("did you mean {}? Else ", near.join(" or ")) }
     )]
     Unknown {
         /// The name as it was given.
         name: String,
         /// Where it was looked for, and that it is not there.
         looked: String,
+        /// The names that are most like it.
+        near: Vec<&'static str>,
         /// The names that would have been found.
         shipped: String,
     },
+    /// The layer table is wrong.
+    #[error(transparent)]
+    Table(#[from] TopologyError),
     /// The card cannot be read.
     #[error(
         "{path}: the model card cannot be read: {problem}\n  help: give the path of a card (.ron), or the name of a model that comes with the program: simplenet-mnist"

@@ -1,7 +1,8 @@
 //! Finding and loading a model, and reading its data.
 
 use super::check::{self, Checked};
-use super::shipped::{SHIPPED, shipped_names};
+use super::find::{names, unknown};
+use super::shipped::SHIPPED;
 use super::{Card, ModelError, Preprocessing, Samples, Split, SplitData};
 use crate::data::{DataError, FileHash, Metric, Source, Task, sha256_hex};
 use crate::network::{self, Network, import_bytes_beside};
@@ -54,15 +55,7 @@ pub fn load(path_or_name: &str) -> Result<Model, ModelError> {
             let checked = check::parse(shipped.card, &place, Path::new("models"))?;
             Model::new(checked, &place, shipped.card.as_bytes(), shipped.network)
         }
-        None => Err(ModelError::Unknown {
-            name: path_or_name.escape_debug().take(80).collect(),
-            looked: if is_name {
-                format!("{} does not exist", local.display())
-            } else {
-                "the path of a model ends in .ron or .onnx".to_string()
-            },
-            shipped: shipped_names().collect::<Vec<_>>().join(", "),
-        }),
+        None => Err(unknown(path_or_name, "ron", names())),
     }
 }
 

@@ -1,10 +1,11 @@
-//! Models: a network together with its card, which says what data it wants, in which form, and what it is asked to do.
+//! Models: a network together with its card, which says what data it wants, in which form, and what it is asked to do; and layer tables, by name.
 //!
 //! A loader: it reads cards (RON), networks (ONNX) and data, and yields checked values. Not here: how a network is run or judged.
 
 mod card;
 mod check;
 mod error;
+mod find;
 mod load;
 mod locate;
 mod schema;
@@ -12,5 +13,6 @@ mod shipped;
 
 pub use card::{Card, Layout, Preprocessing, Samples, Scale, Split, SplitData};
 pub use error::{Fault, ModelError};
+pub use find::{Found, LayerTable, find, find_table, names};
 pub use load::{Model, load};
 pub use shipped::shipped_names;

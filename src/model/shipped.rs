@@ -8,13 +8,20 @@ pub(super) struct Shipped {
 }
 
 /// All of them.
-pub(super) const SHIPPED: &[Shipped] = &[Shipped {
-    name: "simplenet-mnist",
-    card: include_str!("../../models/simplenet-mnist.ron"),
-    network: include_bytes!("../../models/simplenet-mnist.onnx"),
-}];
+pub(super) const SHIPPED: &[Shipped] = &[
+    Shipped {
+        name: "simplenet-mnist",
+        card: include_str!("../../models/simplenet-mnist.ron"),
+        network: include_bytes!("../../models/simplenet-mnist.onnx"),
+    },
+    Shipped {
+        name: "lenet-mnist",
+        card: include_str!("../../models/lenet-mnist.ron"),
+        network: include_bytes!("../../models/lenet-mnist.onnx"),
+    },
+];
 
-/// The names of the models that are part of the program.
+/// The names of the networks that are part of the program.
 pub fn shipped_names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|shipped| shipped.name)
 }

@@ -67,6 +67,20 @@ pub enum PipelineError {
         /// The most samples.
         most: u64,
     },
+    /// A layer table with more products than are timed as one program.
+    #[error(
+        "the table has {stages} products to make one after the other, over all groups and repeats, and {limit} is the most that is timed together (layer \"{layer}\" has {runs} of them)\n  help: cut the table in several, or give it to `systole topology`, which times each layer by itself"
+    )]
+    Stages {
+        /// Products of all layers.
+        stages: u64,
+        /// The most.
+        limit: u64,
+        /// The layer with the most of them.
+        layer: String,
+        /// Its products.
+        runs: u64,
+    },
     /// More samples than there are, or none.
     #[error(
         "{asked} samples were asked for, and the report data of \"{model}\" has {available}\n  help: ask for 1 to {available} with --samples, or leave it out for all"

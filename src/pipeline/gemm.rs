@@ -72,7 +72,8 @@ pub enum GemmError {
     },
     /// A layer is too large to be timed.
     #[error(
-        "layer \"{layer}\" has {m} x {k} x {n} multiply-accumulates, and {MAX_MACS} is the most that is timed\n  help: cut the layer in several"
+        "layer \"{layer}\" has {m} x {k} x {n} multiply-accumulates{}, and {MAX_MACS} is the most that is timed\n  help: cut the layer in several",
+        if *runs == 1 { String::new() } else { format!(", {runs} times") }
     )]
     Macs {
         /// The layer's name.
@@ -83,6 +84,8 @@ pub enum GemmError {
         k: u64,
         /// Outputs of each vector.
         n: u64,
+        /// How often the layer makes this product.
+        runs: u64,
     },
     /// The density is no share.
     #[error(
@@ -250,7 +253,8 @@ pub fn gemm_vcd(chip: &Chip, request: &GemmRequest, dump: &mut impl Write) -> Re
     Ok(product.report(request, &run))
 }
 
-/// Times every layer, each alone on an empty chip, in the chip's first format and without numbers.
+/// Times every layer, each alone on an empty chip, in the chip's first format and without numbers. A layer that makes several products (groups,
+/// repeats) takes as often the cycles of one: each starts when the one before has ended.
 ///
 /// # Errors
 /// If the chip lacks the dataflow, or a layer is too large.
@@ -258,10 +262,9 @@ pub fn topology(chip: &Chip, layers: &[Layer], dataflow: Option<Stationary>, arr
     let choice = Choice::of(chip, dataflow, None)?;
     let mut rows = Vec::with_capacity(layers.len());
     for layer in layers {
-        let Layer { name, m, k, n, .. } = layer;
-        let macs = u128::from(*m) * u128::from(*k);
-        if macs.saturating_mul(u128::from(*n)) > u128::from(MAX_MACS) {
-            return Err(GemmError::Macs { layer: name.clone(), m: *m, k: *k, n: *n }.into());
+        if layer.macs() > u128::from(MAX_MACS) {
+            let Layer { name, m, k, n, .. } = layer;
+            return Err(GemmError::Macs { layer: name.clone(), m: *m, k: *k, n: *n, runs: layer.runs() }.into());
         }
         rows.push(product::time(chip, choice.format, choice.dataflow, layer, array_only)?);
     }
@@ -321,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_layer_too_large_to_be_timed_is_named() {
-        let layer = |m, k, n| Layer { name: "conv9".to_string(), m, k, n, convolution: None };
+        let layer = |m, k, n| Layer::product("conv9", [m, k, n]);
         let refused = |layers: &[Layer]| topology(&chip(), layers, None, true).unwrap_err().to_string();
         assert!(
             refused(&[layer(1, 1, 1), layer(MAX_DIMENSION, MAX_DIMENSION, 1)]).contains("layer \"conv9\" has 2147483648 x 2147483648 x 1")

@@ -12,6 +12,7 @@ use crate::sim::Run;
 use crate::units::Cycles;
 use rayon::prelude::*;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// A mapping that was searched for.
 #[derive(Debug)]
@@ -99,9 +100,15 @@ impl Searched {
     /// The mapping as text: for each layer its loop nest, level by level, with what is kept where, its bound, its cycles, and what binds.
     pub fn describe(&self, only: Option<&str>) -> String {
         let mut text = String::new();
-        for (number, stage) in self.mapping.stages().iter().enumerate() {
+        for like in self.alike() {
+            let stage = &self.mapping.stages()[like.start];
             if only.is_none_or(|only| only == stage.name) {
-                self.describe_stage(&mut text, number, stage);
+                self.describe_stage(&mut text, like.start, stage);
+                if like.len() > 1 {
+                    let cycles: u64 = self.run.stages[like.clone()].iter().map(|run| run.window.get()).sum();
+                    let _ = writeln!(text, "  runs         {} such products, one after the other: {cycles} cycles", like.len());
+                }
+                text.push('\n');
             }
         }
         if only.is_none() {
@@ -111,18 +118,33 @@ impl Searched {
         text
     }
 
+    /// The stages of each layer: groups and repeats of a table's layer are stages that follow one another and are alike.
+    fn alike(&self) -> Vec<Range<usize>> {
+        let stages = self.mapping.stages();
+        let mut all: Vec<Range<usize>> = Vec::new();
+        for (number, stage) in stages.iter().enumerate() {
+            match all.last_mut() {
+                Some(like) if stages[like.start].name == stage.name && stages[like.start].problem == stage.problem => like.end = number + 1,
+                _ => all.push(number..number + 1),
+            }
+        }
+        all
+    }
+
     /// The layers under the roofs of the chip that they were mapped onto, of a network with this name. Without a layer's name, all.
     pub fn roofline(&self, chip: &Chip, network: &str, only: Option<&str>) -> Roofline {
-        let stages = self.mapping.stages().iter().zip(&self.run.stages).zip(&self.bounds.stages);
-        let layers =
-            stages.filter(|((stage, _), _)| only.is_none_or(|only| only == stage.name)).map(|((stage, run), bound)| RooflineLayer {
-                name: stage.name.clone(),
-                macs: run.actions.macs,
-                dram_bytes: run.actions.dram_read_bytes + run.actions.dram_write_bytes,
-                total_cycles: run.window.get(),
-                cycles_lower_bound: bound.cycles.get(),
-                bound_by: bound_by(bound, run).to_string(),
-            });
+        let stages = self.mapping.stages();
+        let layers = self.alike().into_iter().filter(|like| only.is_none_or(|only| only == stages[like.start].name)).map(|like| {
+            let (runs, bounds, last) = (&self.run.stages[like.clone()], &self.bounds.stages[like.clone()], like.end - 1);
+            RooflineLayer {
+                name: stages[like.start].name.clone(),
+                macs: runs.iter().map(|run| run.actions.macs).sum(),
+                dram_bytes: runs.iter().map(|run| run.actions.dram_read_bytes + run.actions.dram_write_bytes).sum(),
+                total_cycles: runs.iter().map(|run| run.window.get()).sum(),
+                cycles_lower_bound: bounds.iter().map(|bound| bound.cycles.get()).sum(),
+                bound_by: bound_by(&self.bounds.stages[last], &self.run.stages[last]).to_string(),
+            }
+        });
         let formats = self.mapping.stages().iter().filter_map(|stage| chip.format(stage.problem.weight, stage.problem.activation));
         // An ideal bus is as fast as the slower of DRAM and an engine; behind banks each engine has a link of its own.
         let link = chip.dma().bytes_per_cycle.as_f64();
@@ -212,7 +234,7 @@ impl Searched {
         };
         let _ = writeln!(
             text,
-            "  cycles       {}   bound {} ({:.0}%)   bound by {}   {} of {} candidates simulated: {proof}\n",
+            "  cycles       {}   bound {} ({:.0}%)   bound by {}   {} of {} candidates simulated: {proof}",
             window.get(),
             bound.cycles.get(),
             100.0 * bound.cycles.as_f64() / window.as_f64().max(1.0),

@@ -100,7 +100,7 @@ impl<'c> Product<'c> {
     }
 }
 
-/// Times one layer without numbers.
+/// Times one layer without numbers: one of its products, which stands for all, since each starts on an empty chip.
 pub(super) fn time(
     chip: &Chip,
     format: &Format,
@@ -116,19 +116,20 @@ pub(super) fn time(
     let (gemm, program) = laid_out(gemm, chip, array_only)?;
     let fill = Fill::of(&gemm, chip, format);
     let run = Machine::new(chip, format, &program)?.time()?;
-    let elements = run.stages[0].elements;
+    let (elements, runs) = (run.stages[0].elements, layer.runs());
     Ok(TopologyRow {
         layer: layer.name.clone(),
         m: layer.m,
         k: layer.k,
         n: layer.n,
-        passes: run.passes,
-        total_cycles: run.total_cycles.get(),
+        runs,
+        passes: run.passes * runs,
+        total_cycles: run.total_cycles.get() * runs,
         utilization: fill.utilization(run.total_cycles.get()),
         mapping_efficiency: fill.mapping_efficiency(),
-        input_reads: elements.input_reads,
-        weight_reads: elements.weight_reads,
-        output_writes: elements.output_writes,
+        input_reads: elements.input_reads * runs,
+        weight_reads: elements.weight_reads * runs,
+        output_writes: elements.output_writes * runs,
     })
 }
 

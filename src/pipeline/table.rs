@@ -1,5 +1,6 @@
 //! A layer table on a chip, timed as one program: its layers in order, each from DRAM to DRAM.
 //!
+//! A layer of groups or repeats is as many stages, one after the other, each with weights and an input of its own, and is one row of the report.
 //! A table says nothing of which layer reads which: between two of its layers there may be a pool, a sum or a branch. So no activation stays
 //! on the chip between them. Not here: layers timed each by itself (`gemm::topology`).
 
@@ -9,9 +10,13 @@ use super::{PipelineError, RunOptions, TIMING_ONLY};
 use crate::chip::Chip;
 use crate::mapping::{Lowered, Problem};
 use crate::program::emit_timing;
-use crate::report::Summary;
+use crate::report::{LayerSummary, Summary, WhatIf, ratio};
 use crate::sim::Machine;
 use crate::topology::{Layer, Table};
+use std::collections::BTreeSet;
+
+/// The most stages of a table: groups times repeats, over all layers. Each is mapped, verified and simulated for itself.
+const MAX_STAGES: u64 = 1 << 17;
 
 /// Times the layers of a table, `sha256` being its file's hash, one after the other, for batches of `options.batch`: no metrics, nothing compared.
 ///
@@ -27,7 +32,8 @@ pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options:
     let machine = Machine::new(chip, format, &program)?;
     let run = machine.time()?;
     let bias = mapping.buffers().accumulator_element_bytes;
-    let facts = mapping.stages().iter().zip(&table.layers).map(|(stage, layer)| Facts {
+    let layers = table.layers.iter().flat_map(runs_of);
+    let facts = mapping.stages().iter().zip(layers).map(|(stage, layer)| Facts {
         op: if layer.convolution.is_some() { "conv" } else { "gemm" },
         weight_bytes: stage.problem.weight_bytes() + stage.problem.channels() * bias,
         sparsity: 0.0,
@@ -48,16 +54,95 @@ pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options:
         data_sha256: None,
         engine: TIMING_ONLY,
     };
-    summarize(ran, options, &Totals::of_equal(run, 1).explained(&machine, options)?)
+    let mut summary = summarize(ran, options, &Totals::of_equal(run, 1).explained(&machine, options)?)?;
+    join(&mut summary, table);
+    Ok(summary)
 }
 
-/// The array operations of a table's layers, before they are mapped.
+/// Makes the rows of a layer's stages one row.
+fn join(summary: &mut Summary, table: &Table) {
+    let mut stages = std::mem::take(&mut summary.layers).into_iter();
+    for layer in &table.layers {
+        let rows = stages.by_ref().take(stages_of(layer));
+        summary.layers.extend(rows.reduce(joined));
+    }
+    summary.network.layers = summary.layers.len() as u64;
+    // What lies where is alike for all stages of a layer but for the place in a ring: the first tells it.
+    let several: BTreeSet<&str> = table.layers.iter().filter(|layer| layer.runs() > 1).map(|layer| layer.name.as_str()).collect();
+    let mut told = BTreeSet::new();
+    summary.residency.tensors.retain(|life| {
+        let what = (life.tensor.clone(), life.memory.clone(), life.first_layer.clone(), life.last_layer.clone());
+        !several.contains(life.first_layer.as_str()) || told.insert(what)
+    });
+}
+
+/// Two rows of equal products as one: what is counted is added up, and what binds is what binds the later one.
+fn joined(one: LayerSummary, other: LayerSummary) -> LayerSummary {
+    let total_cycles = one.total_cycles + other.total_cycles;
+    let weighted = |one_figure: f64, other_figure: f64| {
+        ratio(one_figure * one.total_cycles as f64 + other_figure * other.total_cycles as f64, total_cycles as f64)
+    };
+    let (utilization, mapping_efficiency) =
+        (weighted(one.utilization, other.utilization), weighted(one.mapping_efficiency, other.mapping_efficiency));
+    let mut stall_cycles = one.stall_cycles;
+    for (reason, cycles) in other.stall_cycles {
+        *stall_cycles.entry(reason).or_default() += cycles;
+    }
+    let mut traffic_bytes = one.traffic_bytes;
+    traffic_bytes += other.traffic_bytes;
+    LayerSummary {
+        name: one.name,
+        op: one.op,
+        format: one.format,
+        total_cycles,
+        cycles_lower_bound: one.cycles_lower_bound + other.cycles_lower_bound,
+        what_if: one.what_if.zip(other.what_if).map(|parts| <[WhatIf; 2]>::from(parts).into_iter().sum()),
+        busy_cycles: one.busy_cycles + other.busy_cycles,
+        idle_cycles: one.idle_cycles + other.idle_cycles,
+        stall_cycles,
+        first_tick: one.first_tick.min(other.first_tick),
+        last_tick: one.last_tick.max(other.last_tick),
+        macs_dense: one.macs_dense + other.macs_dense,
+        macs_executed: one.macs_executed + other.macs_executed,
+        utilization,
+        mapping_efficiency,
+        // The first stage of a layer may wait for what the others find done, so that it speaks for itself only.
+        bound_by: other.bound_by,
+        weight_bytes: one.weight_bytes + other.weight_bytes,
+        weight_stored_bytes: one.weight_stored_bytes + other.weight_stored_bytes,
+        sparsity: one.sparsity,
+        energy_pj: one.energy_pj + other.energy_pj,
+        sqnr_db: None,
+        coded_bytes: one.coded_bytes + other.coded_bytes,
+        unpacked_bytes: one.unpacked_bytes + other.unpacked_bytes,
+        dram_read_bytes: one.dram_read_bytes + other.dram_read_bytes,
+        dram_write_bytes: one.dram_write_bytes + other.dram_write_bytes,
+        traffic_bytes,
+    }
+}
+
+/// A layer, as often as it has stages.
+fn runs_of(layer: &Layer) -> impl Iterator<Item = &Layer> {
+    std::iter::repeat_n(layer, stages_of(layer))
+}
+
+fn stages_of(layer: &Layer) -> usize {
+    usize::try_from(layer.runs()).expect("bug: the runs of a layer are limited when it is read")
+}
+
+/// The array operations of a table's layers, before they are mapped: a stage for each group and repeat of a layer.
 ///
 /// # Errors
-/// Formats that the chip does not multiply.
+/// Formats that the chip does not multiply; more than 131,072 stages.
 pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
     let stage = |(number, layer): (usize, &Layer)| Ok(Lowered::alone(&layer.name, problem(layer, options), number, chip)?);
-    table.layers.iter().enumerate().map(stage).collect()
+    let stages: u64 = table.layers.iter().map(Layer::runs).sum();
+    if stages > MAX_STAGES {
+        let largest = table.layers.iter().max_by_key(|layer| layer.runs());
+        let (layer, runs) = largest.map_or_else(Default::default, |layer| (layer.name.clone(), layer.runs()));
+        return Err(PipelineError::Stages { stages, limit: MAX_STAGES, layer, runs });
+    }
+    table.layers.iter().flat_map(runs_of).enumerate().map(stage).collect()
 }
 
 /// What a layer computes for a batch.
@@ -73,6 +158,7 @@ fn problem(layer: &Layer, options: &RunOptions) -> Problem {
         r: convolution.filter[0],
         s: convolution.filter[1],
         input: convolution.input,
+        padding: [convolution.padding; 2],
         stride: convolution.stride,
         ..Problem::matrix(1, convolution.channels, layer.n, weight, activation)
     }

@@ -108,6 +108,12 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         self.area.draw(&PathElement::new(places, style)).map_err(failed)
     }
 
+    /// A filled polygon.
+    pub(super) fn polygon(&self, corners: &[(f64, f64)], colour: RGBColor) -> Result<(), PlotError> {
+        let corners: Vec<(i32, i32)> = corners.iter().map(|corner| self.pixels(*corner)).collect();
+        self.area.draw(&Polygon::new(corners, colour.filled())).map_err(failed)
+    }
+
     /// A filled circle.
     pub(super) fn dot(&self, at: (f64, f64), radius: f64, colour: RGBColor) -> Result<(), PlotError> {
         self.area.draw(&Circle::new(self.pixels(at), pixel(radius * self.scale), colour.filled())).map_err(failed)

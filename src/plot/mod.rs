@@ -5,6 +5,7 @@
 
 mod canvas;
 mod chart;
+mod graph;
 mod layers;
 mod palette;
 mod png;
@@ -12,7 +13,7 @@ mod roofline;
 
 pub use chart::{Chart, ChartDot, ChartLine};
 
-use crate::report::{Pictures, Roofline, Summary};
+use crate::report::{ModelReport, Pictures, Roofline, Summary};
 
 /// Why a picture could not be drawn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +21,16 @@ pub enum PlotError {
     /// The drawing library gave up.
     #[error("cannot draw a picture: {0}")]
     Draw(String),
+    /// A graph too large to be placed.
+    #[error(
+        "a picture of {layers} layers is too large to be drawn; {limit} is the most\n  help: show the model without --out, or a smaller part of it"
+    )]
+    TooManyLayers {
+        /// Layers of the model.
+        layers: usize,
+        /// The most.
+        limit: usize,
+    },
 }
 
 /// Draws where each layer's cycles went: a bar a layer, in cycles a batch, split into busy, each kind of stall, and idle.
@@ -46,6 +57,19 @@ pub fn chart(chart: &Chart) -> Result<(String, Vec<u8>), PlotError> {
 /// As [`layers`].
 pub fn roofline(roofline: &Roofline) -> Result<(String, Vec<u8>), PlotError> {
     chart(&roofline::chart(roofline))
+}
+
+/// Draws a model's graph, layers from top to bottom, as SVG.
+///
+/// # Errors
+/// As [`layers`], or if the model has too many layers.
+pub fn graph(report: &ModelReport) -> Result<String, PlotError> {
+    canvas::svg(&graph::Picture::of(report)?)
+}
+
+/// A model's graph in Graphviz's language.
+pub fn graph_dot(report: &ModelReport) -> String {
+    graph::dot(report)
 }
 
 #[cfg(test)]

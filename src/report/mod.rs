@@ -11,6 +11,7 @@ mod folder;
 mod gemm;
 pub mod human;
 mod json;
+mod model;
 mod residency;
 mod roofline;
 mod summary;
@@ -23,6 +24,7 @@ pub use dram::{DramReport, dram_json, dram_terminal};
 pub use folder::{FolderError, Pictures, ResultFolder};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
+pub use model::{ModelKind, ModelLayer, ModelReport, model_json, model_terminal, models_json, models_terminal, shape};
 pub use residency::{MemoryUse, Residency, SmallestScratchpad, TensorLife};
 pub use roofline::{Roofline, RooflineLayer};
 pub use summary::{

@@ -21,6 +21,9 @@ pub struct TopologyRow {
     pub k: u64,
     /// Outputs of each vector.
     pub n: u64,
+    /// Products of `m` x `k` by `k` x `n` that the layer makes, one after the other: one for each group, as often as it is repeated. What follows
+    /// counts them all.
+    pub runs: u64,
     /// Passes of the array.
     pub passes: u64,
     /// Core cycles.
@@ -66,14 +69,17 @@ pub fn topology_csv(report: &TopologyReport) -> String {
 
 /// The report for people: a table without colour, the totals in its last row.
 pub fn topology_terminal(report: &TopologyReport) -> String {
-    let header = ["layer", "M", "K", "N", "passes", "cycles", "util", "mapped", "input\nreads", "weight\nreads", "output\nwrites"];
-    let mut rows = table(&header.map(str::to_owned), 1);
+    // Most tables have no groups and no repeats, and need no column of ones.
+    let has_runs = report.layers.iter().any(|row| row.runs > 1);
+    let with_runs = |before: [String; 4], runs: String, after: [String; 7]| -> Vec<String> {
+        before.into_iter().chain(has_runs.then_some(runs)).chain(after).collect()
+    };
+    let own = str::to_owned;
+    let last = ["passes", "cycles", "util", "mapped", "input\nreads", "weight\nreads", "output\nwrites"];
+    let mut rows = table(&with_runs(["layer", "M", "K", "N"].map(own), own("runs"), last.map(own)), 1);
     for row in &report.layers {
-        rows.add_row([
-            human::shorten(&row.layer, NAME_WIDTH),
-            human::count(row.m),
-            human::count(row.k),
-            human::count(row.n),
+        let size = [human::shorten(&row.layer, NAME_WIDTH), human::count(row.m), human::count(row.k), human::count(row.n)];
+        let figures = [
             human::count(row.passes),
             human::count(row.total_cycles),
             human::percent(row.utilization),
@@ -81,16 +87,13 @@ pub fn topology_terminal(report: &TopologyReport) -> String {
             human::si(row.input_reads as f64, ""),
             human::si(row.weight_reads as f64, ""),
             human::si(row.output_writes as f64, ""),
-        ]);
+        ];
+        rows.add_row(with_runs(size, human::count(row.runs), figures));
     }
     // Many large layers together may have more reads than 64 bits count; the figure is rounded to three digits in any case.
     let sum = |figure: fn(&TopologyRow) -> u64| report.layers.iter().map(|row| figure(row) as f64).sum::<f64>();
     let useful: f64 = report.layers.iter().map(|row| row.utilization * row.total_cycles as f64).sum();
-    rows.add_row([
-        "all".to_owned(),
-        String::new(),
-        String::new(),
-        String::new(),
+    let figures = [
         human::about(sum(|row| row.passes)),
         human::count(report.total_cycles),
         human::percent(ratio(useful, report.total_cycles as f64)),
@@ -98,7 +101,8 @@ pub fn topology_terminal(report: &TopologyReport) -> String {
         human::si(sum(|row| row.input_reads), ""),
         human::si(sum(|row| row.weight_reads), ""),
         human::si(sum(|row| row.output_writes), ""),
-    ]);
+    ];
+    rows.add_row(with_runs(["all", "", "", ""].map(own), String::new(), figures));
     rendered("Layers, each alone on an empty array (util: MACs per cycle and PE; mapped: PEs that a pass fills)", &rows)
 }
 
@@ -114,6 +118,7 @@ mod tests {
                 m,
                 k,
                 n,
+                runs: 1,
                 passes,
                 total_cycles: passes * (m + 46),
                 utilization: ratio((m * k * n) as f64, (passes * (m + 46) * 256) as f64),
@@ -139,7 +144,7 @@ mod tests {
         let report = report();
         assert_eq!(serde_json::from_str::<TopologyReport>(&topology_json(&report)).unwrap(), report);
         let text = topology_csv(&report);
-        let header = "layer,m,k,n,passes,total_cycles,utilization,mapping_efficiency,input_reads,weight_reads,output_writes\n";
+        let header = "layer,m,k,n,runs,passes,total_cycles,utilization,mapping_efficiency,input_reads,weight_reads,output_writes\n";
         assert!(text.starts_with(header), "{text}");
         let rows: Vec<TopologyRow> = ::csv::Reader::from_reader(text.as_bytes()).deserialize().map(Result::unwrap).collect();
         assert_eq!(rows, report.layers);

@@ -19,11 +19,15 @@ pub(super) enum Column {
     Stride,
     StrideHeight,
     StrideWidth,
+    Padding,
+    Groups,
+    Repeat,
+    Weights,
 }
 
 impl Column {
     /// Every column with the names that it goes by in the wild, the first for messages. Case, spaces and punctuation do not count.
-    const NAMES: [(Self, &'static [&'static str]); 12] = [
+    const NAMES: [(Self, &'static [&'static str]); 16] = [
         (Self::M, &["M"]),
         (Self::N, &["N"]),
         (Self::K, &["K"]),
@@ -36,6 +40,10 @@ impl Column {
         (Self::Stride, &["Strides", "stride"]),
         (Self::StrideHeight, &["Stride height", "stride h"]),
         (Self::StrideWidth, &["Stride width", "stride w"]),
+        (Self::Padding, &["Padding", "pad"]),
+        (Self::Groups, &["Groups", "group"]),
+        (Self::Repeat, &["Repeat", "repeats"]),
+        (Self::Weights, &["Weights"]),
     ];
 
     /// The name in messages.
@@ -94,6 +102,12 @@ impl Header {
         }
         let is_product = PRODUCT.into_iter().any(has);
         let is_convolution = CONVOLUTION.into_iter().any(has);
+        if is_product && has(Column::Padding) {
+            return Err(format!(
+                "the header names the column {} of a convolution, and columns of a matrix product",
+                Column::Padding.name()
+            ));
+        }
         let kind = match (is_product, is_convolution) {
             (true, true) => return Err("the header names columns of a convolution and of a matrix product".to_owned()),
             (false, false) => {
@@ -119,6 +133,11 @@ impl Header {
             return Err(format!("the first column is {}, and must be the layer's name", quoted(&names[0])));
         }
         Ok(Self { kind, names, columns })
+    }
+
+    /// Whether there is this column.
+    pub(super) fn has(&self, column: Column) -> bool {
+        self.index(column).is_some()
     }
 
     /// The index of a column.

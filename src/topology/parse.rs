@@ -6,17 +6,23 @@ use super::columns::{Column, Header, Kind, PRODUCT, bare};
 use super::error::quoted;
 use super::{Convolution, Fault, Layer, Table, TopologyError};
 use csv::StringRecord;
+use std::ops::RangeInclusive;
 
 /// The largest number of a table, and the largest dimension of a layer that follows from it, in elements: as much as a product can have.
 pub const MAX_DIMENSION: u64 = 1 << 31;
 /// The most layers of a table: more than any network has, and few enough to be held and reported.
 pub const MAX_LAYERS: usize = 1 << 16;
 
+/// The most products that a layer makes, groups times repeats: more than any has, and each of them is timed.
+pub const MAX_RUNS: u64 = 1 << 16;
+
 /// Faults that are looked for before the rest of the file is let be.
 const MOST_FAULTS: usize = 100;
 
 const HEADERS: &str = "`Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,` for convolutions \
                        or `Layer, M, N, K,` for matrix products";
+
+const NO_PADDING: &str = "without a column Padding the input's size is that with its padding";
 
 /// Reads a layer table; `name` is what messages call it, such as its path.
 ///
@@ -26,7 +32,8 @@ pub fn parse(text: &str, name: &str) -> Result<Table, TopologyError> {
     let mut reading = Reading { path: name, faults: Vec::new() };
     // Spreadsheets put a byte order mark before the header.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let table = reading.table(text);
+    let (text, source) = without_comments(text);
+    let table = reading.table(&text, source);
     match table {
         Some(table) if reading.faults.is_empty() => Ok(table),
         _ => Err(TopologyError::Faulty(reading.faults)),
@@ -45,7 +52,7 @@ impl Reading<'_> {
     }
 
     /// The table; none where a fault says why.
-    fn table(&mut self, text: &str) -> Option<Table> {
+    fn table(&mut self, text: &str, source: String) -> Option<Table> {
         let mut rows = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
@@ -68,7 +75,7 @@ impl Reading<'_> {
                 return None;
             }
         };
-        let mut table = Table { layers: Vec::new(), ignored: Vec::new() };
+        let mut table = Table { layers: Vec::new(), ignored: Vec::new(), source };
         for (line, record) in rows {
             if table.layers.len() == MAX_LAYERS {
                 self.fault(Some(line), format!("there are more than {MAX_LAYERS} layers"), String::new(), "cut the table in several files");
@@ -100,52 +107,87 @@ impl Reading<'_> {
             self.fault(Some(line), what, String::new(), "write a plain name, and close every quote on its line");
         }
         self.others(header, line, record, ignored);
+        let [groups, repeat] = [Column::Groups, Column::Repeat]
+            .map(|column| if header.has(column) { self.number(header, line, record, column) } else { Some(1) });
+        let has_weights = if header.has(Column::Weights) {
+            self.number_within(header, line, record, Column::Weights, 0..=1).map(|value| value == 1)
+        } else {
+            Some(true)
+        };
         let sizes = match header.kind {
             Kind::Products => {
                 let [m, n, k] = PRODUCT.map(|column| self.number(header, line, record, column));
-                Some(([m?, k?, n?], None))
+                let (m, [k, n]) = (m?, self.shares(line, groups?, [(Column::K, k?), (Column::N, n?)])?);
+                Some(([m, k, n], None))
             }
-            Kind::Convolutions { strides } => self.convolution(header, line, record, strides),
+            Kind::Convolutions { strides } => self.convolution(header, line, record, strides, groups),
         };
-        let ([m, k, n], convolution) = sizes?;
-        (self.faults.len() == faults).then(|| Layer { name: name.to_owned(), m, k, n, convolution })
+        let (([m, k, n], convolution), groups, repeat, has_weights) = (sizes?, groups?, repeat?, has_weights?);
+        if groups.saturating_mul(repeat) > MAX_RUNS {
+            let what = format!("Groups * Repeat is {groups} * {repeat}, which is too much");
+            self.fault(Some(line), what, format!("1 to {MAX_RUNS}"), "cut the layer in several");
+        }
+        (self.faults.len() == faults).then(|| Layer { name: name.to_owned(), m, k, n, groups, repeat, has_weights, convolution })
     }
 
-    /// A convolution's M, K and N, and the convolution itself.
+    /// What a group has of these sizes of a whole layer.
+    fn shares<const SIZES: usize>(&mut self, line: u64, groups: u64, sizes: [(Column, u64); SIZES]) -> Option<[u64; SIZES]> {
+        let uneven: Vec<_> = sizes.iter().filter(|(_, size)| size % groups != 0).collect();
+        for (column, size) in &uneven {
+            let what = format!("Groups is {groups}, and {} is {size}, which so many groups cannot share evenly", column.name());
+            let help = "give the sizes of the whole layer: a depthwise layer has as many groups as channels";
+            self.fault(Some(line), what, format!("a divisor of {size}"), help);
+        }
+        uneven.is_empty().then(|| sizes.map(|(_, size)| size / groups))
+    }
+
+    /// A convolution's M, K and N in a group, and the group itself.
     fn convolution(
         &mut self,
         header: &Header,
         line: u64,
         record: &StringRecord,
         strides: [Column; 2],
+        groups: Option<u64>,
     ) -> Option<([u64; 3], Option<Convolution>)> {
+        let is_padded = header.has(Column::Padding);
+        let padding = if is_padded { self.number_within(header, line, record, Column::Padding, 0..=MAX_DIMENSION) } else { Some(0) };
         let mut number = |column| self.number(header, line, record, column);
         let inputs = [Column::InputHeight, Column::InputWidth].map(&mut number);
         let filters = [Column::FilterHeight, Column::FilterWidth].map(&mut number);
         let [channels, n] = [Column::Channels, Column::Filters].map(&mut number);
         let strides = if strides[0] == strides[1] { [number(strides[0]); 2] } else { strides.map(&mut number) };
-        let (channels, n) = (channels?, n?);
+        let (channels, n, padding) = (channels?, n?, padding?);
+        let [channels, n] = self.shares(line, groups?, [(Column::Channels, channels), (Column::Filters, n)])?;
         let mut outputs = [0; 2];
         for way in 0..2 {
             let (input, filter, stride) = (inputs[way]?, filters[way]?, strides[way]?);
-            if filter > input {
-                let (filter_name, input_name) =
-                    [(Column::FilterHeight, Column::InputHeight), (Column::FilterWidth, Column::InputWidth)][way];
+            let (filter_name, input_name) = [(Column::FilterHeight, Column::InputHeight), (Column::FilterWidth, Column::InputWidth)][way];
+            if padding >= filter {
+                let what =
+                    format!("Padding is {padding}, and {} is {filter}: there are places where the filter sees nothing", filter_name.name());
+                self.fault(Some(line), what, format!("0 to {}", filter - 1), "give the rows of zeros on one side, not on both");
+                return None;
+            }
+            let padded = input + 2 * padding;
+            if filter > padded {
+                let with = if is_padded { " with its padding" } else { "" };
                 self.fault(
                     Some(line),
-                    format!("{} is {filter}, more than {}, which is {input}", filter_name.name(), input_name.name()),
-                    format!("1 to {input}"),
-                    "the format has no padding: give the input's size with its padding",
+                    format!("{} is {filter}, more than {}{with}, which is {padded}", filter_name.name(), input_name.name()),
+                    format!("1 to {padded}"),
+                    if is_padded { "correct the filter, the input or Padding" } else { NO_PADDING },
                 );
                 return None;
             }
-            // ceil((input - filter + stride) / stride); SCALE-Sim counts a last, partial step as one.
-            outputs[way] = (input - filter + stride).div_ceil(stride);
+            let steps = padded - filter;
+            // SCALE-Sim counts a last, partial step as one; whoever gives the padding apart counts as papers do.
+            outputs[way] = 1 + if is_padded { steps / stride } else { steps.div_ceil(stride) };
         }
         let m = self.product(line, "M = ofmap height * ofmap width", &outputs)?;
-        let k = self.product(line, "K = filter height * filter width * channels", &[filters[0]?, filters[1]?, channels])?;
+        let k = self.product(line, "K = filter height * filter width * channels of a group", &[filters[0]?, filters[1]?, channels])?;
         let [input, filter, stride] = [[inputs[0]?, inputs[1]?], [filters[0]?, filters[1]?], [strides[0]?, strides[1]?]];
-        Some(([m, k, n], Some(Convolution { input, filter, channels, stride, output: outputs })))
+        Some(([m, k, n], Some(Convolution { input, filter, channels, stride, padding, output: outputs })))
     }
 
     /// A dimension that follows from several numbers.
@@ -159,20 +201,37 @@ impl Reading<'_> {
         value
     }
 
-    /// The number in a column.
+    /// The number in a column, from 1.
     fn number(&mut self, header: &Header, line: u64, record: &StringRecord, column: Column) -> Option<u64> {
+        self.number_within(header, line, record, column, 1..=MAX_DIMENSION)
+    }
+
+    /// The number in a column, within these limits.
+    fn number_within(
+        &mut self,
+        header: &Header,
+        line: u64,
+        record: &StringRecord,
+        column: Column,
+        limits: RangeInclusive<u64>,
+    ) -> Option<u64> {
         // A quote behind a space is no quote to the reader of CSV.
         let field = header.index(column).and_then(|index| record.get(index)).unwrap_or_default();
         let field = field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field).trim();
         let name = column.name();
         let what = match field.parse::<u64>() {
-            Ok(value @ 1..=MAX_DIMENSION) => return Some(value),
+            Ok(value) if limits.contains(&value) => return Some(value),
             Ok(value) => format!("{name} is {value}"),
             Err(_) if field.is_empty() => format!("{name} is missing"),
             Err(_) => format!("{name} is {}", quoted(field)),
         };
         let at = header.index(column).map_or(0, |index| index + 1);
-        self.fault(Some(line), what, format!("a whole number, 1 to {MAX_DIMENSION}"), format!("correct column {at} of this line"));
+        self.fault(
+            Some(line),
+            what,
+            format!("a whole number, {} to {}", limits.start(), limits.end()),
+            format!("correct column {at} of this line"),
+        );
         None
     }
 
@@ -183,7 +242,7 @@ impl Reading<'_> {
                 // SCALE-Sim repeats a product that often; to let it be would be a wrong number of cycles.
                 Some(name) if bare(name) == "batch" && field != "1" => {
                     let what = format!("the column {} is {}", quoted(name), quoted(field));
-                    self.fault(Some(line), what, "1", "write the layer as many times as it runs");
+                    self.fault(Some(line), what, "1", "call the column Repeat, or write the layer as many times as it runs");
                 }
                 Some(name) if ignored.iter().any(|known| known == name) || bare(name) == "batch" => {}
                 Some(name) => ignored.push(name.to_owned()),
@@ -194,6 +253,26 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+/// The text with its comments made empty lines, and what those above the header say.
+fn without_comments(text: &str) -> (String, String) {
+    let (mut kept, mut source) = (String::with_capacity(text.len()), Vec::new());
+    let mut is_above = true;
+    for line in text.split_inclusive('\n') {
+        let Some(comment) = line.strip_prefix('#') else {
+            is_above &= line.trim().is_empty();
+            kept.push_str(line);
+            continue;
+        };
+        if is_above {
+            // It is printed, and a terminal takes some characters for commands.
+            let plain = |c: char| if c.is_control() { ' ' } else { c };
+            source.extend(comment.chars().map(plain).collect::<String>().split_whitespace().map(str::to_owned));
+        }
+        kept.push('\n');
+    }
+    (kept, source.join(" "))
 }
 
 /// The line that a record starts on, from 1. The reader's own position is before the blank lines that it skipped.
@@ -253,6 +332,62 @@ mod tests {
         assert_eq!(table.ignored, ["Sparsity"]);
         assert!(refused("Layer,M,N,K,Batch\na,1,2,3,12").contains("the column \"Batch\" is \"12\"; allowed: 1"));
         assert!(refused("Layer,M,N,K,\na,1,2,3,2:4").contains("t.csv:2: column 5 has a value, \"2:4\", and no name in the header"));
+    }
+
+    const FULL: &str =
+        "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,Channels,Num Filter,Strides,Padding,Groups,Repeat,\n";
+
+    #[test]
+    fn padding_groups_and_repeats_are_a_layer_s_own() {
+        // ResNet's first layer: floor((224 + 2 * 3 - 7) / 2) + 1 = 112 each way (the partial step that SCALE-Sim would count makes 113).
+        let table = parse(&format!("{FULL}conv1,224,224,7,7,3,64,2,3,1,1,\ndw,56,28,3,3,24,48,1,1,24,5"), "t.csv").unwrap();
+        let [conv, dw] = table.layers.as_slice() else { panic!("two rows") };
+        assert_eq!((conv.m, conv.k, conv.n, conv.runs()), (112 * 112, 147, 64, 1));
+        assert_eq!((conv.macs(), conv.parameters()), (118_013_952, 9408));
+        // 24 groups: each has one channel and two filters.
+        assert_eq!((dw.m, dw.k, dw.n, dw.groups, dw.repeat, dw.runs()), (56 * 28, 9, 2, 24, 5, 120));
+        assert_eq!((dw.macs(), dw.parameters()), (56 * 28 * 9 * 48 * 5, 9 * 48 * 5));
+        let of_group = dw.convolution.unwrap();
+        assert_eq!((of_group.channels, of_group.padding, of_group.output), (1, 1, [56, 28]));
+        assert_eq!((table.macs(), table.parameters()), (conv.macs() + dw.macs(), conv.parameters() + dw.parameters()));
+        let padded = |row: &str| parse(&format!("{FULL}{row}"), "t.csv").unwrap().layers[0].convolution.unwrap().output;
+        assert_eq!(padded("x,9,10,3,3,1,1,2,0,1,1,"), [4, 4]);
+        assert_eq!(padded("x,1,1,3,3,1,1,1,1,1,1,"), [1, 1]);
+        // In a product K and N are those of all groups; activations are no parameters.
+        let heads = parse("Layer,M,N,K,Groups,Repeat,Weights\nqk,128,1536,768,12,2,0\nfc,2,3,4,1,1,1", "t.csv").unwrap();
+        let [qk, fc] = heads.layers.as_slice() else { panic!("two rows") };
+        assert_eq!(([qk.m, qk.k, qk.n], qk.runs(), qk.macs(), qk.parameters()), ([128, 64, 128], 24, 24 * (128 * 64 * 128), 0));
+        assert_eq!(fc, &Layer::product("fc", [2, 4, 3]));
+    }
+
+    #[test]
+    fn comments_say_where_a_table_comes_from() {
+        let table = parse("\u{feff}# A paper,  table 1.\r\n#and\u{1b}more\n\nLayer,M,N,K\n# not this\na,1,2,3\n#a,1,2,3", "t.csv").unwrap();
+        assert_eq!((table.source.as_str(), table.layers.len()), ("A paper, table 1. and more", 1));
+        assert_eq!(parse("Layer,M,N,K\na,1,2,3", "t.csv").unwrap().source, "");
+        assert!(refused("# only this").contains("the file is empty"));
+        assert!(refused("# one\nLayer,M,N,K\n\n# two\na,1,2,x").contains("t.csv:5: K is \"x\""));
+    }
+
+    #[test]
+    fn faults_in_padding_groups_and_repeats_are_named() {
+        let row = |row: &str| refused(&format!("{FULL}{row}"));
+        let cases: [(String, &[&str]); 11] = [
+            (row("x,9,9,3,3,8,8,1,,1,1"), &["t.csv:2: Padding is missing; allowed: a whole number, 0 to 2147483648", "column 9"]),
+            (row("x,9,9,3,3,8,8,1,-1,1,1"), &["Padding is \"-1\""]),
+            (row("x,9,9,3,3,8,8,1,3,1,1"), &["Padding is 3, and Filter Height is 3", "allowed: 0 to 2"]),
+            (row("x,9,9,5,3,8,8,1,3,1,1"), &["Padding is 3, and Filter Width is 3"]),
+            (row("x,1,9,5,5,8,8,1,1,1,1"), &["Filter Height is 5, more than IFMAP Height with its padding, which is 3"]),
+            (row("x,9,9,3,3,8,8,1,1,0,1"), &["Groups is 0; allowed: a whole number, 1 to"]),
+            (row("x,9,9,3,3,8,6,1,1,4,1"), &["Groups is 4, and Num Filter is 6", "allowed: a divisor of 6"]),
+            (row("x,9,9,3,3,6,8,1,1,4,1"), &["Groups is 4, and Channels is 6"]),
+            (row("x,9,9,3,3,8,8,1,1,8,8193"), &["Groups * Repeat is 8 * 8193", "allowed: 1 to 65536"]),
+            (refused("Layer,M,N,K,Padding\na,1,2,3,0"), &["names the column Padding of a convolution"]),
+            (refused("Layer,M,N,K,Weights\na,1,2,3,2"), &["Weights is 2; allowed: a whole number, 0 to 1"]),
+        ];
+        for (message, words) in &cases {
+            assert!(words.iter().all(|word| message.contains(word)) && message.contains("\n  help: "), "{words:?}: {message}");
+        }
     }
 
     #[test]
@@ -315,14 +450,15 @@ mod tests {
 
         #[test]
         fn rows_of_likely_pieces_are_layers_or_faults(
-            cells in proptest::collection::vec("[0-9]{0,11}|\"|,|\n|\r\n| |x|-", 0..60), conv in any::<bool>()
+            cells in proptest::collection::vec("[0-9]{0,11}|\"|,|\n|\r\n| |x|-", 0..60), which in 0..3_usize
         ) {
-            let header = if conv { CONV } else { "Layer,M,N,K,\n" };
+            let header = [CONV, FULL, "Layer,M,N,K,\n"][which];
             match parse(&format!("{header}{}", cells.join(",")), "t.csv") {
                 Ok(table) => for layer in table.layers {
                     for size in [layer.m, layer.k, layer.n] {
                         prop_assert!((1..=MAX_DIMENSION).contains(&size));
                     }
+                    prop_assert!((1..=MAX_RUNS).contains(&layer.runs()) && layer.macs() >= layer.parameters());
                 },
                 Err(error) => prop_assert!(error.to_string().contains("help: ")),
             }

@@ -94,7 +94,7 @@ fn files_that_are_not_there_or_are_no_files() {
         (&["run", "--model", "nope"], &["no model \"nope\"", "simplenet-mnist"]),
         (&["run", "--model", "nope.ron"], &["nope.ron", "No such file"]),
         (&["run", "--model", "nope.onnx"], &["nope.onnx", "No such file"]),
-        (&["run", "--model", "data/mnist/README.md"], &["ends in .ron or .onnx"]),
+        (&["run", "--model", "data/mnist/README.md"], &["ends in .ron, .onnx or .csv"]),
         (&["run", "--model", "models/simplenet-mnist.onnx"], &["model card"]),
         (&["run", "--data", "nope"], &["nope", "No such file", "IDX"]),
         (&["run", "--data", "models"], &["models", "images"]),

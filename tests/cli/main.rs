@@ -1,5 +1,5 @@
 //! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `gemm`,
-//! `topology`, `dram`, `json`, `faults`, `stress`.)
+//! `topology`, `model`, `dram`, `json`, `faults`, `stress`.)
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,6 +8,7 @@ mod faults;
 mod gemm;
 mod json;
 mod map;
+mod model;
 mod run;
 mod stress;
 mod topology;

@@ -93,9 +93,9 @@ fn a_row_a_layer_as_json_csv_and_table() {
         assert!((real(row, "/utilization") - utilization).abs() < 1e-9);
     }
     let csv = run(&["--csv"]);
-    assert!(
-        csv.starts_with("layer,m,k,n,passes,total_cycles,utilization,mapping_efficiency,input_reads,weight_reads,output_writes\nC1,784,")
-    );
+    assert!(csv.starts_with(
+        "layer,m,k,n,runs,passes,total_cycles,utilization,mapping_efficiency,input_reads,weight_reads,output_writes\nC1,784,"
+    ));
     assert!(csv.contains("\n\"C5, dense\",1,400,120,") && csv.lines().count() == 3, "{csv}");
     let printed = run(&[]);
     assert!(printed.contains("\nC1 ") && printed.contains("\nC5, dense ") && printed.contains("\nall "), "{printed}");
