@@ -1,7 +1,10 @@
 //! Whole graphs on the chip: random small networks of every operation, held to the integer reference bit for bit, on random chips; and the laws
 //! that hold for any program.
 
+mod onchip;
+
 use ndarray::{Array, Array1, Array2, ArrayD, IxDyn};
+use onchip::OnChip;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,8 +16,7 @@ use systole::network::{
     Pool, PoolKind, Span, Weight, fuse_activations,
 };
 use systole::numerics::Dtype;
-use systole::program::{emit, emit_timing};
-use systole::reference::integer;
+use systole::program::emit_timing;
 use systole::sim::{Engine, Machine};
 
 /// A network of so many operations, drawn among those that fit the values that there are.
@@ -248,59 +250,32 @@ fn check(seed: u64, layers: usize, name: &str, sets: &[(String, String)], batch:
     let ranges = compress::calibrate(&float, inputs.view()).map_err(|error| fail(&error))?;
     let scheme = Scheme { weight: Dtype::Int8, activation: Dtype::Int8 };
     let quantized = compress::quantize(&float, &ranges, scheme).map_err(|error| fail(&error))?;
-    let lowering = match mapping::lower(&quantized, &chip, batch) {
-        Ok(lowering) => lowering,
-        // What no unit can do is told; nothing else is refused.
-        Err(MappingError::NotSupported { problem, .. }) if problem.contains("slopes") => {
+    let start = if resident { WeightStart::Resident } else { WeightStart::Cold };
+    let choose = || {
+        let dataflows = &chip.array().dataflows;
+        Choice { stationary: dataflows[rng.random_range(0..dataflows.len())].kind(), ..Choice::first(&chip) }
+    };
+    let on_chip = match OnChip::new(&quantized, &chip, batch, start, choose) {
+        Ok(on_chip) => on_chip,
+        // What no unit can do is told, and what does not fit; nothing else is refused.
+        Err(MappingError::NotSupported { problem, .. }) if problem.contains("slopes") || problem.contains("no dataflow of the array") => {
             return Ok(());
         }
         Err(MappingError::Network(error)) if error.to_string().contains("softmax") || error.to_string().contains("mean") => return Ok(()),
-        Err(other) => return Err(fail(&other)),
-    };
-    let start = if resident { WeightStart::Resident } else { WeightStart::Cold };
-    let choices: Vec<Choice> = lowering
-        .stages
-        .iter()
-        .map(|_| Choice {
-            stationary: chip.array().dataflows[rng.random_range(0..chip.array().dataflows.len())].kind(),
-            ..Choice::first(&chip)
-        })
-        .collect();
-    let mapping = match mapping::map_as(&lowering.stages, &chip, batch, start, &choices) {
-        Ok(mapping) => mapping,
         Err(MappingError::TooSmall { needed, capacity, .. }) => {
             prop_assert!(needed > capacity);
             return Ok(());
         }
-        Err(MappingError::NotSupported { problem, .. }) if problem.contains("no dataflow of the array") => return Ok(()),
         Err(other) => return Err(fail(&other)),
     };
-    let program = emit(&quantized, &mapping, &chip).map_err(|error| fail(&error))?;
+    let mapping = &on_chip.mapping;
     let format = &chip.formats()[0];
-    let machine = Machine::new(&chip, format, &program).unwrap();
-    let integers = integer::quantize_inputs(&quantized, inputs.view()).unwrap();
-    let arithmetic = |layer| {
-        let stage = mapping.stages().iter().find(|stage| stage.work.is_array() && stage.layers.contains(&layer));
-        let dataflow = stage.map_or(&chip.array().dataflows[0], |stage| chip.dataflow(stage.rules.mode.stationary).unwrap());
-        chip.arithmetic(format, dataflow)
-    };
-    let trace = integer::run(&quantized, arithmetic, integers).map_err(|error| fail(&error))?;
-    let hosted: Vec<Vec<u8>> = lowering
-        .inputs
-        .iter()
-        .map(|(id, location)| {
-            let mut bytes = vec![0; usize::try_from(location.tensor.bytes).unwrap()];
-            let mut values = trace.layer(*id).unwrap().iter();
-            location.each(batch, |byte| {
-                bytes[usize::try_from(byte).unwrap()] = i8::try_from(*values.next().unwrap()).unwrap().to_le_bytes()[0];
-            });
-            bytes
-        })
-        .collect();
+    let machine = Machine::new(&chip, format, &on_chip.program).unwrap();
+    let trace = on_chip.expected(&quantized, &chip, &inputs);
+    let hosted = on_chip.hosted(&trace);
     let hosted: Vec<&[u8]> = hosted.iter().map(Vec::as_slice).collect();
     let run = machine.run(&hosted, Engine::Wavefront).map_err(|error| fail(&error))?;
-    let mut found = Vec::new();
-    lowering.output.each(batch, |byte| found.push(i32::from(i8::from_le_bytes([run.output[usize::try_from(byte).unwrap()]]))));
+    let found = on_chip.logits(&run.output);
     let expected: Vec<i32> = trace.layer(quantized.logits().id).unwrap().iter().copied().collect();
     prop_assert_eq!(found, expected, "chip and integer reference");
     prop_assert_eq!(&machine.run(&hosted, Engine::Stepped).unwrap(), &run, "both drives agree in outputs, cycles, counts and stalls");
@@ -308,11 +283,11 @@ fn check(seed: u64, layers: usize, name: &str, sets: &[(String, String)], batch:
     let timed = machine.time().unwrap();
     prop_assert_eq!((timed.total_cycles, &timed.units), (run.total_cycles, &run.units));
     if !resident {
-        let unknown = emit_timing(&mapping, &chip).unwrap();
+        let unknown = emit_timing(mapping, &chip).unwrap();
         let timed = Machine::new(&chip, format, &unknown).unwrap().time().unwrap();
         prop_assert_eq!((timed.total_cycles, &timed.units), (run.total_cycles, &run.units));
     }
-    let bounds = mapping::lower_bounds(&mapping, &chip);
+    let bounds = mapping::lower_bounds(mapping, &chip);
     prop_assert!(bounds.program <= run.total_cycles, "{} are a lower bound of {}", bounds.program, run.total_cycles);
     for ((stage, bound), mapped) in run.stages.iter().zip(&bounds.stages).zip(mapping.stages()) {
         prop_assert!(bound.cycles <= stage.window, "{} are a lower bound of {}: {:?}", bound.cycles, stage.window, mapped);

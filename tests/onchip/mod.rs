@@ -1,0 +1,69 @@
+//! Runs a quantized network on a chip, and through the integer reference.
+
+#![allow(dead_code, clippy::unwrap_used, reason = "not every test uses everything, and a test fails by panicking")]
+
+use ndarray::Array2;
+use systole::chip::Chip;
+use systole::mapping::{self, Choice, Location, Lowering, Mapping, MappingError, WeightStart};
+use systole::network::Network;
+use systole::program::{Program, emit};
+use systole::reference::integer::{self, IntegerTrace};
+
+/// A network that is ready to run.
+pub struct OnChip {
+    pub lowering: Lowering,
+    pub mapping: Mapping,
+    pub program: Program,
+    batch: u64,
+}
+
+impl OnChip {
+    /// Lowers and maps a network, each stage as it was chosen.
+    pub fn new(
+        network: &Network,
+        chip: &Chip,
+        batch: u64,
+        start: WeightStart,
+        mut choose: impl FnMut() -> Choice,
+    ) -> Result<Self, MappingError> {
+        let lowering = mapping::lower(network, chip, batch)?;
+        let choices: Vec<Choice> = lowering.stages.iter().map(|_| choose()).collect();
+        let mapping = mapping::map_as(&lowering.stages, chip, batch, start, &choices)?;
+        let program = emit(network, &mapping, chip).unwrap_or_else(|error| panic!("what is mapped is a program: {error}"));
+        Ok(Self { lowering, mapping, program, batch })
+    }
+
+    /// Every layer's integers as they should be.
+    pub fn expected(&self, network: &Network, chip: &Chip, inputs: &Array2<f32>) -> IntegerTrace {
+        let arithmetic = |layer| {
+            let stage = self.mapping.stages().iter().find(|stage| stage.work.is_array() && stage.layers.contains(&layer));
+            let first = (&chip.formats()[0], &chip.array().dataflows[0]);
+            let (format, dataflow) = stage.map_or(first, |stage| {
+                let format = chip.format(stage.problem.weight, stage.problem.activation).unwrap();
+                (format, chip.dataflow(stage.rules.mode.stationary).unwrap())
+            });
+            chip.arithmetic(format, dataflow)
+        };
+        integer::run(network, arithmetic, integer::quantize_inputs(network, inputs.view()).unwrap()).unwrap()
+    }
+
+    /// What the host lays into DRAM, value by value.
+    pub fn hosted(&self, trace: &IntegerTrace) -> Vec<Vec<u8>> {
+        let laid = |(id, location): &(_, Location)| {
+            let mut bytes = vec![0; usize::try_from(location.tensor.bytes).unwrap()];
+            let mut values = trace.layer(*id).unwrap().iter();
+            location.each(self.batch, |byte| {
+                bytes[usize::try_from(byte).unwrap()] = i8::try_from(*values.next().unwrap()).unwrap().to_le_bytes()[0];
+            });
+            bytes
+        };
+        self.lowering.inputs.iter().map(laid).collect()
+    }
+
+    /// The logits in what a run left in DRAM.
+    pub fn logits(&self, output: &[u8]) -> Vec<i32> {
+        let mut found = Vec::new();
+        self.lowering.output.each(self.batch, |byte| found.push(i32::from(i8::from_le_bytes([output[usize::try_from(byte).unwrap()]]))));
+        found
+    }
+}
