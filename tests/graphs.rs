@@ -1,6 +1,8 @@
 //! Whole graphs on the chip: random small networks of every operation, held to the integer reference bit for bit, on random chips; and the laws
 //! that hold for any program.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod onchip;
 
 use ndarray::{Array, Array1, Array2, ArrayD, IxDyn};

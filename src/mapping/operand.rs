@@ -50,6 +50,9 @@ impl Operand {
     }
 
     /// Rows `first..end`, cut at the ends of runs.
+    ///
+    /// # Panics
+    /// If there are fewer rows.
     pub fn rows(&self, first: u64, end: u64) -> impl Iterator<Item = Rows> + '_ {
         let mut next = first;
         std::iter::from_fn(move || {

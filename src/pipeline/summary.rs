@@ -62,7 +62,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
     let mut traffic = TrafficBytes::default();
     totals.traffic.iter().for_each(|stage| traffic += *stage);
     let macs_executed: u64 = totals.actions.iter().map(|actions| actions.macs).sum();
-    let macs: u64 = ran.mapping.stages().iter().map(|stage| stage.macs()).sum();
+    let macs: u64 = ran.mapping.stages().iter().map(Stage::macs).sum();
     let latency = totals.first.total_cycles / chip.clock();
     let what_if = totals.what_if.as_ref().map(|stages| stages.iter().copied().sum());
     Ok(Summary {

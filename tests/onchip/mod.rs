@@ -1,6 +1,6 @@
 //! Runs a quantized network on a chip, and through the integer reference.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "not every test uses everything, and a test fails by panicking")]
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "not every test uses everything, and a test fails by panicking")]
 
 use ndarray::Array2;
 use systole::chip::Chip;
@@ -10,16 +10,16 @@ use systole::program::{Program, emit};
 use systole::reference::integer::{self, IntegerTrace};
 
 /// A network that is ready to run.
-pub struct OnChip {
-    pub lowering: Lowering,
-    pub mapping: Mapping,
-    pub program: Program,
+pub(crate) struct OnChip {
+    pub(crate) lowering: Lowering,
+    pub(crate) mapping: Mapping,
+    pub(crate) program: Program,
     batch: u64,
 }
 
 impl OnChip {
     /// Lowers and maps a network, each stage as it was chosen.
-    pub fn new(
+    pub(crate) fn new(
         network: &Network,
         chip: &Chip,
         batch: u64,
@@ -34,7 +34,7 @@ impl OnChip {
     }
 
     /// Every layer's integers as they should be.
-    pub fn expected(&self, network: &Network, chip: &Chip, inputs: &Array2<f32>) -> IntegerTrace {
+    pub(crate) fn expected(&self, network: &Network, chip: &Chip, inputs: &Array2<f32>) -> IntegerTrace {
         let arithmetic = |layer| {
             let stage = self.mapping.stages().iter().find(|stage| stage.work.is_array() && stage.layers.contains(&layer));
             let first = (&chip.formats()[0], &chip.array().dataflows[0]);
@@ -48,7 +48,7 @@ impl OnChip {
     }
 
     /// What the host lays into DRAM, value by value.
-    pub fn hosted(&self, trace: &IntegerTrace) -> Vec<Vec<u8>> {
+    pub(crate) fn hosted(&self, trace: &IntegerTrace) -> Vec<Vec<u8>> {
         let laid = |(id, location): &(_, Location)| {
             let mut bytes = vec![0; usize::try_from(location.tensor.bytes).unwrap()];
             let mut values = trace.layer(*id).unwrap().iter();
@@ -61,7 +61,7 @@ impl OnChip {
     }
 
     /// The logits in what a run left in DRAM.
-    pub fn logits(&self, output: &[u8]) -> Vec<i32> {
+    pub(crate) fn logits(&self, output: &[u8]) -> Vec<i32> {
         let mut found = Vec::new();
         self.lowering.output.each(self.batch, |byte| found.push(i32::from(i8::from_le_bytes([output[usize::try_from(byte).unwrap()]]))));
         found

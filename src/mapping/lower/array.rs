@@ -105,7 +105,7 @@ impl Lowerer<'_> {
             return Ok(Location::dense(tensor, sample, outputs));
         }
         if source.split_last(rows, inner).is_none() {
-            source = self.row_major(layer, &source)?;
+            source = self.row_major(layer, &source);
         }
         let (operand, tensor, location) = self.rows_of(layer, &source, &shape, outputs)?;
         let problem = Problem::matrix(self.batch * rows, inner, outputs, weight, activation);
@@ -241,10 +241,10 @@ impl Lowerer<'_> {
             (strides[axes - 1] == 1 || to[axes - 1] == 1).then_some(strides)
         };
         if strides(&left, &of_left, &to_left).is_none() {
-            left = self.row_major(layer, &left)?;
+            left = self.row_major(layer, &left);
         }
         if strides(&right, &of_right, &to_right).is_none() {
-            right = self.row_major(layer, &right)?;
+            right = self.row_major(layer, &right);
         }
         let (Some(of_left), Some(of_right)) = (strides(&left, &of_left, &to_left), strides(&right, &of_right, &to_right)) else {
             unreachable!("bug: what lies row-major has a stride for each axis")

@@ -26,7 +26,7 @@ impl Lowerer<'_> {
                 if let Some(location) = source.transposed(&shape, perm) {
                     return Ok(location);
                 }
-                let source = self.row_major(layer, &source)?;
+                let source = self.row_major(layer, &source);
                 Ok(source.transposed(&shape, perm).expect("bug: a row-major value has a stride for each axis"))
             }
             Op::Slice(spans) => {
@@ -38,7 +38,7 @@ impl Lowerer<'_> {
                 if let Some(location) = source.sliced(&shape, &spans) {
                     return Ok(location);
                 }
-                let source = self.row_major(layer, &source)?;
+                let source = self.row_major(layer, &source);
                 Ok(source.sliced(&shape, &spans).expect("bug: a row-major value has a stride for each axis"))
             }
             Op::Concat { axis } => Ok(self.concat(layer, *axis, sources)),
@@ -78,9 +78,9 @@ impl Lowerer<'_> {
     }
 
     /// A value row-major, its shape being whatever it is read as: as it is if it lies so already.
-    pub(super) fn row_major(&mut self, layer: &Layer, source: &Location) -> Result<Location, MappingError> {
+    pub(super) fn row_major(&mut self, layer: &Layer, source: &Location) -> Location {
         let elements = source.elements();
-        Ok(self.relocated(layer, source, &[elements], &[0]))
+        self.relocated(layer, source, &[elements], &[0])
     }
 
     /// A value moved into a tensor of its own, the axes of `shape` in this order in memory.

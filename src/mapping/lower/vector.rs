@@ -28,13 +28,13 @@ impl Lowerer<'_> {
             VectorKind::Table => self.elementwise(layer, "", vec![op], &source, &shape),
             VectorKind::Sum | VectorKind::Product => {
                 let (second, of_second) = self.source(layer, 1)?;
-                self.of_two(layer, op, [(source, shape), (second, of_second)])
+                self.of_two(layer, op, &[(source, shape), (second, of_second)])
             }
             VectorKind::Pool => self.pool(layer, op, source, &shape),
             VectorKind::Softmax | VectorKind::LayerNorm => {
                 let inner = shape.last().copied().unwrap_or(1);
                 let rows = shape.iter().product::<u64>() / inner;
-                let source = if source.split_last(rows, inner).is_some() { source } else { self.row_major(layer, &source)? };
+                let source = if source.split_last(rows, inner).is_some() { source } else { self.row_major(layer, &source) };
                 let (operand, tensor, location) = self.rows_of(layer, &source, &shape, inner)?;
                 let problem = matrix(self.batch * rows, inner);
                 let output = Operand::dense(tensor, self.batch * rows, inner);
@@ -54,21 +54,14 @@ impl Lowerer<'_> {
         shape: &[u64],
     ) -> Result<Location, MappingError> {
         let Some((rows, factors)) = self.rows([source], shape) else {
-            let source = self.row_major(layer, source)?;
+            let source = self.row_major(layer, source);
             return self.elementwise(layer, part, ops, &source, shape);
         };
-        self.work(layer, part, ops, rows, factors)
+        Ok(self.work(layer, part, ops, rows, factors))
     }
 
     /// A stage on rows, and where its results lie.
-    fn work<const N: usize>(
-        &mut self,
-        layer: &Layer,
-        part: &str,
-        ops: Vec<VectorOp>,
-        rows: Rows<N>,
-        factors: Vec<Factor>,
-    ) -> Result<Location, MappingError> {
+    fn work<const N: usize>(&mut self, layer: &Layer, part: &str, ops: Vec<VectorOp>, rows: Rows<N>, factors: Vec<Factor>) -> Location {
         let Rows { problem, operands } = rows;
         let elements = factors.iter().map(|factor| factor.size).product();
         let (tensor, sample) = self.tensor(elements);
@@ -77,7 +70,7 @@ impl Lowerer<'_> {
         if let Some(stage) = self.stages.last_mut() {
             stage.name.push_str(part);
         }
-        Ok(Location { tensor, offset: 0, sample, factors })
+        Location { tensor, offset: 0, sample, factors }
     }
 
     /// Values of one shape, element by element, as rows of bytes that lie side by side in each, in the order in which the most spread one lies;
@@ -117,29 +110,29 @@ impl Lowerer<'_> {
     }
 
     /// A sum or product of two values, each with its shape.
-    fn of_two(&mut self, layer: &Layer, op: VectorOp, values: [(Location, Vec<u64>); 2]) -> Result<Location, MappingError> {
+    fn of_two(&mut self, layer: &Layer, op: VectorOp, values: &[(Location, Vec<u64>); 2]) -> Result<Location, MappingError> {
         let shape = shape_of(layer);
         let spread = |(location, from): &(Location, Vec<u64>)| location.broadcast(from, &shape);
         if let [Some(a), Some(b)] = [spread(&values[0]), spread(&values[1])]
             && let Some((rows, factors)) = self.rows([&a, &b], &shape)
         {
-            return self.work(layer, "", vec![op], rows, factors);
+            return Ok(self.work(layer, "", vec![op], rows, factors));
         }
         // One is moved into the order in which the other lies; where neither has one, both row by row.
         let row_major: Vec<usize> = (0..shape.len()).collect();
         let order = values.iter().find_map(|(location, from)| if *from == shape { location.order(&shape) } else { None });
         let order = order.unwrap_or(row_major);
         let mut moved = Vec::with_capacity(2);
-        for value in &values {
+        for value in values {
             let is_there = spread(value).is_some_and(|location| location.is_dense() && location.order(&shape).as_ref() == Some(&order));
             let whole = match spread(value) {
                 Some(location) => location,
-                None => self.row_major(layer, &value.0)?.broadcast(&value.1, &shape).expect("bug: a row-major value broadcasts"),
+                None => self.row_major(layer, &value.0).broadcast(&value.1, &shape).expect("bug: a row-major value broadcasts"),
             };
             moved.push(if is_there { whole } else { self.relocated(layer, &whole, &shape, &order) });
         }
         let (rows, factors) = self.rows([&moved[0], &moved[1]], &shape).ok_or_else(|| too_many(layer))?;
-        self.work(layer, "", vec![op], rows, factors)
+        Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
     /// A sum or product with a constant.
@@ -154,21 +147,18 @@ impl Lowerer<'_> {
         let shape = shape_of(layer);
         let value = match source.broadcast(&from, &shape) {
             Some(value) => value,
-            None => self.row_major(layer, &source)?.broadcast(&from, &shape).expect("bug: a row-major value broadcasts"),
+            None => self.row_major(layer, &source).broadcast(&from, &shape).expect("bug: a row-major value broadcasts"),
         };
         let bytes = |values: &mut dyn Iterator<Item = &i8>| values.map(|value| value.to_le_bytes()[0]).collect::<Vec<u8>>();
         let of_constant: Vec<u64> = constant.shape().iter().map(|size| *size as u64).collect();
         let small = self.constant(bytes(&mut constant.iter()));
         let small = small.broadcast(&of_constant, &shape).expect("bug: a checked network's constants broadcast");
-        fn in_order<T>(constant_first: bool, value: T, constant: T) -> [T; 2] {
-            if constant_first { [constant, value] } else { [value, constant] }
-        }
         let found = self.rows(in_order(constant_first, &value, &small), &shape);
         if let Some((rows, factors)) = found {
-            return self.work(layer, "", vec![op], rows, factors);
+            return Ok(self.work(layer, "", vec![op], rows, factors));
         }
         // Laid out as the value lies, an element for each of its own.
-        let value = if value.is_dense() { value } else { self.row_major(layer, &value)? };
+        let value = if value.is_dense() { value } else { self.row_major(layer, &value) };
         let dims: Vec<usize> = layer.output.shape.clone();
         let whole = constant.broadcast(IxDyn(&dims)).expect("bug: a checked network's constants broadcast");
         let mut laid = vec![0; whole.len()];
@@ -180,7 +170,7 @@ impl Lowerer<'_> {
         let Location { tensor, .. } = self.constant(laid);
         let constant = Location { tensor, offset: 0, sample: 0, factors: value.factors.clone() };
         let (rows, factors) = self.rows(in_order(constant_first, &value, &constant), &shape).ok_or_else(|| too_many(layer))?;
-        self.work(layer, "", vec![op], rows, factors)
+        Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
     /// A table for each of several slopes, which lie along the axis whose elements lie side by side.
@@ -200,7 +190,7 @@ impl Lowerer<'_> {
         let rows = shape.iter().product::<u64>() / shape[axis];
         let operand = Operand::dense(source.tensor.clone(), self.batch * rows, shape[axis]);
         let rows = Rows { problem: matrix(self.batch * rows, shape[axis]), operands: [operand] };
-        self.work(layer, "", tables.into_iter().map(VectorOp::Table).collect(), rows, source.factors)
+        Ok(self.work(layer, "", tables.into_iter().map(VectorOp::Table).collect(), rows, source.factors))
     }
 
     /// A pooling window over an image; a mean is a window as large as what it goes over.
@@ -228,7 +218,7 @@ impl Lowerer<'_> {
         let (kernel, [rows, cols]) = placed.unwrap_or(([height, width], [1, 1]));
         let source = if placed.is_none() && shape.len() != 3 || matches!(&layer.op, Op::Mean { axes, .. } if axes[..] != [1, 2]) {
             // Rows of channels are pixels.
-            let source = if source.split_last(height, channels).is_some() { source } else { self.row_major(layer, &source)? };
+            let source = if source.split_last(height, channels).is_some() { source } else { self.row_major(layer, &source) };
             source.transposed(&[height, channels], &[1, 0]).expect("bug: rows of elements side by side are an axis")
         } else {
             source
@@ -289,4 +279,9 @@ fn room(chip: &Chip) -> u64 {
     let roles = chip.scratchpad_roles();
     let bytes = chip.scratchpads()[roles.activation].capacity.get();
     if roles.weight == roles.activation { bytes / 2 } else { bytes }
+}
+
+/// A value and a constant in the order of an operation's operands.
+fn in_order<T>(constant_first: bool, value: T, constant: T) -> [T; 2] {
+    if constant_first { [constant, value] } else { [value, constant] }
 }

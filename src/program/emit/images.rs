@@ -68,6 +68,7 @@ pub(super) fn weight_rows(stage: &Stage, layout: &Layout, (chunk, channels): (u6
 }
 
 /// Weights as the array takes them; those of groups chunk by chunk.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 pub(super) fn packed(stage: &Stage, layout: &Layout, weights: ArrayView2<'_, i16>) -> Vec<u8> {
     let pack = |weights| layout.weights(weights).expect("bug: lower refuses weights that are not pruned as the array needs");
     if stage.problem.groups == 1 {
