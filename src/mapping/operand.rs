@@ -69,11 +69,32 @@ impl Operand {
 
     /// Whether it is all of the tensor in the order in which it lies, in rows of `bytes`.
     pub fn is_whole(&self, bytes: u64) -> bool {
-        self.starts == [0] && self.stride == bytes && self.run * bytes == self.tensor.bytes
+        // From a single row there is no way to the next.
+        self.starts == [0] && (self.stride == bytes || self.run == 1) && self.run * bytes == self.tensor.bytes
     }
 
     /// Bytes that must cross DRAM's bus at least once for each time that all rows move: rows that are one are fetched once a run.
     pub fn least_bytes(&self, row: u64) -> u64 {
         self.starts.len() as u64 * if self.stride == 0 { 1 } else { self.run } * row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_runs_a_stride_apart() {
+        let tensor = Tensor { number: 0, bytes: 96, content: None };
+        let factor = |size, stride| Factor { size, stride };
+        let one = Operand::of(&tensor, 0, [factor(1, 96)]).unwrap();
+        assert!(one.is_whole(96), "a single row is all that there is");
+        let rows = Operand::of(&tensor, 0, [factor(2, 48), factor(3, 16)]).unwrap();
+        assert!(rows.is_whole(16) && rows.starts == [0] && rows.run == 6);
+        let heads = Operand::of(&tensor, 8, [factor(2, 16), factor(3, 32)]).unwrap();
+        assert_eq!((heads.starts.as_slice(), heads.run, heads.stride, heads.is_whole(16)), (&[8, 24][..], 3, 32, false));
+        let cut: Vec<_> = heads.rows(2, 5).collect();
+        assert_eq!(cut, [Rows { first: 2, count: 1, byte: 72 }, Rows { first: 3, count: 2, byte: 24 }]);
+        assert_eq!(Operand::of(&tensor, 0, [factor(1 << 17, 3), factor(2, 1)]), None, "too many runs to spell out");
     }
 }
