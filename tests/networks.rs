@@ -33,7 +33,8 @@ fn sqnr_db(exact: &Array2<f32>, found: &[f32]) -> f64 {
 /// Runs samples through the chip, as many at a time as there are of them; the decibels at the output.
 fn run(name: &str, network: &Network, chip: &Chip, known: &Array2<f32>, samples: &Array2<f32>) -> f64 {
     let quantized = quantize(network, &calibrate(network, known.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
-    let on_chip = OnChip::new(&quantized, chip, 1, WeightStart::Cold, || Choice::first(chip)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let on_chip =
+        OnChip::new(&quantized, chip, 1, WeightStart::Cold, || Choice::first(chip)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let machine = Machine::new(chip, &chip.formats()[0], &on_chip.program).unwrap();
     let mut logits = Vec::new();
     for sample in 0..samples.nrows() {
@@ -77,7 +78,8 @@ fn networks_of_every_operator_run_on_the_chip() {
         let (known, new) = (samples(8), samples(2));
         for chip in chips() {
             let quantized = calibrate(&network, known.view()).map_err(|error| error.to_string());
-            let quantized = quantized.and_then(|ranges| quantize(&network, &ranges, "w8a8".parse().unwrap()).map_err(|error| error.to_string()));
+            let quantized =
+                quantized.and_then(|ranges| quantize(&network, &ranges, "w8a8".parse().unwrap()).map_err(|error| error.to_string()));
             let lowered = quantized.and_then(|quantized| {
                 OnChip::new(&quantized, &chip, 1, WeightStart::Cold, || Choice::first(&chip)).map(|_| ()).map_err(|error| error.to_string())
             });
@@ -109,7 +111,12 @@ fn extra() -> Option<PathBuf> {
 fn networks_of_others_run_on_the_chip_and_keep_20_db() {
     let Some(models) = extra() else { return };
     // What the int8 files beside them take as their inputs' ranges.
-    let cases = [("resnet8_cifar10_f32", 0.0, 255.0), ("dscnn_kws_f32", -123.0, 25.0), ("autoencoder_ad01_f32", -84.0, 14.0), ("mnist-8", 0.0, 255.0)];
+    let cases = [
+        ("resnet8_cifar10_f32", 0.0, 255.0),
+        ("dscnn_kws_f32", -123.0, 25.0),
+        ("autoencoder_ad01_f32", -84.0, 14.0),
+        ("mnist-8", 0.0, 255.0),
+    ];
     for (name, low, high) in cases {
         let network = fused(&models.join(format!("{name}.onnx")));
         let mut rng = ChaCha8Rng::seed_from_u64(5);
