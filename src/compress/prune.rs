@@ -1,12 +1,11 @@
 //! Steps that make weights zero and leave every shape as it is. Weights are K x channels in the chip's order (`matrix`).
 
 use super::matrix::Matrix;
-use super::recipe::{Scope, Step};
+use super::recipe::{BlockShape, Scope, Step};
 use std::cmp::Ordering;
 
 /// Makes weights zero as a step says. `tile` is the rows and columns of the array's own tile. Other steps change nothing.
 pub(super) fn prune(step: &Step, layers: &mut [Matrix], tile: [usize; 2]) {
-    use super::recipe::BlockShape;
     match step {
         Step::MeanThreshold { alpha, scope, .. } => in_scope(*scope, layers, |layers| mean_threshold(*alpha, layers)),
         Step::Magnitude { sparsity, scope, .. } => in_scope(*scope, layers, |layers| magnitude(*sparsity, layers)),
@@ -16,7 +15,9 @@ pub(super) fn prune(step: &Step, layers: &mut [Matrix], tile: [usize; 2]) {
                 BlockShape::Array => tile,
                 BlockShape::Sized { rows, cols } => [*rows, *cols],
             };
-            layers.iter_mut().for_each(|layer| blocks(size, *sparsity, layer));
+            for layer in layers {
+                blocks(size, *sparsity, layer);
+            }
         }
         Step::Channel { .. } | Step::FeatureMap { .. } | Step::LowRank { .. } | Step::Quantize { .. } => {}
     }

@@ -270,6 +270,9 @@ impl Recipe {
     }
 
     /// The recipe as RON, which [`Self::parse`] reads back.
+    ///
+    /// # Panics
+    /// Never: a recipe is plain data.
     pub fn to_ron(&self) -> String {
         let config = ron::ser::PrettyConfig::new().struct_names(true).depth_limit(2);
         ron::ser::to_string_pretty(&self.with_scheme(self.scheme()), config).expect("bug: a recipe is plain data") + "\n"
@@ -319,13 +322,11 @@ impl Step {
             Self::MeanThreshold { alpha, .. } if !(alpha.is_finite() && *alpha >= 0.0) => {
                 Err(self.fault(format!("alpha is {alpha}"), "it is a finite number, 0 or more"))
             }
-            Self::MeanThreshold { .. } => Ok(()),
             Self::Magnitude { sparsity, .. } => share("sparsity", *sparsity),
             Self::NM { n: 0, .. } => Err(self.fault("n is 0", "a layer would be pruned to nothing; keep 1 weight or more")),
             Self::NM { n, m, .. } if n > m => {
                 Err(self.fault(format!("n is {n} and m is {m}"), "n weights of each m are kept; n is at most m"))
             }
-            Self::NM { .. } => Ok(()),
             Self::Block { shape: BlockShape::Sized { rows, cols }, .. } if *rows == 0 || *cols == 0 => {
                 Err(self.fault(format!("a block is {rows} x {cols}"), "a block has a row and a column at least"))
             }
@@ -337,7 +338,7 @@ impl Step {
             Self::LowRank { keep: Keep::Energy(energy), .. } if !(*energy > 0.0 && *energy <= 1.0) => {
                 Err(self.fault(format!("energy is {energy}"), "it is a share: above 0, and at most 1"))
             }
-            Self::LowRank { .. } => Ok(()),
+            Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } => Ok(()),
             Self::Quantize { w, a } => Scheme::of_bits(*w, *a).map(|_| ()),
         }
     }

@@ -3,6 +3,7 @@
 use super::argmax;
 use crate::data::Average;
 use ndarray::{Array2, ArrayView2};
+use std::cmp::Ordering;
 
 /// For each row of `logits` (samples x classes), whether its [`argmax`] is the label.
 #[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
@@ -17,7 +18,12 @@ pub fn top_k(logits: ArrayView2<f32>, labels: &[u32], k: usize) -> f64 {
     let among = logits.rows().into_iter().zip(labels).filter(|(row, label)| {
         let label = **label as usize;
         row.get(label).copied().filter(|own| !own.is_nan()).is_some_and(|own| {
-            let greater = row.iter().enumerate().filter(|(index, other)| **other > own || **other == own && *index < label);
+            let is_before = |index: usize, other: f32| match other.partial_cmp(&own) {
+                Some(Ordering::Greater) => true,
+                Some(Ordering::Equal) => index < label,
+                _ => false,
+            };
+            let greater = row.iter().enumerate().filter(|(index, other)| is_before(*index, **other));
             greater.count() < k
         })
     });

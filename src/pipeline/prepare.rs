@@ -8,7 +8,7 @@ use crate::mapping::{Lowered, Lowering, Mapping, lower};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
 use crate::program::{Program, emit};
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 
 /// The most bytes of input in a batch: the verifier and every simulated DRAM hold many times as much.
 const MAX_BATCH_BYTES: u64 = 1 << 27;
@@ -68,8 +68,8 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
         return Err(not_as_many(asked)?);
     }
     let calibration = model.split(Split::Calibrate, None)?.inputs;
-    let (compressed, pruning) = pruned(model, chip, calibration.view(), options)?;
-    let quantized = quantized(calibration.view(), &compressed, options)?;
+    let (compressed, pruning) = pruned(model, chip, &calibration, options)?;
+    let quantized = quantized(&calibration, &compressed, options)?;
     let lowering = lower(&quantized, chip, options.batch)?;
     let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
     let program = emit(&quantized, &mapping, chip)?;
@@ -79,15 +79,20 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
 }
 
 /// The float network with its activations fused, and pruned; and what each step did.
-fn pruned(model: &Model, chip: &Chip, samples: ArrayView2<f32>, options: &RunOptions) -> Result<(Network, Vec<StepReport>), PipelineError> {
+fn pruned(
+    model: &Model,
+    chip: &Chip,
+    calibration: &Array2<f32>,
+    options: &RunOptions,
+) -> Result<(Network, Vec<StepReport>), PipelineError> {
     let Scheme { weight, activation } = options.scheme();
-    let around = Surroundings { samples, tile: array_tile(chip, chip.format(weight, activation)) };
+    let around = Surroundings { samples: calibration.view(), tile: array_tile(chip, chip.format(weight, activation)) };
     Ok(options.recipe.prune(&fuse_activations(model.network())?, around)?)
 }
 
 /// The network in integers, its ranges found on the calibration samples.
-pub(super) fn quantized(samples: ArrayView2<f32>, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
-    let ranges = calibrate(compressed, samples)?;
+pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
+    let ranges = calibrate(compressed, calibration.view())?;
     Ok(quantize(compressed, &ranges, options.scheme())?)
 }
 
@@ -97,6 +102,6 @@ pub(super) fn quantized(samples: ArrayView2<f32>, compressed: &Network, options:
 /// The first stage that cannot do its part, with its own message.
 pub fn model_stages(model: &Model, chip: &Chip, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
     let calibration = model.split(Split::Calibrate, None)?.inputs;
-    let (compressed, _) = pruned(model, chip, calibration.view(), options)?;
-    Ok(lower(&quantized(calibration.view(), &compressed, options)?, chip, options.batch)?.stages)
+    let (compressed, _) = pruned(model, chip, &calibration, options)?;
+    Ok(lower(&quantized(&calibration, &compressed, options)?, chip, options.batch)?.stages)
 }

@@ -62,7 +62,7 @@ fn step(report: &StepReport) -> PruningStep {
 /// Times the network without its pruning, all batches.
 fn unpruned(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Unpruned, PipelineError> {
     let fused = fuse_activations(prepared.model.network())?;
-    let network = quantized(prepared.calibration.view(), &fused, options)?;
+    let network = quantized(&prepared.calibration, &fused, options)?;
     let lowering = lower(&network, prepared.chip, options.batch)?;
     // Choices for layers that pruning made are not those of the layers before it.
     let free = RunOptions { mapping: None, ..options.clone() };

@@ -42,7 +42,9 @@ impl Labels {
             labels.values.insert(layer.id, axes);
         }
         let output = labels.values[&network.output().id].clone();
-        output.iter().for_each(|axis| labels.pin(axis));
+        for axis in output {
+            labels.pin(&axis);
+        }
         labels
     }
 
@@ -137,7 +139,9 @@ impl Labels {
                 vec![inputs[0].swap_remove(0), none(shape[1]), none(shape[2])]
             }
             Op::Mean { axes, keep } => {
-                axes.iter().for_each(|axis| self.pin(&inputs[0][*axis]));
+                for axis in axes {
+                    self.pin(&inputs[0][*axis]);
+                }
                 let all = inputs.remove(0).into_iter().enumerate();
                 all.filter_map(|(axis, units)| if axes.contains(&axis) { keep.then(|| none(1)) } else { Some(units) }).collect()
             }
@@ -186,7 +190,9 @@ impl Labels {
             (Some(one), Some(other)) if one.len() == other.len() => this.tied(&one, &other),
             (one, other) => {
                 let (full, single): (Vec<Axis>, Vec<Axis>) = one.into_iter().chain(other).partition(|units| units.len() == size);
-                single.iter().for_each(|units| this.pin(units));
+                for units in single {
+                    this.pin(&units);
+                }
                 full.into_iter().next().unwrap_or_else(|| vec![None; size])
             }
         };

@@ -72,7 +72,9 @@ pub(super) fn by_activity(
     // Means over different numbers of pixels.
     for (id, sums) in &mut sums {
         let of_channel = (network.layer(*id).output.elements() / sums.len().max(1) * samples.nrows()) as f64;
-        sums.iter_mut().for_each(|sum| *sum /= of_channel);
+        for sum in sums {
+            *sum /= of_channel;
+        }
     }
     without_least(network, step, fraction, &sums)
 }
@@ -108,9 +110,9 @@ fn without_least(network: &Network, step: &Step, fraction: f64, scores: &Scores)
             }
         }
     }
-    refused.iter().for_each(|root| {
-        sets.remove(root);
-    });
+    for root in refused {
+        sets.remove(&root);
+    }
     if sets.is_empty() {
         let problem = "no output channel of the layers that it names can be removed";
         let help = "channels stay that the network yields, that a softmax, a normalisation, a convolution in groups or a reshape reads as one, \
@@ -124,7 +126,9 @@ fn without_least(network: &Network, step: &Step, fraction: f64, scores: &Scores)
     for (root, (_, producers)) in order {
         let of = |number: usize| producers.iter().filter(|other| **other == number).count();
         if producers.iter().all(|number| left[*number] >= of(*number)) {
-            producers.iter().for_each(|number| left[*number] -= 1);
+            for number in producers {
+                left[number] -= 1;
+            }
             gone[root] = true;
         }
     }
