@@ -322,7 +322,6 @@ impl Step {
             Self::MeanThreshold { alpha, .. } if !(alpha.is_finite() && *alpha >= 0.0) => {
                 Err(self.fault(format!("alpha is {alpha}"), "it is a finite number, 0 or more"))
             }
-            Self::Magnitude { sparsity, .. } => share("sparsity", *sparsity),
             Self::NM { n: 0, .. } => Err(self.fault("n is 0", "a layer would be pruned to nothing; keep 1 weight or more")),
             Self::NM { n, m, .. } if n > m => {
                 Err(self.fault(format!("n is {n} and m is {m}"), "n weights of each m are kept; n is at most m"))
@@ -330,7 +329,7 @@ impl Step {
             Self::Block { shape: BlockShape::Sized { rows, cols }, .. } if *rows == 0 || *cols == 0 => {
                 Err(self.fault(format!("a block is {rows} x {cols}"), "a block has a row and a column at least"))
             }
-            Self::Block { sparsity, .. } => share("sparsity", *sparsity),
+            Self::Magnitude { sparsity, .. } | Self::Block { sparsity, .. } => share("sparsity", *sparsity),
             Self::Channel { fraction, .. } | Self::FeatureMap { fraction, .. } => share("fraction", *fraction),
             Self::LowRank { keep: Keep::Rank(0), .. } => {
                 Err(self.fault("the rank is 0", "a layer would be nothing; keep a rank of 1 or more"))
