@@ -10,7 +10,8 @@ use systole::compress::{CompressError, Recipe, StepReport, Surroundings, calibra
 use systole::metrics::{accuracy, size};
 use systole::model::{self, Split};
 use systole::network::{
-    Activation, Bias, BinaryOp, Conv, Dense, LayerId, Network, NetworkBuilder, Op, Pool, PoolKind, Span, Weight, fuse_activations,
+    Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Function, LayerId, LayerNorm, Network, NetworkBuilder, Op, Pad, Pool,
+    PoolKind, Span, Weight, fuse_activations,
 };
 use systole::reference::float;
 
@@ -258,6 +259,60 @@ proptest! {
     }
 }
 
+/// A block with a gate (a mean, two convolutions, a product), factors and slopes a channel, borders, and rows of dense layers behind a transpose.
+fn gated(random: &mut Random) -> Network {
+    let mut builder = NetworkBuilder::new("gated");
+    let input = builder.input("x", vec![2, 5, 5]).unwrap();
+    let constants = |random: &mut Random, channels: usize| random.matrix(channels, 1).into_shape_with_order(vec![channels, 1, 1]).unwrap();
+    let mut layer = |name: &str, op: Op, inputs: &[LayerId]| builder.layer(name, op, inputs).unwrap();
+    let c1 = layer("c1", random.conv((8, 2, 3, 3), 1, 1, Activation::None), &[input]);
+    let factor = BinaryConstant { op: BinaryOp::Mul, constant: Weight::Float(constants(random, 8)), constant_first: false };
+    let scaled = layer("scaled", Op::BinaryConstant(factor), &[c1]);
+    let bent = layer("bent", Op::Unary(Function::PRelu { slopes: constants(random, 8) }), &[scaled]);
+    let mean = layer("mean", Op::Mean { axes: vec![1, 2], keep: true }, &[bent]);
+    let down = layer("down", random.conv((4, 8, 1, 1), 1, 1, Activation::Relu), &[mean]);
+    let up = layer("up", random.conv((8, 4, 1, 1), 1, 1, Activation::None), &[down]);
+    let gate = layer("gate", Op::Unary(Function::Sigmoid), &[up]);
+    let product = layer("product", Op::Binary(BinaryOp::Mul), &[bent, gate]);
+    let border = Pad { before: vec![0, 1, 0], after: vec![0, 0, 1], value: 0.0 };
+    let padded = layer("padded", Op::Pad(border), &[product]);
+    let rows = layer("rows", Op::Reshape(vec![8, 36]), &[padded]);
+    let turned = layer("turned", Op::Transpose(vec![1, 0]), &[rows]);
+    let wide = layer("wide", random.dense(8, 6, Activation::Relu), &[turned]);
+    let narrow = layer("narrow", random.dense(6, 3, Activation::None), &[wide]);
+    let ones = Array1::from_elem(3, 1.0).into_dyn();
+    let norm = layer("norm", Op::LayerNorm(LayerNorm { axis: 1, scale: ones, bias: None, epsilon: 1e-5 }), &[narrow]);
+    let flat = layer("flat", Op::Reshape(vec![108]), &[norm]);
+    let last = layer("last", random.dense(108, 2, Activation::None), &[flat]);
+    builder.finish(last).unwrap()
+}
+
+#[test]
+fn gates_factors_slopes_and_rows_follow_the_channels_that_they_go_with() {
+    for seed in 0..30 {
+        let mut random = Random::new(seed);
+        let network = gated(&mut random);
+        let inputs = random.matrix(4, 50);
+        let op = |name: &str| network.layers().find(|layer| layer.name == name).unwrap().op.clone();
+        let together: Vec<f64> = norms(&op("c1")).iter().zip(norms(&op("up"))).map(|(one, other)| one + other).collect();
+        // A channel of zeros is zero behind its factor, its slope and its gate, whatever the gate says.
+        let masked = with(
+            &network,
+            &[
+                ("c1", masked(&op("c1"), &least(&together, 0.5))),
+                ("down", masked(&op("down"), &least(&norms(&op("down")), 0.5))),
+                ("wide", masked(&op("wide"), &least(&norms(&op("wide")), 0.5))),
+            ],
+        );
+        let (smaller, _) = pruned(&network, "channel:0.5", &inputs).unwrap();
+        let [wanted, found] = [&masked, &smaller].map(|network| float::run(network, inputs.view()).unwrap().logits().clone());
+        assert_eq!(wanted, found, "seed {seed}");
+        // 4 channels of 2 x 9, with factor and slope; 2 down and 4 up; 3 of 6 wide; what is normalised stays whole.
+        let parameters = 4 * (18 + 1 + 1 + 1) + 2 * (4 + 1) + 4 * (2 + 1) + 3 * (4 + 1) + 3 * (3 + 1) + 3 + 108 * 2 + 2;
+        assert_eq!(smaller.parameters(), parameters, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_network_without_channels_runs_in_integers() {
     let mut random = Random::new(11);
@@ -369,4 +424,42 @@ fn what_cannot_be_pruned_is_refused_with_help() {
     let integers = quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
     let found = error(&integers, "mean:1", &samples);
     assert!(found.contains("integer weights already"), "{found}");
+}
+
+#[test]
+fn networks_of_the_field_are_pruned_or_say_why_not() {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/networks"))];
+    folders.extend(std::env::var_os("SYSTOLE_EXTRA").map(|extra| std::path::Path::new(&extra).join("models")));
+    let (mut done, mut refused) = (0, 0);
+    for path in folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()) {
+        if path.extension().is_none_or(|extension| extension != "onnx") {
+            continue;
+        }
+        let network = fuse_activations(&systole::network::import(&path).unwrap()).unwrap();
+        // Zeros name words too, where the network takes words.
+        let samples = Array2::zeros((2, network.input().output.elements()));
+        for step in ["mean:0.5", "magnitude:0.3,global", "nm:2:4", "block:array,0.3", "channel:0.3", "features:0.3,zeros", "energy:0.5"] {
+            match pruned(&network, step, &samples) {
+                Ok((smaller, _)) => {
+                    done += 1;
+                    let shapes = [&network, &smaller].map(|network| network.output().output.shape.clone());
+                    assert_eq!(shapes[0], shapes[1], "{} {step}", path.display());
+                    let has_kept = smaller.macs() == network.macs();
+                    assert_eq!(
+                        has_kept,
+                        !["channel", "features", "energy"].iter().any(|kind| step.starts_with(kind)),
+                        "{} {step}",
+                        path.display()
+                    );
+                    let trace = float::run(&smaller, samples.view()).unwrap();
+                    assert!(trace.logits().iter().all(|x| x.is_finite()), "{} {step}", path.display());
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.to_string().contains("\n  help: "), "{} {step}: {error}", path.display());
+                }
+            }
+        }
+    }
+    assert!(done > 40 && done > refused, "{done} were pruned, {refused} refused");
 }

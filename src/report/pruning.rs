@@ -150,3 +150,58 @@ fn worth(summary: &Summary, pruning: &PruningSummary) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture;
+
+    fn said(now: u64, unpruned: Option<Unpruned>) -> String {
+        let layer = PrunedLayer { name: "fc".to_owned(), weights_before: 200, weights: 100, zeros: 25, sparsity: 0.25 };
+        let accuracy = PairedAccuracy {
+            before: 0.9,
+            after: 0.8,
+            after_low: 0.75,
+            after_high: 0.85,
+            right_before_only: 12,
+            right_after_only: 2,
+            p_value: 0.013,
+        };
+        let pruning = PruningSummary {
+            recipe_ron: "Recipe()\n".to_owned(),
+            steps: vec![PruningStep { step: "channel:0.5".to_owned(), layers: vec![layer] }],
+            unpruned,
+            unpruned_fault: unpruned.is_none().then(|| "it is too large".to_owned()),
+            zero_gating: true,
+            accuracy: Some(accuracy),
+        };
+        let summary = Summary { total_cycles: now, pruning: Some(pruning), ..fixture::simplenet() };
+        super::pruning(&summary).unwrap()
+    }
+
+    #[test]
+    fn what_pruning_is_worth_is_said_in_words() {
+        let like = Unpruned { total_cycles: 1000, macs_dense: 0, dram_read_bytes: 0, dram_write_bytes: 0 };
+        let none = said(1000, Some(like));
+        for part in [
+            "Pruning: Recipe()\nchannel:0.5\n",
+            "25% zeros of 100 weights   before 200",
+            "buys no cycle on this chip: 1,000 with it and without it.",
+            "Zeros that remain are gated",
+            "Float accuracy 0.9000 before, 0.8000 after (95%: 0.7500 to 0.8500).",
+            "Right only before 12, only after 2: McNemar's p = 1.30e-2.",
+        ] {
+            assert!(none.contains(part), "{part}: {none}");
+        }
+        assert!(!none.contains("DRAM") && !none.contains("smaller"), "{none}");
+        let large = Unpruned { macs_dense: u64::MAX, dram_read_bytes: u64::MAX / 2, ..like };
+        let less = said(750, Some(large));
+        assert!(
+            less.contains("750 cycles in place of 1,000: 25% less.") && less.contains("DRAM moves") && less.contains("Layers are smaller"),
+            "{less}"
+        );
+        assert!(said(1100, Some(like)).contains("buys no cycle on this chip: 1,100 in place of 1,000, 10% more."));
+        assert!(said(1000, None).contains("Without pruning the network does not run on this chip: it is too large."));
+        assert!(super::pruning(&fixture::simplenet()).is_none());
+    }
+}
