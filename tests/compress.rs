@@ -414,6 +414,11 @@ fn what_cannot_be_pruned_is_refused_with_help() {
         ("channel:0.5@c1", "no output channel of the layers that it names can be removed"),
         ("channel:0.5@dw", "no output channel of the layers that it names can be removed"),
         ("rank:2@dw", "no layer that it names would become cheaper"),
+        ("rank:18446744073709551615", "no layer that it names would become cheaper"),
+        (
+            "nm:18446744073709551614:18446744073709551615+block:18446744073709551615x18446744073709551615,0.9+mean:1e300",
+            "pruned to nothing",
+        ),
     ] {
         let found = error(&network, recipe, &samples);
         assert!(found.contains(part), "{recipe}: {found}");

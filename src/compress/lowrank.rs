@@ -23,7 +23,7 @@ pub(super) fn low_rank(network: &Network, step: &Step, keep: Keep, named: &[Laye
         let matrix = Matrix::of(network, layer)?.values;
         let (inner, outputs) = matrix.dim();
         // The rank from which on two layers are no cheaper than one.
-        let cheaper = |rank: usize| rank * (inner + outputs) < inner * outputs;
+        let cheaper = |rank: usize| rank.saturating_mul(inner + outputs) < inner * outputs;
         if let Keep::Rank(rank) = keep
             && !cheaper(rank)
         {
