@@ -38,7 +38,7 @@ fn options() -> RunOptions {
     RunOptions {
         batch: 1,
         weights: WeightStart::Cold,
-        scheme: "w8a8".parse().expect("a scheme"),
+        recipe: "w8a8".parse().expect("a scheme"),
         samples: None,
         engine: Engine::Wavefront,
         seed: 1,

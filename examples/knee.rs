@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = RunOptions {
         batch: 1,
         weights: WeightStart::Cold,
-        scheme: "w8a8".parse()?,
+        recipe: "w8a8".parse()?,
         samples: None,
         engine: Engine::Wavefront,
         seed: 1,

@@ -5,7 +5,7 @@
 //! for bit, to an integer reference that knows nothing of the chip.
 //!
 //! ```
-//! use systole::compress::Scheme;
+//! use systole::compress::Recipe;
 //! use systole::mapping::{Layout, WeightStart};
 //! use systole::pipeline::{self, RunOptions};
 //! use systole::sim::Engine;
@@ -18,7 +18,7 @@
 //! let options = RunOptions {
 //!     batch: 1,
 //!     weights: WeightStart::Cold,
-//!     scheme: "w8a8".parse::<Scheme>()?,
+//!     recipe: "w8a8".parse::<Recipe>()?,
 //!     samples: Some(20),
 //!     engine: Engine::Stepped,
 //!     seed: 1,

@@ -100,7 +100,7 @@ fn every_objective_has_a_bound_and_finds_its_best() {
     let options = RunOptions {
         batch: 1,
         weights: WeightStart::Cold,
-        scheme: "w8a8".parse().unwrap(),
+        recipe: "w8a8".parse().unwrap(),
         samples: None,
         engine: Engine::Wavefront,
         seed: 1,

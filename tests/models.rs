@@ -115,7 +115,7 @@ fn options() -> RunOptions {
     RunOptions {
         batch: 1,
         weights: WeightStart::Cold,
-        scheme: "w8a8".parse().unwrap(),
+        recipe: "w8a8".parse().unwrap(),
         samples: None,
         engine: Engine::Wavefront,
         seed: 1,

@@ -16,7 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("chip", &["units", "numerics", "codec"]),
     ("data", &["units", "numerics"]),
     ("model", &["network", "data", "topology"]),
-    ("metrics", &["numerics", "data"]),
+    ("metrics", &["numerics", "network", "data"]),
     ("reference", &["numerics", "network"]),
     ("compress", &["numerics", "network", "reference", "data", "metrics"]),
     ("mapping", &["units", "numerics", "codec", "network", "chip"]),

@@ -5,7 +5,7 @@ use super::say;
 use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use systole::compress::Scheme;
+use systole::compress::{Recipe, Scheme};
 use systole::mapping::{Layout, Lowered, MappingFile, WeightStart};
 use systole::model::{self, Found};
 use systole::pipeline::{self, Objective, RunOptions};
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
     let options = RunOptions {
         batch: arguments.batch,
         weights: WeightStart::Cold,
-        scheme: arguments.quant,
+        recipe: Recipe::quantized(arguments.quant),
         samples: Some(1),
         engine: Engine::Wavefront,
         seed: 1,

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
 use std::path::PathBuf;
 use systole::chip::Chip;
-use systole::compress::Scheme;
+use systole::compress::{Recipe, Scheme, Step};
 use systole::data::sha256_hex;
 use systole::mapping::{Layout, MappingFile, WeightStart};
 use systole::model::{self, Found, LayerTable};
@@ -35,9 +35,18 @@ pub(crate) struct RunArguments {
     /// Where weights are when a batch starts
     #[arg(long, value_enum, default_value_t = Weights::Cold)]
     weights: Weights,
-    /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations
-    #[arg(long, value_name = "SCHEME", default_value = "w8a8")]
-    quant: Scheme,
+    /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations, and what is meant where neither this nor a recipe says
+    #[arg(long, value_name = "SCHEME")]
+    quant: Option<Scheme>,
+    /// Prune first, one step; may stand several times, in order. mean:ALPHA[,global] (|w| below ALPHA times the mean of |w| becomes 0),
+    /// magnitude:SPARSITY[,global], nm:N:M (N of each M along K stay), block:ROWSxCOLS,SPARSITY, block:array,SPARSITY,
+    /// channel:FRACTION[,l2], features:FRACTION[,zeros] (channels, by activations), rank:R or energy:E (two layers in place of one);
+    /// behind it @PATTERN for some layers only, such as nm:2:4@conv*
+    #[arg(long, value_name = "STEP")]
+    prune: Vec<Step>,
+    /// A recipe in RON: steps as --prune has them, and formats; recipe.ron beside the results is one
+    #[arg(long, value_name = "FILE", conflicts_with = "prune")]
+    recipe: Option<PathBuf>,
     /// Only the first N samples of the data; all where it is not given
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
@@ -96,7 +105,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let folder = ResultFolder::prepare(&arguments.out.clone().unwrap_or_else(|| default_folder(&prepared, &options)))?;
     if arguments.timing_only {
         let summary = pipeline::time(&prepared, &options).map_err(user_fault)?;
-        return show(arguments, &chip, &folder, &summary, &[]);
+        return show(arguments, &chip, &folder, &summary, &recipe_file(&summary));
     }
     let bar = progress_bar(prepared.samples.labels.len() as u64, options.batch);
     let outcome = pipeline::run(&prepared, &options, &|| bar.inc(1));
@@ -109,7 +118,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
             return Err(user_fault(error).into());
         }
     };
-    let mut more = Vec::new();
+    let mut more = recipe_file(&outcome.summary);
     if let Some(dump) = arguments.dump {
         more.push((dump.file_name(), dump.bytes(&prepared, &outcome.numbers)?));
     }
@@ -131,7 +140,7 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
             Weights::Cold => WeightStart::Cold,
             Weights::Resident => WeightStart::Resident,
         },
-        scheme: arguments.quant,
+        recipe: recipe(arguments)?,
         samples: arguments.samples,
         engine: arguments.engine.engine(),
         seed: arguments.seed,
@@ -142,23 +151,46 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
     })
 }
 
+/// The recipe that was asked for, its formats written out.
+fn recipe(arguments: &RunArguments) -> Result<Recipe, Box<dyn Error>> {
+    let recipe = match &arguments.recipe {
+        Some(path) => Recipe::load(path)?,
+        None => Recipe::new(arguments.prune.clone())?,
+    };
+    match (recipe.quantization(), arguments.quant) {
+        (Some(said), Some(asked)) if said != asked => {
+            Err(format!("the recipe quantizes to {said}, and --quant {asked} was given\n  help: say it in one place").into())
+        }
+        (said, asked) => Ok(recipe.with_scheme(asked.or(said).unwrap_or(recipe.scheme()))),
+    }
+}
+
 /// Times a layer table.
 fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options: &RunOptions) -> Result<(), Box<dyn Error>> {
     let senseless =
         [("--data", arguments.data.is_some()), ("--samples", arguments.samples.is_some()), ("--dump", arguments.dump.is_some())];
+    if !options.recipe.pruning().is_empty() {
+        let help = "leave --prune and --recipe out, or give a network";
+        return Err(format!("a layer table has no weights that could be pruned: it is only timed\n  help: {help}").into());
+    }
     if let Some((option, _)) = senseless.iter().find(|(_, given)| *given) {
         let help = "leave it out; --batch says how many samples are processed at a time";
         return Err(format!("{option} was given with a layer table, which has no samples: it is only timed\n  help: {help}").into());
     }
     let LayerTable { name, sha256, .. } = table;
     let summary = pipeline::time_table(chip, &table.table, sha256, name, options).map_err(user_fault)?;
-    let RunOptions { batch, weights, scheme, mapping, what_if, .. } = options;
+    let RunOptions { batch, weights, recipe, mapping, what_if, .. } = options;
     let more = if *what_if { " what-if" } else { "" };
-    let key = format!("{} {} {batch} {weights:?} {scheme} {mapping:?}{}{more}", chip.resolved(), sha256, layout_key(options));
+    let key = format!("{} {} {batch} {weights:?} {recipe} {mapping:?}{}{more}", chip.resolved(), sha256, layout_key(options));
     let folder = arguments.out.clone().unwrap_or_else(|| folder_named(name, options, chip, &key));
     show(arguments, chip, &ResultFolder::prepare(&folder)?, &summary, &[])?;
     complain_of_columns(table);
     Ok(())
+}
+
+/// The recipe as a file, where it does more than to quantize.
+fn recipe_file(summary: &Summary) -> Vec<(&'static str, Vec<u8>)> {
+    summary.pruning.iter().map(|pruning| ("recipe.ron", pruning.recipe_ron.clone().into_bytes())).collect()
 }
 
 /// Writes the results and prints the summary.
@@ -208,12 +240,12 @@ fn quoted(word: &str) -> String {
 
 /// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.
 fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
-    let RunOptions { batch, weights, scheme, samples, engine, seed, mapping, layout: _, what_if, command: _ } = options;
+    let RunOptions { batch, weights, recipe, samples, engine, seed, mapping, layout: _, what_if, command: _ } = options;
     let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
     let mut pinned = mapping.as_ref().map_or_else(String::new, |mapping| format!(" {mapping:?}"));
     pinned += &layout_key(options);
     pinned += if *what_if { " what-if" } else { "" };
-    let run = format!("{} {files} {batch} {weights:?} {scheme} {samples:?} {engine:?} {seed}{pinned}", prepared.chip.resolved());
+    let run = format!("{} {files} {batch} {weights:?} {recipe} {samples:?} {engine:?} {seed}{pinned}", prepared.chip.resolved());
     folder_named(prepared.quantized.name(), options, prepared.chip, &run)
 }
 
@@ -228,7 +260,7 @@ fn folder_named(network: &str, options: &RunOptions, chip: &Chip, key: &str) -> 
     let plain = |name: &str| -> String {
         name.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
     };
-    PathBuf::from("out").join(format!("{}-{}-{}-{hash}", plain(network), options.scheme, plain(chip.name())))
+    PathBuf::from("out").join(format!("{}-{}-{}-{hash}", plain(network), plain(&options.recipe.to_string()), plain(chip.name())))
 }
 
 /// A bar on a terminal, nothing where standard error is piped.

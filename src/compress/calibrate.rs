@@ -20,6 +20,12 @@ impl Ranges {
     }
 }
 
+/// Samples of a block.
+pub(super) fn blocks_of(network: &Network) -> usize {
+    let of_one: usize = network.layers().map(|layer| layer.output.elements()).sum();
+    (BLOCK_NUMBERS / of_one.max(1)).max(1)
+}
+
 /// Runs the network in float on `samples` (n x elements of the input) and keeps each value's range. A network that is quantized in part runs
 /// with what is quantized on its grid; one that is quantized throughout needs no ranges.
 ///
@@ -30,9 +36,8 @@ pub fn calibrate(network: &Network, samples: ArrayView2<f32>) -> Result<Ranges, 
     if samples.nrows() == 0 {
         return Err(CompressError::NoSamples);
     }
-    let of_one: usize = network.layers().map(|layer| layer.output.elements()).sum();
     let mut ranges: BTreeMap<LayerId, (f32, f32)> = BTreeMap::new();
-    for block in samples.axis_chunks_iter(Axis(0), (BLOCK_NUMBERS / of_one.max(1)).max(1)) {
+    for block in samples.axis_chunks_iter(Axis(0), blocks_of(network)) {
         for (id, values) in float::run(network, block)?.iter() {
             if values.iter().any(|x| !x.is_finite()) {
                 return Err(CompressError::NotFinite { layer: network.layer(id).name.clone() });

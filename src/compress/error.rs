@@ -18,6 +18,78 @@ pub enum CompressError {
         /// What was given.
         given: String,
     },
+    /// A recipe file that cannot be read.
+    #[error(
+        "{path}: the recipe cannot be read: {problem}\n  help: give the path of a recipe in RON, as ARCHITECTURE.md (Compression) shows it"
+    )]
+    RecipeRead {
+        /// The file.
+        path: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// Text that is no recipe.
+    #[error(
+        "{path}:{line}:{column}: {problem}\n  help: a recipe is Recipe(format_version: 1, steps: [MeanThreshold(alpha: 0.5), Quantize(w: 8, a: 8)])"
+    )]
+    RecipeText {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// A short form that does not read as a step.
+    #[error("\"{given}\" is no step of a recipe\n  help: {help}")]
+    ShortForm {
+        /// What was given.
+        given: String,
+        /// The forms that there are.
+        help: &'static str,
+    },
+    /// A step of a recipe that makes no sense, or not for this network.
+    #[error("step {step} of the recipe: {problem}\n  help: {help}")]
+    Step {
+        /// The step's short form.
+        step: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// A pattern that is no layer's name.
+    #[error(
+        "step {step} of the recipe: no layer with weights is named \"{pattern}\"\n  help: the layers are {has}; * stands for any characters"
+    )]
+    NoLayer {
+        /// The step's short form.
+        step: String,
+        /// The pattern.
+        pattern: String,
+        /// The layers that there are.
+        has: String,
+    },
+    /// A step that would leave a layer with nothing but zeros.
+    #[error(
+        "step {step} of the recipe: layer \"{layer}\" would be pruned to nothing\n  help: prune less, or leave the layer out (layers: [..], or @PATTERN)"
+    )]
+    Nothing {
+        /// The step's short form.
+        step: String,
+        /// The layer.
+        layer: String,
+    },
+    /// Weights that are integers, binary ones among them, where reals are pruned.
+    #[error(
+        "layer \"{layer}\" has integer weights already, and pruning takes real ones\n  help: prune the float network and quantize last, or leave the layer out (layers: [..], or @PATTERN)"
+    )]
+    AlreadyQuantized {
+        /// The layer.
+        layer: String,
+    },
     /// There is nothing to calibrate with.
     #[error("the calibration split has no samples\n  help: the model's card says which samples calibrate; it needs at least one")]
     NoSamples,

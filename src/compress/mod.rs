@@ -1,14 +1,25 @@
 //! Compression: a float network in, a smaller or an integer network out. The same on every chip.
 //!
-//! `calibrate` finds the range of every value, `quantize` turns weights, biases and values into integers.
+//! A `Recipe` says what is done, step by step. `Recipe::prune` makes weights zero, takes channels away, or puts two layers in place of one;
+//! then `calibrate` finds the range of every value, and `quantize` turns weights, biases and values into integers. What is zero stays zero.
 
+mod apply;
 mod calibrate;
+mod channels;
 mod error;
+mod lowrank;
+mod matrix;
+mod prune;
 mod quantize;
+mod rebuild;
+mod recipe;
 mod scheme;
+mod short;
 mod values;
 
+pub use apply::{LayerReport, StepReport, Surroundings};
 pub use calibrate::{Ranges, calibrate};
 pub use error::CompressError;
 pub use quantize::quantize;
+pub use recipe::{Activity, BlockShape, Keep, Norm, Patterns, Recipe, Scope, Step};
 pub use scheme::Scheme;

@@ -24,10 +24,28 @@ impl FromStr for Scheme {
         let Some((weight, activation)) = parts.and_then(|(w, a)| Some((bits(w)?, bits(a)?))) else {
             return Err(CompressError::NoScheme { given: text.to_string() });
         };
-        if (weight, activation) != (Dtype::Int8, Dtype::Int8) {
-            return Err(CompressError::SchemeNotSupported { given: text.to_string() });
+        Self::supported(weight, activation)
+    }
+}
+
+impl Scheme {
+    /// The scheme of these bits.
+    ///
+    /// # Errors
+    /// Bits that no format has, or formats that are not supported yet.
+    pub fn of_bits(weight: u32, activation: u32) -> Result<Self, CompressError> {
+        let formats = Dtype::from_bits(weight).zip(Dtype::from_bits(activation));
+        let (weight, activation) = formats.ok_or_else(|| CompressError::NoScheme { given: format!("w{weight}a{activation}") })?;
+        Self::supported(weight, activation)
+    }
+
+    fn supported(weight: Dtype, activation: Dtype) -> Result<Self, CompressError> {
+        let scheme = Self { weight, activation };
+        if (weight, activation) == (Dtype::Int8, Dtype::Int8) {
+            Ok(scheme)
+        } else {
+            Err(CompressError::SchemeNotSupported { given: scheme.to_string() })
         }
-        Ok(Self { weight, activation })
     }
 }
 

@@ -1,8 +1,16 @@
 //! How well a task was done, from what a network yielded. Not here: how it was computed, by what, or in what time.
 
 mod accuracy;
+mod classification;
+mod regression;
+mod size;
+mod statistics;
 
 pub use accuracy::{accuracy, argmax};
+pub use classification::{Confusion, Scores, right, top_k};
+pub use regression::{RegressionErrors, regression};
+pub use size::{Size, size};
+pub use statistics::{Paired, mcnemar, wilson};
 
 use crate::data::{Metric, Task};
 use indexmap::IndexMap;
@@ -62,12 +70,15 @@ pub fn evaluate(task: Task, metrics: &[Metric], logits: ArrayView2<f32>, labels:
     if let Some(sample) = labels.iter().position(|label| *label as usize >= classes) {
         return Err(MetricsError::Label { sample, label: labels[sample], classes });
     }
-    Ok(metrics
-        .iter()
-        .map(|metric| match metric {
-            Metric::Accuracy => (metric.name().to_string(), accuracy(logits, labels)),
-        })
-        .collect())
+    let confusion = Confusion::of(logits, labels);
+    let value = |metric: &Metric| match metric {
+        Metric::Accuracy => accuracy(logits, labels),
+        Metric::TopK(k) => top_k(logits, labels, *k),
+        Metric::Precision(average) => confusion.average(*average).precision,
+        Metric::Recall(average) => confusion.average(*average).recall,
+        Metric::F1(average) => confusion.average(*average).f1,
+    };
+    Ok(metrics.iter().map(|metric| (metric.name(), value(metric))).collect())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::locate::locate;
 use super::schema::{CardFile, FilesFile, SplitFile};
 use super::{Card, Fault, ModelError, Scale, SplitData};
-use crate::data::{Source, Task};
+use crate::data::{Metric, Source, Task};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -105,6 +105,8 @@ impl Checks<'_> {
             || format!("is {:?}", file.metrics),
             "name at least one metric, each once",
         );
+        let top = file.metrics.iter().find(|metric| matches!(metric, Metric::TopK(k) if *k == 0 || *k > classes));
+        self.demand(top.is_none(), "metrics", || format!("is {:?}", file.metrics), "the k of TopK is 1 to the number of classes");
         let labels = file.labels.len();
         self.demand(labels == classes, "labels", || format!("has {labels} names and the task {classes} classes"), "give each class a name");
         let distinct: BTreeSet<_> = file.labels.iter().collect();

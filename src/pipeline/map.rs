@@ -60,7 +60,8 @@ pub fn search_mapping(
     objective: Objective,
     budget: u64,
 ) -> Result<Searched, PipelineError> {
-    let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
+    let format =
+        chip.format(options.scheme().weight, options.scheme().activation).expect("bug: lower refuses formats that the chip has not");
     let cost = Cost::new(chip, format, objective)?;
     // Equal problems are searched once.
     let mut different: Vec<&Lowered> = Vec::new();

@@ -13,6 +13,7 @@ mod model;
 mod numbers;
 mod prepare;
 mod product;
+mod pruning;
 mod residency;
 mod run;
 mod summary;
@@ -33,7 +34,7 @@ pub use table::{table_stages, time_table};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::chip::Chip;
-use crate::compress::Scheme;
+use crate::compress::{Recipe, Scheme};
 use crate::mapping::{Choice, Layout, Lowered, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, map_as};
 use crate::sim::Engine;
 
@@ -47,8 +48,8 @@ pub struct RunOptions {
     pub batch: u64,
     /// Where weights are when a program starts.
     pub weights: WeightStart,
-    /// The formats to quantize to.
-    pub scheme: Scheme,
+    /// How the network is made smaller, and the formats that it is quantized to.
+    pub recipe: Recipe,
     /// Only this many samples of the report split; all where there is none.
     pub samples: Option<usize>,
     /// How the machine is driven.
@@ -66,6 +67,11 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// The formats that the network runs in.
+    pub fn scheme(&self) -> Scheme {
+        self.recipe.scheme()
+    }
+
     /// Maps stages as the options say; and the scratchpad with which no output that the next stage reads would go through DRAM, if one does.
     fn map(&self, stages: &[Lowered], chip: &Chip) -> Result<(Mapping, Option<u64>), MappingError> {
         let first = Choice { layout: self.layout, ..Choice::first(chip) };

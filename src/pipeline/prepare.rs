@@ -1,12 +1,14 @@
 //! Before the first cycle: data read, network quantized, mapped and emitted.
 
+use super::pruning::array_tile;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
-use crate::compress::{calibrate, quantize};
+use crate::compress::{Scheme, StepReport, Surroundings, calibrate, quantize};
 use crate::mapping::{Lowered, Lowering, Mapping, lower};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
 use crate::program::{Program, emit};
+use ndarray::Array2;
 
 /// The most bytes of input in a batch: the verifier and every simulated DRAM hold many times as much.
 const MAX_BATCH_BYTES: u64 = 1 << 27;
@@ -20,7 +22,11 @@ pub struct Prepared<'a> {
     pub chip: &'a Chip,
     /// The formats that the chip multiplies in this run.
     pub format: &'a Format,
-    /// The float network with its activations fused, before quantization.
+    /// What each step of the recipe did, before quantization.
+    pub pruning: Vec<StepReport>,
+    /// Inputs of the calibration split, n x elements of the network's input.
+    pub calibration: Array2<f32>,
+    /// The float network with its activations fused, pruned, before quantization.
     pub compressed: Network,
     /// The network in integers; its layers have the identities of `compressed`'s.
     pub quantized: Network,
@@ -36,7 +42,7 @@ pub struct Prepared<'a> {
     pub samples: Samples,
 }
 
-/// Reads the data, quantizes the network on the calibration split, maps it and emits the program of one batch.
+/// Reads the data, prunes the network and quantizes it on the calibration split, maps it and emits the program of one batch.
 ///
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
@@ -61,20 +67,33 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
     if let Some(asked) = options.samples.filter(|asked| *asked != samples.labels.len()) {
         return Err(not_as_many(asked)?);
     }
-    let compressed = fuse_activations(model.network())?;
-    let quantized = quantized(model, &compressed, options)?;
+    let calibration = model.split(Split::Calibrate, None)?.inputs;
+    let (compressed, pruning) = pruned(model, chip, &calibration, options)?;
+    let quantized = quantized(&calibration, &compressed, options)?;
     let lowering = lower(&quantized, chip, options.batch)?;
     let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
     let program = emit(&quantized, &mapping, chip)?;
-    let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
-    Ok(Prepared { model, chip, format, compressed, quantized, lowering, mapping, least_scratchpad, program, samples })
+    let Scheme { weight, activation } = options.scheme();
+    let format = chip.format(weight, activation).expect("bug: lower refuses formats that the chip has not");
+    Ok(Prepared { model, chip, format, pruning, calibration, compressed, quantized, lowering, mapping, least_scratchpad, program, samples })
 }
 
-/// The network in integers, its ranges found on the calibration split.
-fn quantized(model: &Model, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
-    let calibration = model.split(Split::Calibrate, None)?;
-    let ranges = calibrate(compressed, calibration.inputs.view())?;
-    Ok(quantize(compressed, &ranges, options.scheme)?)
+/// The float network with its activations fused, and pruned; and what each step did.
+fn pruned(
+    model: &Model,
+    chip: &Chip,
+    calibration: &Array2<f32>,
+    options: &RunOptions,
+) -> Result<(Network, Vec<StepReport>), PipelineError> {
+    let Scheme { weight, activation } = options.scheme();
+    let around = Surroundings { samples: calibration.view(), tile: array_tile(chip, chip.format(weight, activation)) };
+    Ok(options.recipe.prune(&fuse_activations(model.network())?, around)?)
+}
+
+/// The network in integers, its ranges found on the calibration samples.
+pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
+    let ranges = calibrate(compressed, calibration.view())?;
+    Ok(quantize(compressed, &ranges, options.scheme())?)
 }
 
 /// The operations of a model's network, quantized, before they are mapped.
@@ -82,6 +101,7 @@ fn quantized(model: &Model, compressed: &Network, options: &RunOptions) -> Resul
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
 pub fn model_stages(model: &Model, chip: &Chip, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
-    let compressed = fuse_activations(model.network())?;
-    Ok(lower(&quantized(model, &compressed, options)?, chip, options.batch)?.stages)
+    let calibration = model.split(Split::Calibrate, None)?.inputs;
+    let (compressed, _) = pruned(model, chip, &calibration, options)?;
+    Ok(lower(&quantized(&calibration, &compressed, options)?, chip, options.batch)?.stages)
 }

@@ -2,6 +2,7 @@
 
 use super::host::{batch_bytes, found};
 use super::numbers::dequantize;
+use super::pruning::pruning;
 use super::summary::{Compared, Facts, Ran, host_row, joined};
 use super::whatif::what_if;
 use super::{Numbers, PipelineError, Prepared, RunOptions, TIMING_ONLY, summary};
@@ -100,7 +101,8 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
         engine: options.engine.name(),
         ..ran(prepared, |layer| numbers.sqnr_db(&prepared.quantized, layer))
     };
-    let summary = summary::summarize(ran, options, &totals)?;
+    let pruning = pruning(prepared, options, Some(&numbers))?;
+    let summary = Summary { pruning, ..summary::summarize(ran, options, &totals)? };
     Ok(Outcome { summary, numbers, warnings })
 }
 
@@ -123,7 +125,8 @@ pub fn time(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Summary, Pi
     let machine = Machine::new(prepared.chip, prepared.format, &prepared.program)?;
     let totals = Totals::of_equal(machine.time()?, (prepared.samples.labels.len() as u64).div_ceil(options.batch));
     let totals = totals.explained(&machine, options)?;
-    summary::summarize(ran(prepared, |_| None), options, &totals)
+    let pruning = pruning(prepared, options, None)?;
+    Ok(Summary { pruning, ..summary::summarize(ran(prepared, |_| None), options, &totals)? })
 }
 
 /// What is known of a run before it is made.

@@ -74,7 +74,8 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
             weight_bytes: layers.iter().map(|layer| layer.weight_bytes).sum(),
             weight_stored_bytes: layers.iter().map(|layer| layer.weight_stored_bytes).sum(),
         },
-        recipe: options.scheme.to_string(),
+        recipe: options.recipe.to_string(),
+        pruning: None,
         batch: options.batch,
         weights: match options.weights {
             WeightStart::Cold => WeightsAt::Cold,

@@ -28,7 +28,8 @@ const MAX_STAGES: u64 = 1 << 17;
 pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options: &RunOptions) -> Result<Summary, PipelineError> {
     let (mapping, least_scratchpad) = options.map(&table_stages(chip, table, options)?, chip)?;
     let program = emit_timing(&mapping, chip)?;
-    let format = chip.format(options.scheme.weight, options.scheme.activation).expect("bug: lower refuses formats that the chip has not");
+    let format =
+        chip.format(options.scheme().weight, options.scheme().activation).expect("bug: lower refuses formats that the chip has not");
     let machine = Machine::new(chip, format, &program)?;
     let run = machine.time()?;
     let bias = mapping.buffers().accumulator_element_bytes;
@@ -147,7 +148,7 @@ pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<
 
 /// What a layer computes for a batch.
 fn problem(layer: &Layer, options: &RunOptions) -> Problem {
-    let (weight, activation) = (options.scheme.weight, options.scheme.activation);
+    let (weight, activation) = (options.scheme().weight, options.scheme().activation);
     let Some(convolution) = layer.convolution else {
         return Problem::matrix(layer.m * options.batch, layer.k, layer.n, weight, activation);
     };

@@ -97,6 +97,7 @@ pub(crate) fn run(name: &str, samples: u64, layers: Vec<LayerSummary>) -> Summar
             weight_stored_bytes: 53_024,
         },
         recipe: "int8".to_owned(),
+        pruning: None,
         batch: 1,
         weights: WeightsAt::Cold,
         engine: "wavefront".to_owned(),

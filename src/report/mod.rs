@@ -1,5 +1,5 @@
 //! What a run reports: one plain summary (`summary`) that feeds the terminal (`terminal`), JSON, CSV and the pictures, and the folder that
-//! they are written to (`folder`); and the reports of one matrix product (`gemm`), of a layer table (`topology`) and of a
+//! they are written to (`folder`); what pruning was worth (`pruning`); and the reports of one matrix product (`gemm`), of a layer table (`topology`) and of a
 //! trace on DRAM (`dram`).
 //!
 //! Human units on the terminal only; files hold base units with the unit in the name. Not here: how anything is computed, and how a
@@ -12,6 +12,7 @@ mod gemm;
 pub mod human;
 mod json;
 mod model;
+mod pruning;
 mod residency;
 mod roofline;
 mod summary;
@@ -25,6 +26,7 @@ pub use folder::{FolderError, Pictures, ResultFolder};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
 pub use model::{ModelKind, ModelLayer, ModelReport, model_json, model_terminal, models_json, models_terminal, shape};
+pub use pruning::{PairedAccuracy, PrunedLayer, PruningStep, PruningSummary, Unpruned};
 pub use residency::{MemoryUse, Residency, SmallestScratchpad, TensorLife};
 pub use roofline::{Roofline, RooflineLayer};
 pub use summary::{

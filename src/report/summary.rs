@@ -3,7 +3,7 @@
 //! Cycles, counts, bytes and energy are sums over all programs of the run unless a field says otherwise; a program processes one batch. No
 //! field holds a number that is not finite: what does not exist is `None`, `null` in JSON. Not here: how anything is computed or printed.
 
-use super::{Residency, WhatIf};
+use super::{PruningSummary, Residency, WhatIf};
 use crate::counts::{StallReason, TrafficBytes};
 use crate::energy::EnergyByPart;
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,10 @@ pub struct Summary {
     pub chip: ChipSummary,
     /// The network, compressed as it ran.
     pub network: NetworkSummary,
-    /// The compression recipe's name.
+    /// The compression recipe, as short forms of its steps.
     pub recipe: String,
+    /// What was pruned and what it was worth; none where the recipe only quantizes.
+    pub pruning: Option<PruningSummary>,
     /// Samples that one program processes.
     pub batch: u64,
     /// Where weights are when a program starts.

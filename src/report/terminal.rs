@@ -1,9 +1,10 @@
 //! The report on the terminal, as text of at most 100 columns without colour: the chip, the network, the layers (first where their
-//! cycles went, then what they did and cost), the totals, the metrics.
+//! cycles went, then what they did and cost), the totals, what pruning was worth, the metrics.
 //!
 //! Not here: printing it (`cli`), and how a number becomes text (`human`).
 
 use super::human;
+use super::pruning::pruning;
 use super::whatif::why_so_long;
 use super::{LayerSummary, MetricValues, Residency, Summary, ratio};
 use crate::counts::StallReason;
@@ -36,6 +37,10 @@ pub fn terminal(summary: &Summary, rows: LayerRows) -> String {
     let parts = parts.into_iter().chain(why_so_long(summary, &layers)).chain([what_layers_cost(summary, &layers), totals(summary)]);
     for part in parts {
         text.push_str(&part);
+        text.push('\n');
+    }
+    if let Some(pruning) = pruning(summary) {
+        text.push_str(&pruning);
         text.push('\n');
     }
     text.push_str(&metrics(summary));

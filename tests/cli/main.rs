@@ -1,4 +1,4 @@
-//! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `gemm`,
+//! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `prune`, `gemm`,
 //! `topology`, `model`, `dram`, `json`, `faults`, `stress`.)
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -9,6 +9,7 @@ mod gemm;
 mod json;
 mod map;
 mod model;
+mod prune;
 mod run;
 mod stress;
 mod topology;

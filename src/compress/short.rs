@@ -1,0 +1,174 @@
+//! Short forms of steps, as the command line takes them and reports show them.
+//!
+//! | short form | step |
+//! | --- | --- |
+//! | `mean:ALPHA[,layer\|global]` | `MeanThreshold` |
+//! | `magnitude:SPARSITY[,layer\|global]` | `Magnitude` |
+//! | `nm:N:M` | `NM` |
+//! | `block:ROWSxCOLS,SPARSITY`, `block:array,SPARSITY` | `Block` |
+//! | `channel:FRACTION[,l1\|l2]` | `Channel` |
+//! | `features:FRACTION[,mean\|zeros]` | `FeatureMap` |
+//! | `rank:R`, `energy:E` | `LowRank` |
+//! | `w8a8` | `Quantize` |
+//!
+//! Behind each but the last, `@PATTERN` names layers, as often as there are patterns.
+
+use super::recipe::{Activity, BlockShape, Keep, Norm, Patterns, Recipe, Scope, Step};
+use super::{CompressError, Scheme};
+use std::fmt;
+use std::str::FromStr;
+
+/// What the command line shows of short forms.
+const FORMS: &str = "write mean:ALPHA[,global], magnitude:SPARSITY[,global], nm:N:M, block:ROWSxCOLS,SPARSITY, block:array,SPARSITY, \
+                     channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R or energy:E, and behind it @PATTERN for some layers only";
+
+impl FromStr for Recipe {
+    type Err = CompressError;
+
+    /// Reads short forms joined by `+`.
+    fn from_str(text: &str) -> Result<Self, CompressError> {
+        Self::new(text.split('+').map(str::parse).collect::<Result<_, _>>()?)
+    }
+}
+
+impl FromStr for Step {
+    type Err = CompressError;
+
+    fn from_str(text: &str) -> Result<Self, CompressError> {
+        let fault = || CompressError::ShortForm { given: text.to_string(), help: FORMS };
+        match text.parse::<Scheme>() {
+            Ok(scheme) => return Ok(Self::Quantize { w: scheme.weight.bits(), a: scheme.activation.bits() }),
+            Err(error @ CompressError::SchemeNotSupported { .. }) => return Err(error),
+            Err(_) => {}
+        }
+        let mut parts = text.split('@');
+        let form = parts.next().unwrap_or("");
+        let patterns: Vec<String> = parts.map(str::to_string).collect();
+        if patterns.iter().any(String::is_empty) {
+            return Err(fault());
+        }
+        let layers = Patterns(patterns);
+        let (kind, rest) = form.split_once(':').ok_or_else(fault)?;
+        let (first, option) = rest.split_once(',').map_or((rest, None), |(first, option)| (first, Some(option)));
+        let real = |text: &str| text.parse::<f64>().map_err(|_| fault());
+        let count = |text: &str| text.parse::<usize>().map_err(|_| fault());
+        let scope = || match option {
+            None | Some("layer") => Ok(Scope::Layer),
+            Some("global") => Ok(Scope::Global),
+            Some(_) => Err(fault()),
+        };
+        match (kind, option) {
+            ("mean", _) => Ok(Self::MeanThreshold { alpha: real(first)?, scope: scope()?, layers }),
+            ("magnitude", _) => Ok(Self::Magnitude { sparsity: real(first)?, scope: scope()?, layers }),
+            ("nm", None) => {
+                let (n, m) = first.split_once(':').ok_or_else(fault)?;
+                Ok(Self::NM { n: count(n)?, m: count(m)?, layers })
+            }
+            ("block", Some(sparsity)) => {
+                let sized = || {
+                    let (rows, cols) = first.split_once('x').ok_or_else(fault)?;
+                    Ok::<_, CompressError>(BlockShape::Sized { rows: count(rows)?, cols: count(cols)? })
+                };
+                let shape = if first == "array" { BlockShape::Array } else { sized()? };
+                Ok(Self::Block { shape, sparsity: real(sparsity)?, layers })
+            }
+            ("channel", None | Some("l1")) => Ok(Self::Channel { fraction: real(first)?, by: Norm::L1, layers }),
+            ("channel", Some("l2")) => Ok(Self::Channel { fraction: real(first)?, by: Norm::L2, layers }),
+            ("features", None | Some("mean")) => Ok(Self::FeatureMap { fraction: real(first)?, by: Activity::ActivationMean, layers }),
+            ("features", Some("zeros")) => Ok(Self::FeatureMap { fraction: real(first)?, by: Activity::ZeroFraction, layers }),
+            ("rank", None) => Ok(Self::LowRank { keep: Keep::Rank(count(first)?), layers }),
+            ("energy", None) => Ok(Self::LowRank { keep: Keep::Energy(real(first)?), layers }),
+            _ => Err(fault()),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scope = |scope: &Scope| if *scope == Scope::Global { ",global" } else { "" };
+        match self {
+            Self::MeanThreshold { alpha, scope: over, .. } => write!(f, "mean:{alpha}{}", scope(over)),
+            Self::Magnitude { sparsity, scope: over, .. } => write!(f, "magnitude:{sparsity}{}", scope(over)),
+            Self::NM { n, m, .. } => write!(f, "nm:{n}:{m}"),
+            Self::Block { shape: BlockShape::Array, sparsity, .. } => write!(f, "block:array,{sparsity}"),
+            Self::Block { shape: BlockShape::Sized { rows, cols }, sparsity, .. } => write!(f, "block:{rows}x{cols},{sparsity}"),
+            Self::Channel { fraction, by, .. } => write!(f, "channel:{fraction}{}", if *by == Norm::L2 { ",l2" } else { "" }),
+            Self::FeatureMap { fraction, by, .. } => {
+                write!(f, "features:{fraction}{}", if *by == Activity::ZeroFraction { ",zeros" } else { "" })
+            }
+            Self::LowRank { keep: Keep::Rank(rank), .. } => write!(f, "rank:{rank}"),
+            Self::LowRank { keep: Keep::Energy(energy), .. } => write!(f, "energy:{energy}"),
+            Self::Quantize { w, a } => write!(f, "w{w}a{a}"),
+        }?;
+        self.layers().into_iter().flat_map(|patterns| &patterns.0).try_for_each(|pattern| write!(f, "@{pattern}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_forms_and_ron_say_the_same() {
+        let forms = "mean:0.5,global+mean:1@z1@z2+magnitude:0.9+nm:2:4@conv*+block:16x8,0.5+block:array,0.25+channel:0.25,l2+\
+                     features:0.5,zeros+features:0.1+rank:16+energy:0.9@fc?+w8a8";
+        let recipe: Recipe = forms.parse().unwrap();
+        assert_eq!(recipe.to_string(), forms);
+        assert_eq!(Recipe::parse(&recipe.to_ron(), "x.ron").unwrap(), recipe);
+        assert_eq!(recipe.pruning().len(), 11);
+        let written = "Recipe(format_version: 1, steps: [MeanThreshold(alpha: 0.5, scope: Global), NM(n: 2, m: 4, layers: [\"z*\"]), \
+                       LowRank(keep: Energy(0.9)), Block(shape: Sized(rows: 4, cols: 2), sparsity: 0.5)])";
+        let read = Recipe::parse(written, "x.ron").unwrap();
+        assert_eq!(read.to_string(), "mean:0.5,global+nm:2:4@z*+energy:0.9+block:4x2,0.5+w8a8");
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_with_help() {
+        for (text, part) in [
+            ("mean:-1", "alpha is -1"),
+            ("mean:NaN", "alpha is NaN"),
+            ("mean:inf", "alpha is inf"),
+            ("magnitude:1", "pruned to nothing"),
+            ("magnitude:-0.1", "sparsity is -0.1"),
+            ("nm:5:4", "n is 5 and m is 4"),
+            ("nm:0:4", "n is 0"),
+            ("block:0x4,0.5", "a block is 0 x 4"),
+            ("block:array,1.5", "sparsity is 1.5"),
+            ("channel:1", "pruned to nothing"),
+            ("features:NaN", "fraction is NaN"),
+            ("rank:0", "the rank is 0"),
+            ("energy:0", "energy is 0"),
+            ("energy:1.1", "energy is 1.1"),
+            ("w8a8+mean:1", "stands before mean:1"),
+            ("w8a8+w8a8", "stands before w8a8"),
+            ("w4a8", "not supported yet"),
+            ("w3a8", "no step"),
+            ("mean", "no step"),
+            ("mean:0.5,both", "no step"),
+            ("mean:0.5@", "no step"),
+            ("nm:2", "no step"),
+            ("block:4,0.5", "no step"),
+            ("channel:0.5,l3", "no step"),
+            ("rank:-1", "no step"),
+            ("", "no step"),
+        ] {
+            let error = text.parse::<Recipe>().unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("\n  help: "), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_recipe_is_refused_with_its_place() {
+        for (text, part) in [
+            ("Recipe(format_version: 2, steps: [])", "format_version is 2"),
+            ("Recipe(format_version: 1,\n steps: [Mean(alpha: 1)])", "x.ron:2:"),
+            ("Recipe(format_version: 1, steps: [MeanThreshold(alfa: 1)])", "alfa"),
+            ("Recipe(format_version: 1, steps: [Quantize(w: 4, a: 8)])", "not supported yet"),
+            ("Recipe(format_version: 1, steps: [MeanThreshold(alpha: NaN)])", "alpha is NaN"),
+            ("Recipe(format_version: 1, steps: [NM(n: -2, m: 4)])", "x.ron:1:"),
+        ] {
+            let error = Recipe::parse(text, "x.ron").unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("\n  help: "), "{text}: {error}");
+        }
+    }
+}
