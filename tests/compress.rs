@@ -124,16 +124,22 @@ fn masked(op: &Op, channels: &[usize]) -> Op {
     let mut op = op.clone();
     let silence = |bias: &mut Option<Bias>| {
         if let Some(Bias::Float(bias)) = bias {
-            channels.iter().for_each(|channel| bias[*channel] = 0.0);
+            for channel in channels {
+                bias[*channel] = 0.0;
+            }
         }
     };
     match &mut op {
         Op::Conv(Conv { weight: Weight::Float(weight), bias, .. }) => {
-            channels.iter().for_each(|channel| weight.index_axis_mut(ndarray::Axis(0), *channel).fill(0.0));
+            for channel in channels {
+                weight.index_axis_mut(ndarray::Axis(0), *channel).fill(0.0);
+            }
             silence(bias);
         }
         Op::Dense(Dense { weight: Weight::Float(weight), bias, .. }) => {
-            channels.iter().for_each(|channel| weight.column_mut(*channel).fill(0.0));
+            for channel in channels {
+                weight.column_mut(*channel).fill(0.0);
+            }
             silence(bias);
         }
         _ => panic!("no weights"),

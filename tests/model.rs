@@ -82,7 +82,9 @@ fn card(from: &str, to: &str) -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn faults_of_a_card_have_their_place() {
     let cases = [
-        ("metrics: [Accuracy]", "metrics: [Precision]", "card.ron:13:15: metrics[0]: Unexpected variant named `Precision`"),
+        ("metrics: [Accuracy]", "metrics: [Sharpness]", "card.ron:13:15: metrics[0]: Unexpected variant named `Sharpness`"),
+        ("metrics: [Accuracy]", "metrics: [Precision]", "card.ron:13:24: metrics[0].Precision: Expected opening `(`"),
+        ("metrics: [Accuracy]", "metrics: [TopK(11)]", "metrics: is [TopK(11)]"),
         ("std: 1.0", "std: 1.0, gamma: 2", "card.ron:11:65: preprocessing"),
         ("name: \"simplenet", "nmae: \"simplenet", "card.ron:4:5: "),
         ("from: 0", "from: -1", "card.ron:32:39: splits.train.from: must be a whole number, not below 0"),
