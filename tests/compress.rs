@@ -48,6 +48,7 @@ impl Random {
         Array4::from_shape_simple_fn(shape, || self.0.random_range(-1.0..1.0))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it goes where a layer may have none")]
     fn bias(&mut self, size: usize) -> Option<Bias> {
         Some(Bias::Float(Array1::from_shape_simple_fn(size, || self.0.random_range(-1.0..1.0))))
     }
