@@ -193,8 +193,9 @@ fn map_into(
         let known = chip.format(problem.weight, problem.activation).or_else(|| chip.formats().first());
         rules.push(Rules::new(chip, known.expect("bug: lower refuses formats that the chip has not"), dataflow));
     }
-    // Sums of all stages are as wide as the widest.
-    let element = stages.iter().zip(&rules).filter(|(stage, _)| array(stage)).map(|(_, rules)| rules.element).max().unwrap_or(1);
+    // Sums of all stages are as wide as the widest; without a sum, as wide as the chip's would be.
+    let of_array = stages.iter().zip(&rules).filter(|(stage, _)| array(stage)).map(|(_, rules)| rules.element).max();
+    let element = of_array.or_else(|| rules.iter().map(|rules| rules.element).max()).unwrap_or(1);
     for rules in &mut rules {
         rules.element = element;
     }

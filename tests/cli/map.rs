@@ -44,6 +44,18 @@ fn a_mapping_is_shown_saved_and_pinned() {
     }
 }
 
+/// A network's pools have no candidates to choose among, and are timed with the rest.
+#[test]
+fn a_network_with_pools_is_mapped_and_takes_what_the_search_said() {
+    let home = tempfile::tempdir().unwrap();
+    let saved = home.path().join("mapping.ron");
+    let shown = output(&mut systole(&["map", "--model", "lenet-mnist", "--save", text(&saved)]));
+    let cycles: u64 = shown.lines().last().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap();
+    let pinned = run(home.path(), &["--model", "lenet-mnist", "--samples", "2", "--mapping", text(&saved)]);
+    assert_eq!((count(&pinned, "/total_cycles"), count(&pinned, "/mismatches")), (2 * cycles, 0));
+    assert!(!fs::read_to_string(&saved).unwrap().contains("pool"), "only what the array computes is pinned");
+}
+
 #[test]
 fn layers_are_drawn_under_their_roofs() {
     let home = tempfile::tempdir().unwrap();
