@@ -6,11 +6,11 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use systole::chip::{self, Chip};
-use systole::mapping::{self, Layout, Lowered, WeightStart};
+use systole::mapping::{self, Lowered, WeightStart};
 use systole::numerics::Dtype;
 use systole::pipeline::{self, RunOptions};
 use systole::program::emit_timing;
-use systole::sim::{Engine, Machine};
+use systole::sim::Machine;
 use systole::{plot, topology};
 
 const TABLE: &str = include_str!("cases/resnet50.csv");
@@ -35,18 +35,7 @@ fn large(dram: &str) -> Chip {
 }
 
 fn options() -> RunOptions {
-    RunOptions {
-        batch: 1,
-        weights: WeightStart::Cold,
-        recipe: "w8a8".parse().expect("a scheme"),
-        samples: None,
-        engine: Engine::Wavefront,
-        seed: 1,
-        mapping: None,
-        layout: Layout::ChannelInnermost,
-        what_if: false,
-        command: String::new(),
-    }
+    RunOptions::new("w8a8".parse().expect("a scheme"))
 }
 
 fn table(criterion: &mut Criterion) {

@@ -8,10 +8,9 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use systole::chip;
-use systole::mapping::{self, Layout, WeightStart};
+use systole::mapping::{self, WeightStart};
 use systole::pipeline::{self, RunOptions};
 use systole::plot::{self, Chart, ChartLine};
-use systole::sim::Engine;
 use systole::topology::{self, Table};
 
 const LAYER: &str = "conv3_1b";
@@ -27,18 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("say which folder: knee FOLDER")?);
     let mut table = topology::load("tests/topologies/resnet18.csv".as_ref())?;
     table.layers.retain(|layer| layer.name == LAYER);
-    let options = RunOptions {
-        batch: 1,
-        weights: WeightStart::Cold,
-        recipe: "w8a8".parse()?,
-        samples: None,
-        engine: Engine::Wavefront,
-        seed: 1,
-        mapping: None,
-        layout: Layout::ChannelInnermost,
-        what_if: false,
-        command: String::new(),
-    };
+    let options = RunOptions::new("w8a8".parse()?);
     let mut csv = String::from(
         "scratchpad_bytes,dram_bytes_per_cycle,total_cycles,dram_bytes,array_cycles_lower_bound,bandwidth_cycles_lower_bound\n",
     );

@@ -8,7 +8,7 @@ use systole::mapping::{self, Layout, Lowered, Mapping, MappingError, Problem, We
 use systole::numerics::{AccumulateRule, Dtype, Overflow};
 use systole::pipeline::{self, Cost, Objective, RunOptions};
 use systole::program::emit_timing;
-use systole::sim::{Engine, Machine};
+use systole::sim::Machine;
 use systole::units::Cycles;
 
 fn cycles(chip: &Chip, mapping: &Mapping) -> f64 {
@@ -97,18 +97,7 @@ fn every_objective_has_a_bound_and_finds_its_best() {
         ("accumulator.capacity", "KiB(8)"),
     ];
     let chips = [("edge-16x16", &[][..]), ("edge-16x16", &small[..]), ("edge-16x16-ddr4", &small[..]), ("gemmini-16x16-os", &[][..])];
-    let options = RunOptions {
-        batch: 1,
-        weights: WeightStart::Cold,
-        recipe: "w8a8".parse().unwrap(),
-        samples: None,
-        engine: Engine::Wavefront,
-        seed: 1,
-        mapping: None,
-        layout: Layout::default(),
-        what_if: false,
-        command: String::new(),
-    };
+    let options = RunOptions::new("w8a8".parse().unwrap());
     for objective in [Objective::Latency, Objective::Energy, Objective::Edp] {
         let (mut saved, mut all) = (0, 0);
         for (name, sets) in chips {

@@ -5,12 +5,10 @@
 
 use std::fmt::Write as _;
 use systole::chip::{self, Chip};
-use systole::mapping::WeightStart;
 use systole::model::{self, Found, LayerTable, Split};
 use systole::pipeline::{self, RunOptions};
 use systole::reference::float;
 use systole::report::{Summary, TopologyRow};
-use systole::sim::Engine;
 use systole::topology::{self, Table};
 
 fn table(name: &str) -> LayerTable {
@@ -112,18 +110,7 @@ fn lenet_is_right_in_99_37_percent_of_the_test_images() {
 }
 
 fn options() -> RunOptions {
-    RunOptions {
-        batch: 1,
-        weights: WeightStart::Cold,
-        recipe: "w8a8".parse().unwrap(),
-        samples: None,
-        engine: Engine::Wavefront,
-        seed: 1,
-        mapping: None,
-        layout: systole::mapping::Layout::default(),
-        what_if: true,
-        command: String::new(),
-    }
+    RunOptions { what_if: true, ..RunOptions::new("w8a8".parse().unwrap()) }
 }
 
 fn edge() -> Chip {

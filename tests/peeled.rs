@@ -4,26 +4,15 @@
 
 use proptest::prelude::*;
 use systole::chip::{self, Chip};
-use systole::mapping::{self, Layout, WeightStart};
+use systole::mapping::{self, WeightStart};
 use systole::pipeline::{self, RunOptions};
 use systole::program::emit_timing;
 use systole::report::{Summary, WhatIf};
-use systole::sim::{Engine, Machine, Peeled};
+use systole::sim::{Machine, Peeled};
 use systole::topology::{self, Table};
 
 fn options() -> RunOptions {
-    RunOptions {
-        batch: 1,
-        weights: WeightStart::Cold,
-        recipe: "w8a8".parse().unwrap(),
-        samples: None,
-        engine: Engine::Wavefront,
-        seed: 1,
-        mapping: None,
-        layout: Layout::ChannelInnermost,
-        what_if: true,
-        command: String::new(),
-    }
+    RunOptions { what_if: true, ..RunOptions::new("w8a8".parse().unwrap()) }
 }
 
 fn chip(name: &str, sets: &[(&str, &str)]) -> Chip {

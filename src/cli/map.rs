@@ -6,12 +6,11 @@ use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use systole::compress::{Recipe, Scheme};
-use systole::mapping::{Layout, Lowered, MappingFile, WeightStart};
+use systole::mapping::{Layout, Lowered, MappingFile};
 use systole::model::{self, Found};
 use systole::pipeline::{self, Objective, RunOptions};
 use systole::plot;
 use systole::report::ResultFolder;
-use systole::sim::Engine;
 
 /// What to map, onto what, and for what.
 #[derive(Debug, Args)]
@@ -50,18 +49,7 @@ pub(crate) struct MapArguments {
 /// Does it.
 pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
-    let options = RunOptions {
-        batch: arguments.batch,
-        weights: WeightStart::Cold,
-        recipe: Recipe::quantized(arguments.quant),
-        samples: Some(1),
-        engine: Engine::Wavefront,
-        seed: 1,
-        mapping: None,
-        what_if: false,
-        layout: arguments.layout,
-        command: String::new(),
-    };
+    let options = RunOptions { batch: arguments.batch, layout: arguments.layout, ..RunOptions::new(Recipe::quantized(arguments.quant)) };
     let stages: Vec<Lowered> = match model::find(&arguments.model)? {
         Found::Table(table) => pipeline::table_stages(&chip, &table.table, &options),
         Found::Network(model) => pipeline::model_stages(&model, &chip, &options),

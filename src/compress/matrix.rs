@@ -4,7 +4,7 @@
 //! A dense layer that reads a flattened image reads it as the image that it was, so that its K too has channels innermost.
 
 use super::CompressError;
-use crate::network::{Function, Layer, Network, Op, Weight};
+use crate::network::{Function, Layer, Network, Op, Weight, exchanged, filters_as_rows};
 use ndarray::Array2;
 
 /// Float weights in the chip's order.
@@ -48,19 +48,14 @@ impl Matrix {
                 let Weight::Float(weights) = &dense.weight else { return Err(quantized()) };
                 let image = flattened(network, layer).filter(|(channels, pixels)| channels * pixels == dense.inputs());
                 let values = match image {
-                    Some((channels, pixels)) => {
-                        Array2::from_shape_fn(weights.dim(), |(k, n)| weights[[k % channels * pixels + k / channels, n]])
-                    }
+                    Some((channels, _)) => exchanged(weights, channels),
                     None => weights.clone(),
                 };
                 (values, dense.outputs(), image)
             }
             Op::Conv(conv) => {
                 let Weight::Float(weights) = &conv.weight else { return Err(quantized()) };
-                let (outputs, inputs) = (conv.outputs(), conv.inputs());
-                let in_order = weights.view().permuted_axes([2, 3, 1, 0]).as_standard_layout().into_owned();
-                let values = in_order.into_shape_with_order((inputs, outputs)).expect("bug: as many elements as before");
-                (values, outputs / conv.groups.max(1), None)
+                (filters_as_rows(weights.clone()), conv.outputs() / conv.groups.max(1), None)
             }
             _ => unreachable!("bug: weights belong to dense layers and convolutions"),
         };
@@ -85,9 +80,7 @@ impl Matrix {
         match &mut op {
             Op::Dense(dense) => {
                 let values = match self.image {
-                    Some((channels, pixels)) => {
-                        Array2::from_shape_fn(self.values.dim(), |(row, n)| self.values[[row % pixels * channels + row / pixels, n]])
-                    }
+                    Some((_, pixels)) => exchanged(&self.values, pixels),
                     None => self.values,
                 };
                 dense.weight = Weight::Float(values);

@@ -9,7 +9,7 @@ use super::stored::{coding, stored};
 use super::tiling::rows_for_blocks;
 use super::{
     Buffers, Layout, LoopNest, Lowered, Mapping, MappingError, Order, Problem, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work,
-    round_up,
+    largest_divisor, round_up,
 };
 use crate::chip::{Chip, Dataflow, Scratchpad, Sparsity, Stationary};
 use serde::{Deserialize, Serialize};
@@ -199,7 +199,8 @@ fn map_into(
     for rules in &mut rules {
         rules.element = element;
     }
-    lay_out(stages, choices, &mut rules)?;
+    let follows = follows(stages);
+    lay_out(stages, choices, &follows, &mut rules)?;
     let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
     // One ring serves all stages: its slots hold the largest piece of any.
     let chunks = asked.iter().map(|((stage, rules), choice)| {
@@ -217,8 +218,8 @@ fn map_into(
             Work::Movement(_) => movement_draft(lowered, rules, capacity, slot)?,
         });
     }
-    for (number, follows) in follows(stages).into_iter().enumerate() {
-        drafts[number].follows = follows;
+    for (draft, follows) in drafts.iter_mut().zip(follows) {
+        draft.follows = follows;
     }
     keep_edges(&mut drafts, capacity.activation_room(2 * slot));
     fetch_weights_once(&mut drafts, choices, capacity, slot)?;
@@ -371,7 +372,7 @@ fn draft<'l>(
             Some(tiling) => Some(tiling.block).filter(|block| fits(*block)),
             // A smaller block may lie across more rows of an image.
             // Weights that are a value's are those of whole blocks.
-            None if run < problem.vectors() => (1..=run).map(|parts| run / parts).find(|block| run.is_multiple_of(*block) && fits(*block)),
+            None if run < problem.vectors() => largest_divisor(run, fits),
             None => largest(problem.vectors(), unit, fits)
                 .map(|block| Some(whole_passes(block, problem.vectors(), &rules)).filter(|block| fits(*block)).unwrap_or(block)),
         };
@@ -491,10 +492,7 @@ fn chunk(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>) -> u64 {
     // A chunk of a group is a whole share of it, so that all are alike.
     let whole_share = |most: u64| match problem.groups {
         1 => most,
-        _ => (1..=problem.group_outputs())
-            .map(|parts| problem.group_outputs() / parts)
-            .find(|chunk| *chunk <= most && problem.group_outputs().is_multiple_of(*chunk))
-            .unwrap_or(1),
+        _ => largest_divisor(problem.group_outputs(), |chunk| chunk <= most).unwrap_or(1),
     };
     if rules.mode.stationary != Stationary::Input {
         return whole_share(rules.chunk_unit().min(problem.channels()));

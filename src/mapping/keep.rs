@@ -30,8 +30,7 @@ pub(super) fn follows(stages: &[Lowered]) -> Vec<Option<usize>> {
 
 /// Says how each stage's input lies, and its output: as the next stage reads it, or channel-innermost where the host does. Only images that the array
 /// both makes and reads as a whole lie otherwise.
-pub(super) fn lay_out(stages: &[Lowered], choices: &[Choice], rules: &mut [Rules]) -> Result<(), MappingError> {
-    let follows = follows(stages);
+pub(super) fn lay_out(stages: &[Lowered], choices: &[Choice], follows: &[Option<usize>], rules: &mut [Rules]) -> Result<(), MappingError> {
     for (index, (stage, choice)) in stages.iter().zip(choices).enumerate() {
         let problem = &stage.problem;
         if stage.work != Work::Array || problem.input == [1, 1] || choice.layout.is_one_plane(problem.c) {

@@ -47,12 +47,7 @@ impl Location {
 
     /// A value of `shape` whose axes lie in the order `order` in memory, the outermost first, with nothing between.
     pub fn ordered(tensor: Tensor, sample: u64, shape: &[u64], order: &[usize]) -> Self {
-        let mut strides = vec![0; shape.len()];
-        let mut stride = 1;
-        for axis in order.iter().rev() {
-            strides[*axis] = stride;
-            stride *= shape[*axis];
-        }
+        let (strides, _) = packed(order.iter().map(|axis| (*axis, shape[*axis])), 1);
         let factors = shape.iter().zip(strides).map(|(size, stride)| Factor { size: *size, stride });
         Self { tensor, offset: 0, sample, factors: joined(factors) }
     }
@@ -156,6 +151,30 @@ impl Location {
         Some(order)
     }
 
+    /// A batch of values, sample by sample, row-major, as they lie; samples that are all `filling` fill the batch up.
+    ///
+    /// # Panics
+    /// If a value has more than eight bits, or the tensor is larger than memory.
+    pub fn lay(&self, values: impl IntoIterator<Item = i32>, samples: u64, filling: i32) -> Vec<u8> {
+        let mut bytes = vec![0; size(self.tensor.bytes)];
+        let mut values = values.into_iter().chain(std::iter::repeat(filling));
+        self.each(samples, |byte| {
+            let value = values.next().unwrap_or(filling);
+            bytes[size(byte)] = i8::try_from(value).expect("bug: an int8 value is within eight bits").to_le_bytes()[0];
+        });
+        bytes
+    }
+
+    /// The values of so many samples in what lies there.
+    ///
+    /// # Panics
+    /// If the bytes are not all of the tensor.
+    pub fn pick(&self, bytes: &[u8], samples: u64) -> Vec<i32> {
+        let mut values = Vec::new();
+        self.each(samples, |byte| values.push(i32::from(i8::from_le_bytes([bytes[size(byte)]]))));
+        values
+    }
+
     /// The bytes of a batch's elements, sample by sample, row-major.
     pub fn each(&self, samples: u64, mut see: impl FnMut(u64)) {
         fn walk(factors: &[Factor], at: u64, see: &mut impl FnMut(u64)) {
@@ -168,6 +187,21 @@ impl Location {
             walk(&self.factors, self.offset + sample * self.sample, &mut see);
         }
     }
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("bug: a batch is limited far below what memory holds")
+}
+
+/// The strides of sizes that lie in this order, the outermost first, with nothing between and `inner` bytes from one of the innermost to the next;
+/// each is at its place. And the bytes of all.
+pub(super) fn packed(order: impl DoubleEndedIterator<Item = (usize, u64)> + ExactSizeIterator, inner: u64) -> (Vec<u64>, u64) {
+    let mut strides = vec![0; order.len()];
+    let bytes = order.rev().fold(inner, |stride, (place, size)| {
+        strides[place] = stride;
+        stride * size
+    });
+    (strides, bytes)
 }
 
 /// Factors without those of one element, neighbours that go on as one being one.

@@ -51,6 +51,13 @@ pub enum WeightStart {
     Resident,
 }
 
+/// The largest divisor of `size` that fits, if one does.
+pub(crate) fn largest_divisor(size: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
+    // Divisors come in pairs, of which one is no larger than the square root.
+    let small = (1..=size.isqrt()).filter(|part| size.is_multiple_of(*part));
+    small.clone().map(|part| size / part).chain(small.rev()).find(|divisor| fits(*divisor))
+}
+
 /// `ceil(a / b)` pieces, and the greatest common stride: `size` rounded up to whole ports.
 pub(crate) const fn round_up(size: u64, to: u64) -> u64 {
     size.div_ceil(to) * to

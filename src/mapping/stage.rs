@@ -1,8 +1,10 @@
 //! A mapped network: its stages, and how they share a chip's memories.
 
 use super::{Dim, LoopNest, Operand, Pitches, Problem, Rules, Tiling, Work};
+use crate::chip::Chip;
 use crate::codec::Coding;
 use crate::network::LayerId;
+use crate::numerics::Arithmetic;
 use std::ops::Range;
 
 /// How a network's stages lie on a chip.
@@ -27,6 +29,17 @@ impl Mapping {
     /// How the memories are shared.
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
+    }
+
+    /// The arithmetic of a layer on `chip`: that of the format and the dataflow which it is mapped to; of a layer that the array does not compute, the
+    /// chip's first ones.
+    pub fn arithmetic(&self, chip: &Chip, layer: LayerId) -> Arithmetic {
+        let stage = self.stages.iter().find(|stage| stage.work.is_array() && stage.layers.contains(&layer));
+        let mapped = stage.and_then(|stage| {
+            Some((chip.format(stage.problem.weight, stage.problem.activation)?, chip.dataflow(stage.rules.mode.stationary)?))
+        });
+        let (format, dataflow) = mapped.unwrap_or((&chip.formats()[0], &chip.array().dataflows[0]));
+        chip.arithmetic(format, dataflow)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Numbers that belong to a layer: weights, biases and constants, as trained or in integers.
 
 use crate::numerics::{Dtype, of_channel};
-use ndarray::{Array, Array1, ArrayD, Axis, Dimension, Ix2, IxDyn, RemoveAxis};
+use ndarray::{Array, Array1, Array2, Array4, ArrayD, Axis, Dimension, Ix2, IxDyn, RemoveAxis};
 
 /// The weights of a layer, in the layout that its operation says: K x N for a dense layer, M x C/groups x R x S for a convolution.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,6 +104,24 @@ impl<D: RemoveAxis> Weight<D> {
 /// The axis along which a scale a channel runs: N of a matrix K x N, the first axis of all else.
 pub(super) fn channel_axis(rank: usize) -> usize {
     usize::from(rank == 2)
+}
+
+/// Filters M x C x R x S as a matrix K x M, in the order in which an array takes them: K runs over filter rows, filter columns and channels,
+/// channels innermost.
+///
+/// # Panics
+/// Never: there are as many elements as before.
+pub fn filters_as_rows<T: Clone>(filters: Array4<T>) -> Array2<T> {
+    let (outputs, channels, rows, columns) = filters.dim();
+    let in_order = filters.permuted_axes([2, 3, 1, 0]).as_standard_layout().into_owned();
+    in_order.into_shape_with_order((rows * columns * channels, outputs)).expect("bug: as many elements as before")
+}
+
+/// A matrix whose rows count `outer` things, and pixels of each innermost, with the things innermost: the K of a flattened image, channels outermost, as
+/// that of the image with its channels innermost. Given the pixels in place of the channels it is the way back.
+pub fn exchanged<T: Copy>(matrix: &Array2<T>, outer: usize) -> Array2<T> {
+    let inner = matrix.nrows() / outer;
+    Array2::from_shape_fn(matrix.dim(), |(k, n)| matrix[[k % outer * inner + k / outer, n]])
 }
 
 /// The same numbers in another shape, row-major.

@@ -67,6 +67,23 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// As `systole run` makes a run where nothing else is asked for: batches of one sample, weights in DRAM at the start, all samples, from event to
+    /// event.
+    pub fn new(recipe: Recipe) -> Self {
+        Self {
+            batch: 1,
+            weights: WeightStart::Cold,
+            recipe,
+            samples: None,
+            engine: Engine::Wavefront,
+            seed: 1,
+            mapping: None,
+            layout: Layout::default(),
+            what_if: false,
+            command: String::new(),
+        }
+    }
+
     /// The formats that the network runs in.
     pub fn scheme(&self) -> Scheme {
         self.recipe.scheme()

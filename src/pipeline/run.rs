@@ -1,6 +1,6 @@
 //! Runs every batch on the machine and every sample through the references, and compares.
 
-use super::host::{batch_bytes, found};
+use super::host::batch_bytes;
 use super::numbers::dequantize;
 use super::pruning::pruning;
 use super::summary::{Compared, Facts, Ran, host_row, joined};
@@ -11,7 +11,6 @@ use crate::data::Task;
 use crate::mapping::Work;
 use crate::metrics::evaluate;
 use crate::network::{Layer, LayerId, Op};
-use crate::numerics::Arithmetic;
 use crate::reference::integer::IntegerTrace;
 use crate::reference::{float, integer};
 use crate::report::{MetricValues, Summary, WhatIf};
@@ -83,7 +82,7 @@ pub(super) struct Totals {
 /// If cycles depend on the data, which would be a bug.
 pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() + Sync)) -> Result<Outcome, PipelineError> {
     let inputs = integer::quantize_inputs(&prepared.quantized, prepared.samples.inputs.view())?;
-    let integer = integer::run(&prepared.quantized, |layer| arithmetic(prepared, layer), inputs)?;
+    let integer = integer::run(&prepared.quantized, |layer| prepared.mapping.arithmetic(prepared.chip, layer), inputs)?;
     let (totals, chip_logits) = run_machine(prepared, options, &integer, progress)?;
     let numbers = Numbers {
         float: float::run(prepared.model.network(), prepared.samples.inputs.view())?,
@@ -104,17 +103,6 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
     let pruning = pruning(prepared, options, Some(&numbers))?;
     let summary = Summary { pruning, ..summary::summarize(ran, options, &totals)? };
     Ok(Outcome { summary, numbers, warnings })
-}
-
-/// The arithmetic of a layer: that of the dataflow which it is mapped to, of the chip's first one where the array does not compute it.
-fn arithmetic(prepared: &Prepared<'_>, layer: LayerId) -> Arithmetic {
-    let chip = prepared.chip;
-    let stage = prepared.mapping.stages().iter().find(|stage| stage.work.is_array() && stage.layers.contains(&layer));
-    let mapped = stage.and_then(|stage| {
-        Some((chip.format(stage.problem.weight, stage.problem.activation)?, chip.dataflow(stage.rules.mode.stationary)?))
-    });
-    let (format, dataflow) = mapped.unwrap_or((prepared.format, &chip.array().dataflows[0]));
-    chip.arithmetic(format, dataflow)
 }
 
 /// Times the program of one batch, and counts it as often as the samples ask for: no numbers, so that nothing is scored, compared or gated.
@@ -201,7 +189,7 @@ fn run_machine(
             let range = (program * batch, samples.min((program + 1) * batch));
             let bytes = batch_bytes(prepared, &hosted, range, options.batch);
             let run = machine.run(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>(), options.engine)?;
-            let logits = found(&prepared.lowering.output, &run.output, (range.1 - range.0) as u64);
+            let logits = prepared.lowering.output.pick(&run.output, (range.1 - range.0) as u64);
             progress();
             Ok((run, logits))
         })

@@ -35,35 +35,18 @@ impl OnChip {
 
     /// Every layer's integers as they should be.
     pub(crate) fn expected(&self, network: &Network, chip: &Chip, inputs: &Array2<f32>) -> IntegerTrace {
-        let arithmetic = |layer| {
-            let stage = self.mapping.stages().iter().find(|stage| stage.work.is_array() && stage.layers.contains(&layer));
-            let first = (&chip.formats()[0], &chip.array().dataflows[0]);
-            let (format, dataflow) = stage.map_or(first, |stage| {
-                let format = chip.format(stage.problem.weight, stage.problem.activation).unwrap();
-                (format, chip.dataflow(stage.rules.mode.stationary).unwrap())
-            });
-            chip.arithmetic(format, dataflow)
-        };
-        integer::run(network, arithmetic, integer::quantize_inputs(network, inputs.view()).unwrap()).unwrap()
+        integer::run(network, |layer| self.mapping.arithmetic(chip, layer), integer::quantize_inputs(network, inputs.view()).unwrap())
+            .unwrap()
     }
 
     /// What the host lays into DRAM, value by value.
     pub(crate) fn hosted(&self, trace: &IntegerTrace) -> Vec<Vec<u8>> {
-        let laid = |(id, location): &(_, Location)| {
-            let mut bytes = vec![0; usize::try_from(location.tensor.bytes).unwrap()];
-            let mut values = trace.layer(*id).unwrap().iter();
-            location.each(self.batch, |byte| {
-                bytes[usize::try_from(byte).unwrap()] = i8::try_from(*values.next().unwrap()).unwrap().to_le_bytes()[0];
-            });
-            bytes
-        };
+        let laid = |(id, location): &(_, Location)| location.lay(trace.layer(*id).unwrap().iter().copied(), self.batch, 0);
         self.lowering.inputs.iter().map(laid).collect()
     }
 
     /// The logits in what a run left in DRAM.
     pub(crate) fn logits(&self, output: &[u8]) -> Vec<i32> {
-        let mut found = Vec::new();
-        self.lowering.output.each(self.batch, |byte| found.push(i32::from(i8::from_le_bytes([output[usize::try_from(byte).unwrap()]]))));
-        found
+        self.lowering.output.pick(output, self.batch)
     }
 }

@@ -1,11 +1,11 @@
 //! Layers that the array computes.
 
-use super::super::location::{Factor, Location, Tensor, joined};
+use super::super::location::{Factor, Location, Tensor, joined, packed};
 use super::super::operand::MAX_RUNS;
 use super::super::{MappingError, Operand, Problem, Rules};
 use super::{Lowered, Lowerer, Work, refused, shape_of};
 use crate::chip::{Chip, Codec, Format, Group, Sparsity};
-use crate::network::{Bias, Conv, Dense, Layer, Op, Weight, integers_of};
+use crate::network::{Bias, Conv, Dense, Layer, Op, Weight, exchanged, filters_as_rows, integers_of};
 use crate::numerics::{Dtype, Quantization};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, RemoveAxis};
 use std::cmp::Reverse;
@@ -27,16 +27,9 @@ pub fn weights_of(layer: &Layer, problem: &Problem) -> Result<Array2<i16>, Mappi
                 return Ok(weights);
             }
             // A flattened image is read as the image that it was: channels, outermost in the flattened one, innermost.
-            let channels = weights.nrows() / pixels;
-            let row = |k: usize| k % channels * pixels + k / channels;
-            Ok(Array2::from_shape_fn(weights.dim(), |(k, n)| weights[[row(k), n]]))
+            Ok(exchanged(&weights, weights.nrows() / pixels))
         }
-        Op::Conv(conv) => {
-            let weights = exact(layer, &conv.weight)?;
-            let (outputs, channels, rows, columns) = weights.dim();
-            let in_order = weights.permuted_axes([2, 3, 1, 0]).as_standard_layout().into_owned();
-            Ok(in_order.into_shape_with_order((rows * columns * channels, outputs)).expect("bug: as many elements as before"))
-        }
+        Op::Conv(conv) => Ok(filters_as_rows(exact(layer, &conv.weight)?)),
         _ => unreachable!("bug: weights belong to dense layers and convolutions"),
     }
 }
@@ -129,13 +122,8 @@ impl Lowerer<'_> {
         sorted.sort_by_key(|(place, factor)| (Reverse(factor.stride), *place));
         let operand = self.batched(source, sorted.iter().map(|(_, factor)| *factor)).ok_or_else(|| too_many(layer))?;
         // The rows that lie between one and the next, in the order in which they lie.
-        let mut strides = vec![0; sorted.len()];
-        let mut stride = outputs;
-        for (place, factor) in sorted.iter().rev() {
-            strides[*place] = stride;
-            stride *= factor.size;
-        }
-        let (tensor, sample) = self.tensor(stride);
+        let (strides, bytes) = packed(sorted.iter().map(|(place, factor)| (*place, factor.size)), outputs);
+        let (tensor, sample) = self.tensor(bytes);
         let factors = by_row.iter().zip(strides).map(|(factor, stride)| Factor { size: factor.size, stride });
         let factors = joined(factors.chain([Factor { size: outputs, stride: 1 }]));
         Ok((operand, tensor.clone(), Location { tensor, offset: 0, sample, factors }))
@@ -265,10 +253,8 @@ impl Lowerer<'_> {
         let location = Location::ordered(tensor, sample, &output, &order);
         let of_output = location.strides(&output).expect("bug: axes in an order have a stride each");
         let stored = self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer))?;
-        self.push(layer, Work::Product { weights, zero_point: weight.zero_point }, problem, vec![input], stored);
-        if let Some(stage) = self.stages.last_mut() {
-            stage.largest_sum = Some(inner * furthest(weight) * furthest(activation));
-        }
+        let stage = self.push(layer, Work::Product { weights, zero_point: weight.zero_point }, problem, vec![input], stored);
+        stage.largest_sum = Some(inner * furthest(weight) * furthest(activation));
         Ok(location)
     }
 
@@ -286,18 +272,17 @@ impl Lowerer<'_> {
             Op::Dense(Dense { bias, .. }) | Op::Conv(Conv { bias, .. }) => bias.as_ref(),
             _ => None,
         };
-        self.push(layer, Work::Array, problem, vec![input], output);
-        if let Some(stage) = self.stages.last_mut() {
-            stage.largest_sum = Some(largest_sum(weights.view(), bias, &read));
-            stage.zeros = if matters { weights.iter().map(|value| *value == 0).collect() } else { Vec::new() };
-        }
+        let stage = self.push(layer, Work::Array, problem, vec![input], output);
+        stage.largest_sum = Some(largest_sum(weights.view(), bias, &read));
+        stage.zeros = if matters { weights.iter().map(|value| *value == 0).collect() } else { Vec::new() };
         Ok(())
     }
 
     /// The next stage.
-    pub(super) fn push(&mut self, layer: &Layer, work: Work, problem: Problem, inputs: Vec<Operand>, output: Operand) {
+    pub(super) fn push(&mut self, layer: &Layer, work: Work, problem: Problem, inputs: Vec<Operand>, output: Operand) -> &mut Lowered {
         let name = layer.name.clone();
         self.stages.push(Lowered { layer: Some(layer.id), name, work, problem, inputs, output, zeros: Vec::new(), largest_sum: None });
+        self.stages.last_mut().expect("bug: one was pushed just before")
     }
 }
 

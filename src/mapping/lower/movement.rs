@@ -114,9 +114,6 @@ impl Lowerer<'_> {
         let elements: u64 = target.elements();
         let problem = Problem::matrix(self.batch, elements, elements, Dtype::Int8, Dtype::Int8);
         let output = Operand::dense(target.tensor.clone(), self.batch, elements);
-        self.push(layer, Work::Movement(copies), problem, Vec::new(), output);
-        if let Some(stage) = self.stages.last_mut() {
-            stage.name.push_str(part);
-        }
+        self.push(layer, Work::Movement(copies), problem, Vec::new(), output).name.push_str(part);
     }
 }

@@ -1,7 +1,7 @@
 //! Layers that the vector unit computes.
 
-use super::super::location::{Factor, Joint, Location, common, joined, joint};
-use super::super::{MappingError, Operand, Problem};
+use super::super::location::{Factor, Joint, Location, common, joined, joint, packed};
+use super::super::{MappingError, Operand, Problem, largest_divisor};
 use super::array::too_many;
 use super::{Lowerer, Work, refused, shape_of};
 use crate::chip::Chip;
@@ -66,10 +66,7 @@ impl Lowerer<'_> {
         let elements = factors.iter().map(|factor| factor.size).product();
         let (tensor, sample) = self.tensor(elements);
         let output = Operand::dense(tensor.clone(), problem.vectors(), problem.m);
-        self.push(layer, Work::Vector(ops), problem, operands.into(), output);
-        if let Some(stage) = self.stages.last_mut() {
-            stage.name.push_str(part);
-        }
+        self.push(layer, Work::Vector(ops), problem, operands.into(), output).name.push_str(part);
         Location { tensor, offset: 0, sample, factors }
     }
 
@@ -79,12 +76,7 @@ impl Lowerer<'_> {
         let common = common(locations.map(|location| location.factors.as_slice()))?;
         let mut sorted: Vec<(usize, Joint<N>)> = common.iter().copied().enumerate().collect();
         sorted.sort_by_key(|(place, (_, strides))| (Reverse(strides.iter().copied().max()), *place));
-        let mut results = vec![0; sorted.len()];
-        let mut stride = 1;
-        for (place, (size, _)) in sorted.iter().rev() {
-            results[*place] = stride;
-            stride *= size;
-        }
+        let (results, elements) = packed(sorted.iter().map(|(place, (size, _))| (*place, *size)), 1);
         let results = joined(common.iter().zip(results).map(|((size, _), stride)| Factor { size: *size, stride }));
         let mut factors = joint(sorted.into_iter().map(|(_, factor)| factor));
         let (run, strides) = factors.pop().unwrap_or((1, [1; N]));
@@ -97,8 +89,12 @@ impl Lowerer<'_> {
             (Problem { n: self.batch, input: [shape[1], shape[2]], p: shape[1], q: shape[2], ..matrix(1, shape[0]) }, shape[0])
         } else {
             let own = shape.last().copied().unwrap_or(1);
-            let cols = if run.is_multiple_of(own) && (SHORT..=ROW).contains(&own) { own } else { divisor(run, ROW) };
-            (matrix(self.batch * stride / cols, cols), cols)
+            let cols = if run.is_multiple_of(own) && (SHORT..=ROW).contains(&own) {
+                own
+            } else {
+                largest_divisor(run, |cols| cols <= ROW).unwrap_or(1)
+            };
+            (matrix(self.batch * elements / cols, cols), cols)
         };
         let rows = (run / cols, [cols; N]);
         let operands = locations.iter().enumerate().map(|(number, location)| {
@@ -197,6 +193,8 @@ impl Lowerer<'_> {
     fn pool(&mut self, layer: &Layer, op: VectorOp, source: Location, shape: &[u64]) -> Result<Location, MappingError> {
         let output = shape_of(layer);
         let pair = |pair: [usize; 2]| pair.map(|size| size as u64);
+        // Over all axes but the last, an image is a column.
+        let is_column = matches!(&layer.op, Op::Mean { axes, .. } if axes[..] != [1, 2] || shape.len() != 3);
         let (image, window, placed) = match &layer.op {
             Op::Pool(Pool { kernel, stride, dilation, padding, .. }) => {
                 let image = [shape[0], shape[1], shape[2]];
@@ -207,8 +205,7 @@ impl Lowerer<'_> {
                     Some((pair(*kernel), [output[1], output[2]])),
                 )
             }
-            Op::Mean { axes, .. } if axes[..] == [1, 2] && shape.len() == 3 => ([shape[0], shape[1], shape[2]], matrix(1, 1), None),
-            // Over all axes but the last: an image of a column.
+            _ if !is_column => ([shape[0], shape[1], shape[2]], matrix(1, 1), None),
             _ => {
                 let inner = shape.last().copied().unwrap_or(1);
                 ([inner, shape.iter().product::<u64>() / inner, 1], matrix(1, 1), None)
@@ -216,7 +213,7 @@ impl Lowerer<'_> {
         };
         let [channels, height, width] = image;
         let (kernel, [rows, cols]) = placed.unwrap_or(([height, width], [1, 1]));
-        let source = if placed.is_none() && shape.len() != 3 || matches!(&layer.op, Op::Mean { axes, .. } if axes[..] != [1, 2]) {
+        let source = if is_column {
             // Rows of channels are pixels.
             let source = if source.split_last(height, channels).is_some() { source } else { self.row_major(layer, &source) };
             source.transposed(&[height, channels], &[1, 0]).expect("bug: rows of elements side by side are an axis")
@@ -230,8 +227,7 @@ impl Lowerer<'_> {
             let reach = ((kernel[0] - 1) * window.dilation[0] + 1 + window.stride[0]).min(height);
             2 * chunk * (reach * width + cols) + 4 * port(self.chip) <= room(self.chip)
         };
-        let chunk = (1..=channels).map(|parts| (parts, channels / parts)).find(|(parts, chunk)| parts * chunk == channels && fits(*chunk));
-        let chunk = chunk.map_or(1, |(_, chunk)| chunk);
+        let chunk = largest_divisor(channels, fits).unwrap_or(1);
         let chunks = channels / chunk;
         let spread = |axis: usize| Factor { size: image[axis], stride: strides[axis] };
         let input = self.batched(&source, [Factor { size: chunks, stride: chunk }, spread(1), spread(2)]).ok_or_else(|| too_many(layer))?;
@@ -263,11 +259,6 @@ fn matrix(rows: u64, cols: u64) -> Problem {
 /// Whether an image lies pixel by pixel, channels innermost, row after row without gaps.
 fn is_by_pixel(strides: &[u64], shape: &[u64]) -> bool {
     strides[0] == 1 && (shape[2] == 1 || strides[2] == shape[0]) && (shape[1] == 1 || strides[1] == shape[0] * shape[2])
-}
-
-/// The largest divisor of `size` up to `most`.
-fn divisor(size: u64, most: u64) -> u64 {
-    (1..=most.min(size)).rev().find(|part| size.is_multiple_of(*part)).unwrap_or(1)
 }
 
 fn port(chip: &Chip) -> u64 {

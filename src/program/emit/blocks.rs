@@ -69,7 +69,7 @@ impl Emitter<'_> {
                 }
             }
         }
-        self.append(units);
+        self.units.extend(units);
     }
 
     /// What a stage waits for before its first transfer.

@@ -183,6 +183,13 @@ impl Units {
         self.0[queue as usize].push(Item::Do(command));
     }
 
+    /// Appends what `more` has to every queue.
+    fn extend(&mut self, more: Self) {
+        for (items, more) in self.0.iter_mut().zip(more.0) {
+            items.extend(more);
+        }
+    }
+
     /// Appends `body`, repeated, to every queue that it has anything for.
     fn repeat(&mut self, trips: u64, body: Self) {
         for (items, body) in self.0.iter_mut().zip(body.0) {
@@ -296,13 +303,6 @@ impl<'c> Emitter<'c> {
         };
         self.tensors.insert(tensor.number, address);
         address
-    }
-
-    /// Appends what a stage does to every queue.
-    fn append(&mut self, of_stage: Units) {
-        for (all, of_stage) in self.units.0.iter_mut().zip(of_stage.0) {
-            all.extend(of_stage);
-        }
     }
 
     fn finish(self, chip: &Chip, output: HostRegion) -> Result<Program, ProgramError> {

@@ -22,7 +22,7 @@ impl Emitter<'_> {
             let from = self.tensor(&copy.from, None);
             self.copy(plan, copy, from, &mut units);
         }
-        self.append(units);
+        self.units.extend(units);
     }
 
     fn copy(&self, plan: &Plan<'_>, copy: &Copy, from: u64, units: &mut Units) {
@@ -76,9 +76,7 @@ impl Emitter<'_> {
                 around.repeat(*trips, nest);
                 nest = around;
             }
-            for (items, more) in units.0.iter_mut().zip(nest.0) {
-                items.extend(more);
-            }
+            units.extend(nest);
         }
     }
 }

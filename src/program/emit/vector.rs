@@ -23,7 +23,7 @@ impl Emitter<'_> {
             self.fetch_ahead(plan, block, &mut fetched, &mut units);
             self.rows(plan, ops, block, &mut units);
         }
-        self.append(units);
+        self.units.extend(units);
     }
 
     /// A block of rows: one operation, or one for each channel.
