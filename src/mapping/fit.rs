@@ -9,7 +9,7 @@ use super::stored::{coding, stored};
 use super::tiling::rows_for_blocks;
 use super::{
     Buffers, Layout, LoopNest, Lowered, Mapping, MappingError, Order, Problem, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work,
-    largest_divisor, round_up,
+    largest_divisor, lower_bounds, round_up,
 };
 use crate::chip::{Chip, Dataflow, Scratchpad, Sparsity, Stationary};
 use serde::{Deserialize, Serialize};
@@ -132,7 +132,7 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
 /// # Panics
 /// If there is not a choice for each stage, or the chip does not multiply the formats of the stages, which `lower` refuses.
 pub fn map_as(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, choices: &[Choice]) -> Result<Mapping, MappingError> {
-    map_into(stages, chip, (batch, start), choices, &Capacity::of(chip))
+    map_within(stages, chip, (batch, start), choices, &Capacity::of(chip))
 }
 
 /// The bytes of the scratchpad that holds activations with which no output that the next stage reads goes through DRAM, where with a row in every
@@ -146,7 +146,7 @@ pub fn map_as(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, c
 pub fn least_scratchpad(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, choices: &[Choice]) -> Option<u64> {
     let keeps_all = |bytes: u64| {
         let capacity = Capacity::of(chip).with_activation_bytes(bytes);
-        map_into(stages, chip, (batch, start), choices, &capacity).is_ok_and(|mapping| mapping.edges().all(|(_, is_kept)| is_kept))
+        map_within(stages, chip, (batch, start), choices, &capacity).is_ok_and(|mapping| mapping.edges().all(|(_, is_kept)| is_kept))
     };
     let stripe = stripe(Capacity::of(chip).activation_pad);
     let mut low = Capacity::of(chip).activation_bytes / stripe;
@@ -167,6 +167,23 @@ pub fn least_scratchpad(stages: &[Lowered], chip: &Chip, batch: u64, start: Weig
     Some(high * stripe)
 }
 
+/// The same within memories of these sizes, with rows between pixels that would all begin in one bank; where the room that these take costs an output
+/// that would stay on the chip, or traffic that binds, pixels lie close.
+fn map_within(
+    stages: &[Lowered],
+    chip: &Chip,
+    batch: (u64, WeightStart),
+    choices: &[Choice],
+    capacity: &Capacity<'_>,
+) -> Result<Mapping, MappingError> {
+    let map = |spreads: bool| map_into(stages, chip, batch, choices, capacity, spreads);
+    let close = map(false)?;
+    let Ok(spread) = map(true) else { return Ok(close) };
+    let keeps_less = close.edges().zip(spread.edges()).any(|((_, close), (_, spread))| close && !spread);
+    let costs = || lower_bounds(&spread, chip).program > lower_bounds(&close, chip).program;
+    Ok(if keeps_less || costs() { close } else { spread })
+}
+
 /// The same into memories of these sizes.
 fn map_into(
     stages: &[Lowered],
@@ -174,6 +191,7 @@ fn map_into(
     (batch, start): (u64, WeightStart),
     choices: &[Choice],
     capacity: &Capacity<'_>,
+    spreads: bool,
 ) -> Result<Mapping, MappingError> {
     if batch == 0 || batch > MAX_BATCH {
         return Err(MappingError::Batch { batch, limit: MAX_BATCH });
@@ -197,7 +215,7 @@ fn map_into(
     let of_array = stages.iter().zip(&rules).filter(|(stage, _)| array(stage)).map(|(_, rules)| rules.element).max();
     let element = of_array.or_else(|| rules.iter().map(|rules| rules.element).max()).unwrap_or(1);
     for rules in &mut rules {
-        rules.element = element;
+        (rules.element, rules.spreads) = (element, spreads);
     }
     let follows = follows(stages);
     lay_out(stages, choices, &follows, &mut rules)?;

@@ -58,7 +58,10 @@ pub struct Rules {
     pub input_layout: Layout,
     /// How the output lies.
     pub output_layout: Layout,
+    /// Whether pixels leave a row between them that would all begin in one bank.
+    pub spreads: bool,
     activation_port: u64,
+    activation_banks: u64,
     weight_port: u64,
     accumulator_port: u64,
 }
@@ -82,7 +85,9 @@ impl Rules {
             element: format.accumulator_bytes(),
             input_layout: Layout::ChannelInnermost,
             output_layout: Layout::ChannelInnermost,
+            spreads: false,
             activation_port: port(roles.activation),
+            activation_banks: u64::from(chip.scratchpads()[roles.activation].banks),
             weight_port: port(roles.weight),
             accumulator_port: u64::from(chip.accumulator().port_bytes),
         }
@@ -138,17 +143,23 @@ impl Rules {
         self.k_tiles(problem) * self.mode.vector_bytes(self.k_tile(problem))
     }
 
-    /// Bytes of a pixel on the chip. A vector by itself starts on a row of the memory; pixels of an image lie one behind the other.
-    fn pixel(&self, bytes: u64, image: [u64; 2]) -> u64 {
-        if image == [1, 1] { round_up(bytes, self.activation_port) } else { bytes }
+    /// Bytes from a pixel to the next on the chip. A vector by itself starts on a row of the memory; pixels of an image lie one behind the
+    /// other. Where pixels would all begin in one bank, so that the array holds that bank for as long as it reads the same channels of one
+    /// after the other, a row may be left between them.
+    fn pixel(&self, problem: &Problem, image: [u64; 2], layout: Layout, channels: u64) -> u64 {
+        let bytes = problem.activation.packed_bytes(layout.block(channels));
+        let pitch = if image == [1, 1] { round_up(bytes, self.activation_port) } else { bytes };
+        let in_one_bank = self.activation_banks > 1 && pitch.is_multiple_of(self.activation_port * self.activation_banks);
+        let are_several = problem.n * image[0] * image[1] > 1;
+        if self.spreads && in_one_bank && are_several && layout.is_one_plane(channels) { pitch + self.activation_port } else { pitch }
     }
 
     fn input_pitch(&self, problem: &Problem) -> u64 {
-        self.pixel(problem.activation.packed_bytes(self.input_layout.block(problem.c)), problem.input)
+        self.pixel(problem, problem.input, self.input_layout, problem.c)
     }
 
     fn output_pitch(&self, problem: &Problem) -> u64 {
-        self.pixel(problem.activation.packed_bytes(self.output_layout.block(problem.m)), [problem.p, problem.q])
+        self.pixel(problem, [problem.p, problem.q], self.output_layout, problem.m)
     }
 
     /// Every pitch of a stage.

@@ -399,7 +399,7 @@ impl Command {
         let sums = |elements: u64| elements * accumulator_element_bytes;
         let update = |accumulate| if accumulate { Access::Update } else { Access::Write };
         match &self.operation {
-            Operation::Mvin(t) => [Some(t.dram_region(Access::Read)), Some(t.local_region(Access::Write)), None],
+            Operation::Mvin(t) => [Some(t.dram_region(Access::Read)), Some(t.claimed_region()), None],
             Operation::Mvout(t) => [Some(t.local_region(Access::Read)), Some(t.dram_region(Access::Write)), None],
             Operation::Preload(p) => {
                 let read = RegionOf {
@@ -524,6 +524,18 @@ impl Transfer {
             row_bytes: self.row_bytes,
             access,
             outer: ONCE,
+        }
+    }
+
+    /// What an mvin writes on the chip. Short gaps between its rows, of no more than half a row, are its own: pixels that leave a row of the memory
+    /// between them (`mapping::Rules::spreads`) are one stretch then, and the verifier need not follow what became of each gap. Bytes of a gap
+    /// count as written, though they hold what they held before.
+    fn claimed_region(&self) -> RegionOf<'_> {
+        let region = self.local_region(Access::Write);
+        let gap = self.local_stride.saturating_sub(self.row_bytes);
+        match region.extent() {
+            Some(extent) if gap <= self.row_bytes / 2 => RegionOf { rows: 1, row_bytes: extent, ..region },
+            _ => region,
         }
     }
 }
