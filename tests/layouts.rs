@@ -18,6 +18,11 @@ const OUTPUT: &str = "OutputStationary(row_hop: 1, col_hop: 1, pipeline_register
 
 /// A chip whose input lies in a memory of its own, of so many banks of rows of 4 bytes; nothing else ever conflicts with the array's reads there.
 fn chip(rows: u64, dataflow: &str, banks: u64) -> Chip {
+    chip_of(rows, dataflow, banks, banks * 4 * 1024)
+}
+
+/// The same with so many bytes for activations.
+fn chip_of(rows: u64, dataflow: &str, banks: u64, capacity: u64) -> Chip {
     let sets = [
         ("array.rows", rows.to_string()),
         ("array.cols", "4".to_string()),
@@ -26,8 +31,7 @@ fn chip(rows: u64, dataflow: &str, banks: u64) -> Chip {
             "scratchpads",
             format!(
                 "[(role: Weight, capacity: KiB(16), banks: 4, port_bytes: 64, latency: Cycles(1)), \
-                 (role: Input, capacity: B({}), banks: {banks}, port_bytes: 4, latency: Cycles(1))]",
-                banks * 4 * 1024
+                 (role: Input, capacity: B({capacity}), banks: {banks}, port_bytes: 4, latency: Cycles(1))]"
             ),
         ),
     ];
@@ -70,13 +74,15 @@ fn formula(problem: &Problem, chip: &Chip, layout: Layout) -> u64 {
         Layout::BlockedByC(block) => block.get().min(problem.c),
     };
     let ring = rows * problem.input[1];
+    // Whole pixels that would all begin in one bank have a row of 4 bytes between them.
+    let gap = if block == problem.c && banks > 1 && block.is_multiple_of(4 * banks) { 4 } else { 0 };
     let row_of = |vector: u64, k: u64| {
         let (position, c) = (k / problem.c, k % problem.c);
         let y = vector / problem.q * problem.stride[0] + position / problem.s * problem.dilation[0];
         let x = vector % problem.q * problem.stride[1] + position % problem.s * problem.dilation[1];
         let (y, x) = (y.checked_sub(problem.padding[0])?, x.checked_sub(problem.padding[1])?);
         let pixel = (y < problem.input[0] && x < problem.input[1]).then_some(y * problem.input[1] + x)? % ring;
-        Some((address + c / block * ring * block + pixel * block + c % block) / 4)
+        Some((address + c / block * ring * block + pixel * (block + gap) + c % block) / 4)
     };
     let together: Vec<Vec<(u64, u64)>> = if chip.array().dataflows[0].kind() == chip::Stationary::Weight {
         (0..problem.vectors()).map(|vector| (0..problem.reduction()).map(|k| (vector, k)).collect()).collect()
@@ -119,6 +125,19 @@ fn a_stride_makes_conflicts_where_pixels_are_read_together_and_channels_are_inne
     // Every other pixel is a row of every other bank: 2 rows of each of 2 banks, a cycle more for each of 4 channels and 4 tiles of vectors. In
     // a plane they are 8 bytes, 2 rows of 2 banks.
     assert_eq!(stalls(2), [4 * 4, 0]);
+}
+
+/// Pixels of 16 bytes in 4 banks of 4 bytes would all begin in one bank. With a row between them they begin in banks 0, 1, 2, 3.
+#[test]
+fn pixels_leave_a_row_between_them_where_all_would_begin_in_one_bank_and_there_is_room() {
+    let problem = conv(16, [3, 5], [1, 1], [1, 1], [1, 1], [0, 0]);
+    assert_eq!(conflicts(problem, &chip(4, OUTPUT, 4), layout("nhwc")), 0);
+    // 4 vectors lie in at most 2 rows of 5 pixels: 160 bytes close together, 200 with rows between them, beside 16 bytes of results.
+    let small = chip_of(4, OUTPUT, 4, 192);
+    assert_eq!(mapped(problem, &small, layout("nhwc")).stages()[0].pitches.input, 16);
+    // Each of 16 channels costs a cycle for each of the 15 vectors but one of each tile.
+    assert_eq!(conflicts(problem, &small, layout("nhwc")), 16 * (15 - 4));
+    assert_eq!(mapped(problem, &chip(4, OUTPUT, 4), layout("nhwc")).stages()[0].pitches.input, 20);
 }
 
 #[test]

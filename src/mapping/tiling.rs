@@ -158,6 +158,11 @@ impl Rules {
         self.pixel(problem, problem.input, self.input_layout, problem.c)
     }
 
+    /// Whether a row is left between the pixels of the input.
+    pub fn leaves_rows(&self, problem: &Problem) -> bool {
+        self.input_pitch(problem) > Self { spreads: false, ..*self }.input_pitch(problem)
+    }
+
     fn output_pitch(&self, problem: &Problem) -> u64 {
         self.pixel(problem, [problem.p, problem.q], self.output_layout, problem.m)
     }

@@ -201,7 +201,9 @@ impl Searched {
             OutputBuffer::Kept { .. } => "output whole, kept for the next layer".to_string(),
             OutputBuffer::Stored { slots, .. } => format!("{slots} blocks of output"),
         };
-        let _ = writeln!(text, "  scratchpad   {input}; {weights}; {output}");
+        let spread = stage.rules.leaves_rows(problem);
+        let between = if spread { ", a row between pixels" } else { "" };
+        let _ = writeln!(text, "  scratchpad   {input}{between}; {weights}; {output}");
         if rules.input_layout != Layout::ChannelInnermost {
             let _ = writeln!(text, "               input laid out {}", rules.input_layout);
         }
