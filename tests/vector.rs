@@ -50,6 +50,7 @@ fn parts(chip: &Chip, case: &Case) -> ProgramParts {
         semaphores: vec![SemaphoreDecl { name: "done".to_string(), tokens: 0, reason: StallReason::ResultNotReady }],
         output_stages: Vec::new(),
         vector_ops: vec![case.op.clone()],
+        host_ops: Vec::new(),
         stages: vec![StageDecl { name: "only".to_string(), mode: 0 }],
         images: vec![Image { place: PAD, address: 0, bytes: case.bytes.clone() }],
         inputs: Vec::new(),

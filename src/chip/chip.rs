@@ -372,6 +372,16 @@ pub struct VectorUnit {
     pub unsupported: Unsupported,
 }
 
+impl VectorUnit {
+    /// Core cycles in which the host makes so many elements of a result, rounded up and one at least; none where there is no host.
+    pub fn host_cycles(&self, elements: u64) -> Option<u64> {
+        let Unsupported::Host { cycles_per_element } = self.unsupported else { return None };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is not negative, and a cast from float saturates")]
+        let cycles = libm::ceil(elements as f64 * cycles_per_element) as u64;
+        Some(cycles.max(1))
+    }
+}
+
 /// Cycles that each group of `lanes` elements takes, by operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -422,7 +432,7 @@ pub enum Unsupported {
     Refuse,
     /// The host does it, at this many core cycles an element, which count in the totals.
     Host {
-        /// Core cycles an element.
+        /// Core cycles an element of the result, from when its inputs are in DRAM to when it is there.
         cycles_per_element: f64,
     },
 }

@@ -216,6 +216,11 @@ fn map_into(
             Work::Array | Work::Product { .. } => draft(lowered, rules, capacity, (chunk, choice.tiling), slot)?,
             Work::Vector(_) => vector_draft(lowered, rules, capacity, slot)?,
             Work::Movement(_) => movement_draft(lowered, rules, capacity, slot)?,
+            // What the host does takes no room on the chip.
+            Work::Host(_) => {
+                let tiling = cut(lowered.problem.vectors(), lowered.problem.m);
+                Draft { lowered, rules, tiling, rows: 0, slots: 0, kept: false, follows: None, passing: 0 }
+            }
         });
     }
     for (draft, follows) in drafts.iter_mut().zip(follows) {

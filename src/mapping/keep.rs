@@ -19,7 +19,7 @@ pub(super) fn follows(stages: &[Lowered]) -> Vec<Option<usize>> {
         let bytes = |problem: &Problem, elements: u64| problem.activation.packed_bytes(elements);
         let fits = this.output.is_whole(bytes(&this.problem, this.problem.m))
             && readers.get(&this.output.tensor.number) == Some(&1)
-            && !matches!(this.work, Work::Movement(_))
+            && !matches!(this.work, Work::Movement(_) | Work::Host(_))
             && is_same_tensor(&this.problem, &next.problem);
         let same = |input: &super::Operand| input.tensor == this.output.tensor && input.is_whole(bytes(&next.problem, next.problem.c));
         all.push(if fits { next.inputs.iter().position(same) } else { None });

@@ -61,8 +61,8 @@ impl Mapping {
             for input in std::iter::once(stage.input).chain(stage.second) {
                 let (address, bytes, is_whole) = match input {
                     InputBuffer::Fetched { address, rows } => (address, rules.input_bytes(problem, rows), rows >= problem.input_rows()),
+                    InputBuffer::Kept { .. } | InputBuffer::Passing { bytes: 0, .. } => continue,
                     InputBuffer::Passing { address, bytes } => (address, bytes, bytes >= stage.target.tensor.bytes),
-                    InputBuffer::Kept { .. } => continue,
                 };
                 all.push(Resident { held: Held::Input, memory: activations, address, bytes, stages: number..=number, is_whole });
             }

@@ -101,9 +101,9 @@ pub struct WeightPiece {
 }
 
 impl Stage {
-    /// Blocks of vectors; none of a movement.
+    /// Blocks of vectors; none of a movement, nor of the host.
     pub fn blocks(&self) -> u64 {
-        if matches!(self.work, Work::Movement(_)) { 0 } else { self.problem.vectors().div_ceil(self.tiling.block) }
+        if matches!(self.work, Work::Movement(_) | Work::Host(_)) { 0 } else { self.problem.vectors().div_ceil(self.tiling.block) }
     }
 
     /// The vectors of block `number`.

@@ -4,6 +4,7 @@
 
 mod accumulate;
 mod dtype;
+mod host;
 pub mod kernel;
 pub mod packed;
 mod quantization;
@@ -12,6 +13,7 @@ mod vector;
 
 pub use accumulate::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, accumulate_rows_i32, load_sum, store_sum};
 pub use dtype::Dtype;
+pub use host::{HostOp, HostProduct, RealFunction, RealOp};
 pub use quantization::{Quantization, of_channel};
 pub use requantize::{Arithmetic, FixedPointMultiplier, LayerClass, OutputStage, Requantizer, Rounding};
 pub use vector::{Average, LayerNorm, MAX_ROW, Product, Softmax, Sum, Table, Target, VectorKind, VectorOp};

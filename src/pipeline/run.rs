@@ -128,7 +128,11 @@ fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>)
             _ => (0, 0.0),
         };
         let biases = if stage.work == Work::Array { stage.problem.m * bias_element_bytes } else { 0 };
-        let op = if matches!(stage.work, Work::Movement(_)) { "movement" } else { layer.op.name() };
+        let op = match stage.work {
+            Work::Movement(_) => "movement",
+            Work::Host(_) => "host",
+            _ => layer.op.name(),
+        };
         Facts { op, weight_bytes: weight_bytes + biases, sparsity, sqnr_db: sqnr_db(layer.id) }
     });
     Ran {

@@ -1,5 +1,6 @@
 //! The commands, and the queues that hold them.
 
+use super::host::HostWork;
 use super::region::{Access, Dimension, ONCE, RegionOf};
 use super::{Address, ArrayMode, Planes};
 use crate::codec::Coding;
@@ -17,6 +18,8 @@ pub enum UnitKind {
     Vector,
     /// A DMA engine: `mvin`, `mvout`.
     Dma,
+    /// The host, for what no unit of the chip can do: `host`.
+    Host,
 }
 
 /// One unit of one core.
@@ -36,6 +39,7 @@ impl fmt::Display for UnitId {
             UnitKind::Array => "array",
             UnitKind::Vector => "vector",
             UnitKind::Dma => "dma",
+            UnitKind::Host => "host",
         };
         write!(f, "{kind}{}", self.index)?;
         if self.core > 0 { write!(f, " of core {}", self.core) } else { Ok(()) }
@@ -131,6 +135,8 @@ pub enum Operation {
     Requantize(Requantize),
     /// Integers in a scratchpad to others, on the vector unit.
     Vector(VectorWork),
+    /// Elements in DRAM to others there, by the host.
+    Host(HostWork),
     /// Nothing: waits and posts alone.
     Fence,
 }
@@ -496,6 +502,7 @@ impl Command {
                     RegionOf { address: &v.result, stride: v.result_stride, access: Access::Write, ..v.rows_of(&v.input, Access::Write) };
                 [first, v.second.as_ref().map(rows), Some(result)]
             }
+            Operation::Host(h) => h.regions(),
             Operation::Fence => [None, None, None],
         }
     }

@@ -210,6 +210,8 @@ impl Lowerer<'_> {
         }
         let (rows, cols, inner) = (output[output.len() - 2], output[output.len() - 1], of_left[of_left.len() - 1]);
         let leading = &output[..output.len() - 2];
+        let with = |last: [u64; 2]| leading.iter().copied().chain(last).collect::<Vec<u64>>();
+        let (to_left, to_right) = (with([rows, inner]), with([inner, cols]));
         let copies: u64 = leading.iter().product();
         let problem = Problem::matrix(self.batch * copies * rows, inner, cols, weight.dtype, activation.dtype);
         let format = format_of(&layer.name, &problem, self.chip)?;
@@ -218,11 +220,9 @@ impl Lowerer<'_> {
                 && Rules::new(self.chip, format, &self.chip.array().dataflows[0]).mode.group.is_some()
         {
             let problem = "multiplies two values, and what plays the weights is not packed as this array takes them".to_string();
-            return Err(refused(layer, problem, "choose a chip of one lane without N:M sparsity"));
+            return self.product_on_host(layer, [(left, &of_left, &to_left), (right, &of_right, &to_right)], problem);
         }
         // Copies of what broadcasts are the same bytes.
-        let with = |last: [u64; 2]| leading.iter().copied().chain(last).collect::<Vec<u64>>();
-        let (to_left, to_right) = (with([rows, inner]), with([inner, cols]));
         let axes = output.len();
         let strides = |location: &Location, from: &[u64], to: &[u64]| {
             let strides = location.broadcast(from, to)?.strides(to)?;

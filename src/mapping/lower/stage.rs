@@ -5,7 +5,7 @@ use super::super::{MappingError, Operand, Problem};
 use super::array::format_of;
 use crate::chip::Chip;
 use crate::network::LayerId;
-use crate::numerics::{VectorKind, VectorOp};
+use crate::numerics::{HostOp, VectorKind, VectorOp};
 
 /// One operation of a unit of the chip, before it is mapped.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,30 @@ pub enum Work {
     Vector(Vec<VectorOp>),
     /// The DMA engines: bytes change places.
     Movement(Vec<Copy>),
+    /// The host, between two stages of the chip.
+    Host(HostCall),
+}
+
+/// What the host does with values in DRAM.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostCall {
+    /// What.
+    pub op: HostOp,
+    /// The values that it reads.
+    pub inputs: Vec<HostRead>,
+    /// Elements of the result for a batch.
+    pub elements: u64,
+}
+
+/// A value that the host reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRead {
+    /// Of what.
+    pub tensor: Tensor,
+    /// The first element's byte.
+    pub first: u64,
+    /// What counts the elements of a batch, the outermost first, with the bytes from one to the next, forwards or backwards.
+    pub factors: Vec<(u64, i64)>,
 }
 
 /// Bytes that go from one place in DRAM to another.
@@ -128,6 +152,8 @@ impl Lowered {
     pub fn reads(&self) -> impl Iterator<Item = &Tensor> {
         let weights = if let Work::Product { weights, .. } = &self.work { Some(&weights.tensor) } else { None };
         let copies = if let Work::Movement(copies) = &self.work { copies.as_slice() } else { &[] };
-        self.inputs.iter().map(|input| &input.tensor).chain(weights).chain(copies.iter().map(|copy| &copy.from))
+        let of_host = if let Work::Host(call) = &self.work { call.inputs.as_slice() } else { &[] };
+        let moved = copies.iter().map(|copy| &copy.from).chain(of_host.iter().map(|read| &read.tensor));
+        self.inputs.iter().map(|input| &input.tensor).chain(weights).chain(moved)
     }
 }
