@@ -415,7 +415,8 @@ impl<'p> State<'p> {
         if reached > next {
             self.array.skip(&mut self.shared, next, reached - next);
         }
-        if self.end_cycle(reached - 1) || [array, vector, dma].contains(&Did::Moved) {
+        // A fence that ends a program moves nothing.
+        if self.end_cycle(reached - 1) || [array, vector, dma].contains(&Did::Moved) || self.done() {
             Ok(reached)
         } else {
             Err(SimError::Deadlock { cycle, waits: self.waits() })
