@@ -386,13 +386,13 @@ impl VectorUnit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorCycles {
-    /// Requantization, its activation included.
+    /// Requantization, its activation included; so of a depthwise convolution's sums.
     pub requantize: u32,
     /// A function of one element, looked up.
     pub table: u32,
     /// The sum of two elements.
     pub sum: u32,
-    /// The product of two elements.
+    /// The product of two elements; one tap of a depthwise convolution.
     pub product: u32,
     /// One tap of a pooling window.
     pub pool: u32,
@@ -408,7 +408,8 @@ impl VectorCycles {
         match kind {
             VectorKind::Table => self.table,
             VectorKind::Sum => self.sum,
-            VectorKind::Product => self.product,
+            // A tap's product is added to its sum in the cycles that its requantization would take.
+            VectorKind::Product | VectorKind::Depthwise => self.product,
             VectorKind::Pool => self.pool,
             VectorKind::Softmax => self.softmax,
             VectorKind::LayerNorm => self.layer_norm,
@@ -421,7 +422,7 @@ impl VectorCycles {
 pub enum Depthwise {
     /// On the array, one GEMM a group.
     Array,
-    /// On the vector unit.
+    /// On the vector unit, where each channel has one filter.
     Vector,
 }
 

@@ -4,6 +4,7 @@
 //! can do all elements. A stage's window (from the end of the stage before): a stage reads what the one before has yielded, so all of its passes,
 //! its vector work and its stores lie in its window, and those of its weights that no ring could hold before it began.
 
+use super::least::reached;
 use super::{Copy, InputBuffer, Mapping, Operand, OutputBuffer, Problem, Rules, Stage, WeightBuffer, Work};
 use crate::chip::{Chip, Dataflow, Extent, Overlap, ReductionPadding, Stationary};
 use crate::numerics::VectorOp;
@@ -199,11 +200,14 @@ impl Traffic {
             0 if operand.run > 1 => operand.least_bytes(of_channels).min(rows * problem.input[1] * of_channels),
             _ => rows * problem.input[1] * of_channels,
         };
+        // Read whole, once.
+        let constants: u64 =
+            stage.inputs().filter(|(buffer, _)| matches!(buffer, InputBuffer::Whole { .. })).map(|(_, operand)| operand.tensor.bytes).sum();
         Self {
             weights: only_if(stage.weights == WeightBuffer::Fetched, stage.weight_fetches() * weights),
             unpacked: stage.weight_fetches() * stage.unpacked_bytes(),
             biases: only_if(stage.work.is_array(), lines * problem.channels() * rules.element),
-            input: stage.inputs().filter(is_fetched).map(of_input).sum(),
+            input: constants + stage.inputs().filter(is_fetched).map(of_input).sum::<u64>(),
             output: only_if(
                 matches!(stage.output, OutputBuffer::Stored { .. }),
                 problem.vectors() * problem.activation.packed_bytes(problem.channels()),
@@ -361,6 +365,14 @@ fn vector_work(stage: &Stage, chip: &Chip) -> u64 {
     let unit = chip.vector();
     match &stage.work {
         Work::Movement(_) | Work::Host(_) => return 0,
+        Work::Vector(ops) if stage.vector_macs() > 0 => {
+            let (problem, groups) = (&stage.problem, stage.problem.m.div_ceil(u64::from(unit.lanes)));
+            // Taps that lie on a pixel, of all places of the window.
+            let taps = problem.n * reached(problem, 0) * reached(problem, 1);
+            let each = ops.first().map_or(0, |op| u64::from(unit.cycles.of(op.kind())));
+            let steps = taps * each + problem.vectors() * u64::from(unit.cycles.requantize);
+            return stage.blocks() * u64::from(unit.start_cycles) + groups * steps;
+        }
         Work::Vector(ops) => {
             let (problem, commands) = (&stage.problem, stage.blocks() * ops.len() as u64);
             let groups = ops.len() as u64 * (problem.m / ops.len() as u64).div_ceil(u64::from(unit.lanes));

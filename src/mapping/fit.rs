@@ -4,7 +4,7 @@
 //! them the other way round. What is left is one ring of weights for all stages, so that a stage's weights are fetched while the one before
 //! still computes. The accumulator is one ring of blocks.
 
-use super::keep::{follows, keep_edges, lay_out, place_activations, stage_bytes};
+use super::keep::{constant_bytes, follows, keep_edges, lay_out, place_activations, stage_bytes};
 use super::stored::{coding, stored};
 use super::tiling::rows_for_blocks;
 use super::{
@@ -409,10 +409,10 @@ fn draft<'l>(
 fn vector_draft<'l>(lowered: &'l Lowered, rules: Rules, capacity: &Capacity<'_>, slot: u64) -> Result<Draft<'l>, MappingError> {
     let problem = &lowered.problem;
     // Rows of pixels that are read one by one lie side by side where blocks are whole rows of images.
-    let unit = if problem.is_matrix() || lowered.is_pool() { 1 } else { problem.q };
+    let unit = if problem.is_matrix() || lowered.has_window() { 1 } else { problem.q };
     let bytes = |block: u64, buffers: u64| {
-        let inputs = lowered.inputs.len() as u64 * rules.input_bytes(problem, rows_for_blocks(problem, block, buffers));
-        inputs + buffers * block * rules.pitches(problem, &cut(block, problem.m)).stored
+        let inputs = lowered.row_inputs() * rules.input_bytes(problem, rows_for_blocks(problem, block, buffers));
+        constant_bytes(lowered, &rules) + inputs + buffers * block * rules.pitches(problem, &cut(block, problem.m)).stored
     };
     let most = (BLOCK_ELEMENTS / problem.m).max(1).next_multiple_of(unit).min(problem.vectors());
     for buffers in [2, 1] {

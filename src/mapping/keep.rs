@@ -86,8 +86,16 @@ pub(super) fn stage_bytes(stage: usize, drafts: &[Draft<'_>]) -> [u64; 2] {
 
 fn input_bytes(stage: usize, input: usize, drafts: &[Draft<'_>]) -> u64 {
     let draft = &drafts[stage];
+    if draft.lowered.constants() == Some(input) {
+        return constant_bytes(draft.lowered, &draft.rules);
+    }
     let rows = if kept_input(stage, drafts) == Some(input) { draft.problem().input_rows() } else { draft.rows };
     draft.rules.input_bytes(draft.problem(), rows)
+}
+
+/// Bytes on the chip of the input that a stage reads whole, if it has one.
+pub(super) fn constant_bytes(lowered: &Lowered, rules: &Rules) -> u64 {
+    lowered.constants().map_or(0, |input| rules.constant_bytes(&lowered.problem, lowered.inputs[input].run))
 }
 
 /// Which input of a stage stayed on the chip.
@@ -120,6 +128,10 @@ pub(super) fn place_activations(drafts: &[Draft<'_>]) -> Places {
         let at_the_end = kept.map(|input| put(input_bytes(stage, input, drafts)));
         let inputs = (0..draft.lowered.inputs.len()).map(|input| match at_the_end.filter(|_| kept == Some(input)) {
             Some(address) => InputBuffer::Kept { address },
+            None if draft.lowered.constants() == Some(input) => {
+                let bytes = input_bytes(stage, input, drafts);
+                InputBuffer::Whole { address: put(bytes), bytes }
+            }
             None => InputBuffer::Fetched { address: put(input_bytes(stage, input, drafts)), rows: draft.rows },
         });
         let mut inputs: Vec<InputBuffer> = inputs.collect();

@@ -62,6 +62,7 @@ impl Mapping {
                 let (address, bytes, is_whole) = match input {
                     InputBuffer::Fetched { address, rows } => (address, rules.input_bytes(problem, rows), rows >= problem.input_rows()),
                     InputBuffer::Kept { .. } | InputBuffer::Passing { bytes: 0, .. } => continue,
+                    InputBuffer::Whole { address, bytes } => (address, bytes, true),
                     InputBuffer::Passing { address, bytes } => (address, bytes, bytes >= stage.target.tensor.bytes),
                 };
                 all.push(Resident { held: Held::Input, memory: activations, address, bytes, stages: number..=number, is_whole });

@@ -185,6 +185,7 @@ impl Searched {
         );
         let input = match stage.input {
             InputBuffer::Kept { .. } => "input whole, left by the layer before".to_string(),
+            InputBuffer::Whole { .. } => "input whole".to_string(),
             InputBuffer::Passing { bytes, .. } => format!("{bytes} B at a time on their way"),
             InputBuffer::Fetched { rows, .. } if rows >= problem.input_rows() => "input whole".to_string(),
             InputBuffer::Fetched { rows, .. } => format!("{rows} of {} rows of input", problem.input_rows()),

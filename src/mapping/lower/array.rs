@@ -35,7 +35,7 @@ pub fn weights_of(layer: &Layer, problem: &Problem) -> Result<Array2<i16>, Mappi
 }
 
 /// Weights less their zero points, in their format.
-fn exact<D: RemoveAxis>(layer: &Layer, weight: &Weight<D>) -> Result<ndarray::Array<i16, D>, MappingError> {
+pub(super) fn exact<D: RemoveAxis>(layer: &Layer, weight: &Weight<D>) -> Result<ndarray::Array<i16, D>, MappingError> {
     let Weight::Integer { values, dtype, zero_points, .. } = weight else {
         return Err(MappingError::NotQuantized { layer: layer.name.clone() });
     };
@@ -153,6 +153,9 @@ impl Lowerer<'_> {
     }
 
     pub(super) fn conv(&mut self, layer: &Layer, conv: &Conv) -> Result<Location, MappingError> {
+        if self.is_for_vector_unit(layer, conv) {
+            return self.depthwise(layer, conv);
+        }
         let (weight, activation) = self.formats(layer, &conv.weight)?;
         let (source, shape) = self.source(layer, 0)?;
         let (source, operand) = self.image(layer, source, &shape)?;

@@ -13,6 +13,7 @@
 //! value lies otherwise, it is moved first, and that counts.
 
 mod array;
+mod depthwise;
 mod host;
 mod movement;
 mod stage;

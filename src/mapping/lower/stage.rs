@@ -18,7 +18,8 @@ pub struct Lowered {
     pub work: Work,
     /// What it computes for a batch; of work that is not the array's the sizes alone.
     pub problem: Problem,
-    /// The values that it reads, row by row (pixel by pixel of images); of a movement none.
+    /// The values that it reads, row by row (pixel by pixel of images); of a movement and of the host none. A depthwise convolution of the
+    /// vector unit reads its weights and biases as the second one.
     pub inputs: Vec<Operand>,
     /// The value that it yields.
     pub output: Operand,
@@ -136,8 +137,18 @@ impl Lowered {
     }
 
     /// Whether a window slides over its input on the vector unit.
-    pub fn is_pool(&self) -> bool {
-        matches!(&self.work, Work::Vector(ops) if ops.iter().any(|op| op.kind() == VectorKind::Pool))
+    pub fn has_window(&self) -> bool {
+        matches!(&self.work, Work::Vector(ops) if ops.iter().any(|op| op.kind().has_window()))
+    }
+
+    /// Which of its inputs is there whole from the first block on, if one is: a depthwise convolution's weights and biases.
+    pub fn constants(&self) -> Option<usize> {
+        matches!(&self.work, Work::Vector(ops) if ops.iter().any(|op| op.kind() == VectorKind::Depthwise)).then_some(1)
+    }
+
+    /// Inputs that come row by row.
+    pub fn row_inputs(&self) -> u64 {
+        self.inputs.len() as u64 - u64::from(self.constants().is_some())
     }
 
     /// Vectors that are multiplied by the same weights.

@@ -31,6 +31,7 @@ impl Lowerer<'_> {
                 self.of_two(layer, op, &[(source, shape), (second, of_second)])
             }
             VectorKind::Pool => self.pool(layer, op, source, &shape),
+            VectorKind::Depthwise => unreachable!("bug: a depthwise layer's form is sums"),
             VectorKind::Softmax => match layer.op {
                 Op::Softmax { axis } if axis + 1 < shape.len() => {
                     // With its axis last, and back again.
@@ -289,12 +290,12 @@ fn is_by_pixel(strides: &[u64], shape: &[u64]) -> bool {
     strides[0] == 1 && (shape[2] == 1 || strides[2] == shape[0]) && (shape[1] == 1 || strides[1] == shape[0] * shape[2])
 }
 
-fn port(chip: &Chip) -> u64 {
+pub(super) fn port(chip: &Chip) -> u64 {
     u64::from(chip.scratchpads()[chip.scratchpad_roles().activation].port_bytes)
 }
 
 /// Bytes of the scratchpad that activations may take at least: half of one that weights share.
-fn room(chip: &Chip) -> u64 {
+pub(super) fn room(chip: &Chip) -> u64 {
     let roles = chip.scratchpad_roles();
     let bytes = chip.scratchpads()[roles.activation].capacity.get();
     if roles.weight == roles.activation { bytes / 2 } else { bytes }

@@ -254,7 +254,7 @@ impl<'c> Emitter<'c> {
         for (number, stage) in mapping.stages().iter().enumerate() {
             let fetched = stage.inputs().map(|(buffer, operand)| match buffer {
                 InputBuffer::Kept { .. } => None,
-                InputBuffer::Fetched { .. } | InputBuffer::Passing { .. } => Some(operand),
+                InputBuffer::Fetched { .. } | InputBuffer::Whole { .. } | InputBuffer::Passing { .. } => Some(operand),
             });
             let fetched: Vec<Option<&Operand>> = fetched.collect();
             let problem = &stage.problem;
@@ -304,8 +304,11 @@ impl<'c> Emitter<'c> {
         address
     }
 
-    /// Where a tensor goes that is written.
+    /// Where a tensor goes that is written: where the stages before put their parts of it, if any did.
     fn target(&mut self, tensor: &Tensor, in_planes: Option<u64>) -> u64 {
+        if let Some(address) = self.tensors.get(&tensor.number) {
+            return *address;
+        }
         let address = match &tensor.content {
             Some(bytes) => self.image(Ok(bytes.to_vec())),
             None => self.reserve(in_planes.unwrap_or(tensor.bytes)).address,

@@ -5,7 +5,7 @@ use super::super::segments::{Segment, runs, runs_alike, segments, singles};
 use super::super::{Address, Ring, Semaphore, Sync, Tag};
 use super::images::{bias_bytes, coded, packed, resident};
 use super::{Emitter, Shared, StageNumbers, index};
-use crate::mapping::{InputBuffer, Order, OutputBuffer, Stage, WeightBuffer, Work};
+use crate::mapping::{InputBuffer, Operand, Order, OutputBuffer, Stage, WeightBuffer, Work};
 use crate::program::{HostRegion, Image};
 
 /// Where a stage's input comes from and its output goes, in DRAM.
@@ -268,8 +268,17 @@ impl Plan<'_> {
         match input {
             InputBuffer::Kept { address } => (address, problem.pixels()),
             InputBuffer::Fetched { address, rows } => (address, rows * problem.input[1]),
-            InputBuffer::Passing { address, bytes } => (address, bytes),
+            InputBuffer::Whole { address, bytes } | InputBuffer::Passing { address, bytes } => (address, bytes),
         }
+    }
+
+    /// What the stage reads whole, if anything: its place on the chip, its rows, and where it begins in DRAM.
+    pub(super) fn constants(&self) -> Option<(u64, &Operand, u64)> {
+        let mut inputs = self.stage.inputs().zip(&self.ends.sources);
+        inputs.find_map(|((buffer, operand), source)| match buffer {
+            InputBuffer::Whole { address, .. } => Some((address, operand, *source)),
+            _ => None,
+        })
     }
 
     /// The first channel of the input that a chunk of channels reads, and how many channels on the next chunk's is.

@@ -328,7 +328,7 @@ fn vector(parts: &ProgramParts, work: &VectorWork) -> Result<(), String> {
     if work.rows == 0 || work.cols == 0 {
         return Err(format!("works on {} rows of {} elements", work.rows, work.cols));
     }
-    if (kind == VectorKind::Pool) != work.window.is_some() {
+    if kind.has_window() != work.window.is_some() {
         return Err(format!("{name} {} a window", if work.window.is_some() { "slides no such thing as" } else { "needs" }));
     }
     let inputs = 1 + usize::from(work.second.is_some());
@@ -337,8 +337,8 @@ fn vector(parts: &ProgramParts, work: &VectorWork) -> Result<(), String> {
     }
     let elements = match &work.window {
         // A slide that is out of range is refused later, in its own words.
-        Some(window) => window.slide.filter[0].saturating_mul(window.slide.filter[1]),
-        None => u64::from(work.cols),
+        Some(window) if kind == VectorKind::Pool => window.slide.filter[0].saturating_mul(window.slide.filter[1]),
+        _ => u64::from(work.cols),
     };
     if let Some(window) = &work.window
         && u64::from(work.cols) > window.slide.channels

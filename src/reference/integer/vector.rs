@@ -36,6 +36,7 @@ pub(super) fn run(layer: &Layer, read: &[&Layer], form: &IntegerForm, sources: &
                 };
                 each_sample(sources, y, |x, y| rows(op, [size, apart], x[0], y));
             }
+            VectorOp::Depthwise(_) => unreachable!("bug: a depthwise layer's form is sums"),
             VectorOp::Maximum | VectorOp::Average(_) => each_sample(sources, y, |x, y| {
                 match &layer.op {
                     Op::Pool(pool) => windows(op, pool, shapes[0], output, x[0], y),
