@@ -72,8 +72,14 @@ impl Drawing {
             return false;
         }
         let divisors: Vec<usize> = (1..=shape[0]).filter(|groups| shape[0].is_multiple_of(*groups)).collect();
-        let groups = if self.rng.random_bool(0.5) { 1 } else { divisors[self.rng.random_range(0..divisors.len())] };
-        let outputs = groups * self.rng.random_range(1..=(24 / groups).max(1));
+        let (groups, outputs) = match self.rng.random_range(0..4) {
+            0 => (shape[0], shape[0]),
+            1 => {
+                let groups = divisors[self.rng.random_range(0..divisors.len())];
+                (groups, groups * self.rng.random_range(1..=(24 / groups).max(1)))
+            }
+            _ => (1, self.rng.random_range(1..=24)),
+        };
         let [r, s] = self.pair(1..=3);
         let dim = (outputs, shape[0] / groups, r, s);
         let weight = Weight::Float(self.floats(&[dim.0, dim.1, dim.2, dim.3]).into_shape_with_order(dim).unwrap());
@@ -328,11 +334,17 @@ fn chips() -> impl Strategy<Value = Vec<(String, String)>> {
         (1_u64..16).prop_map(move |kib| Some(format!("[{}]", pad("Shared", 1024 * kib)))),
         (1_u64..8).prop_map(move |kib| Some(format!("[{}, {}]", pad("Weight", 4096), pad("Input", 1024 * kib)))),
     ];
-    let host =
-        prop_oneof![1 => Just("Refuse".to_string()), 3 => (0_u32..40).prop_map(|tenths| format!("Host({:?})", f64::from(tenths) / 10.0))];
-    (pads, 1..=2_u32, prop_oneof![Just(16_u32), 1..=20_u32], host).prop_map(|(pads, engines, lanes, host)| {
-        let mut sets = vec![("dma.engines".to_string(), engines.to_string()), ("vector.lanes".to_string(), lanes.to_string())];
-        sets.push(("vector.unsupported".to_string(), host));
+    let tenths = (0_u32..40).prop_map(|tenths| format!("Host({:?})", f64::from(tenths) / 10.0));
+    let host = prop_oneof![1 => Just("Refuse".to_string()), 3 => tenths];
+    let depthwise = prop_oneof![Just("Array"), Just("Vector")];
+    (pads, 1..=2_u32, prop_oneof![Just(16_u32), 1..=20_u32], host, depthwise).prop_map(|(pads, engines, lanes, host, depthwise)| {
+        let fields = [
+            ("dma.engines", engines.to_string()),
+            ("vector.lanes", lanes.to_string()),
+            ("vector.unsupported", host),
+            ("vector.depthwise", depthwise.to_string()),
+        ];
+        let mut sets: Vec<_> = fields.map(|(field, value)| (field.to_string(), value)).into();
         sets.extend(pads.map(|pads| ("scratchpads".to_string(), pads)));
         sets
     })
@@ -363,4 +375,38 @@ fn a_filter_beside_its_image_yields_the_bias_alone() {
     for name in CHIPS {
         check(&float, 1, name, &[], 2, false).unwrap();
     }
+}
+
+/// A depthwise layer between two others on a scratchpad that holds a part of its channels at a time: stages of the vector unit, whose MACs are the
+/// layer's.
+#[test]
+fn a_depthwise_layer_runs_on_the_vector_unit_in_as_many_parts_as_fit() {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut builder = NetworkBuilder::new("separable");
+    let mut last = builder.input("x", vec![3, 12, 9]).unwrap();
+    for (name, [outputs, inputs, size], groups) in [("first", [32, 3, 3], 1), ("depthwise", [32, 1, 3], 32), ("pointwise", [8, 32, 1], 1)] {
+        let weight = Weight::Float(Array::from_shape_simple_fn((outputs, inputs, size, size), || rng.random_range(-0.5..0.5)));
+        let bias = Some(Bias::Float(Array1::from_shape_simple_fn(outputs, || rng.random_range(-0.3..0.3))));
+        let padding = [size / 2; 4];
+        let conv = Conv { weight, bias, stride: [1, 1], dilation: [1, 1], padding, groups, activation: Activation::Relu };
+        last = builder.layer(name, Op::Conv(conv), &[last]).unwrap();
+    }
+    let float = builder.finish(last).unwrap();
+    let inputs = Array2::from_shape_simple_fn((2, 3 * 12 * 9), || rng.random_range(-1.0..1.0_f32));
+    let ranges = compress::calibrate(&float, inputs.view()).unwrap();
+    let quantized = compress::quantize(&float, &ranges, Scheme { weight: Dtype::Int8, activation: Dtype::Int8 }).unwrap();
+    let parts_on = |kib: u64| {
+        let pad = format!("[(role: Shared, capacity: KiB({kib}), banks: 4, port_bytes: 16, latency: Cycles(4))]");
+        let sets = [("vector.depthwise", "Vector"), ("scratchpads", pad.as_str())];
+        let sets = sets.map(|(field, value)| (field.to_string(), value.to_string()));
+        check(&float, 5, "edge-16x16", &sets, 2, false).unwrap();
+        let chip = chip::load("edge-16x16", &sets).unwrap();
+        let on_chip = OnChip::new(&quantized, &chip, 2, WeightStart::Cold, || Choice::first(&chip)).unwrap();
+        let stages = on_chip.mapping.stages();
+        let macs = stages.iter().map(|stage| stage.vector_macs()).sum::<u64>();
+        assert_eq!(macs, 2 * 12 * 9 * 32 * 9, "two samples of 12 x 9 places, 32 channels and 9 taps");
+        assert_eq!(macs + stages.iter().map(|stage| stage.macs()).sum::<u64>(), 2 * float.macs());
+        stages.iter().filter(|stage| stage.vector_macs() > 0).count()
+    };
+    assert_eq!((parts_on(64), parts_on(2) > 1), (1, true));
 }
