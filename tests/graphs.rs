@@ -410,3 +410,40 @@ fn a_depthwise_layer_runs_on_the_vector_unit_in_as_many_parts_as_fit() {
     };
     assert_eq!((parts_on(64), parts_on(2) > 1), (1, true));
 }
+
+/// A residual: what the first layer yields stays on the chip until the sum, beside what the layers between make, so that of activations only the
+/// network's input and its logits cross DRAM's bus.
+#[test]
+fn what_a_later_layer_reads_again_stays_on_the_chip() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut builder = NetworkBuilder::new("residual");
+    let x = builder.input("x", vec![16, 8, 8]).unwrap();
+    let mut conv = |builder: &mut NetworkBuilder, name: &str, from| {
+        let weight = Weight::Float(Array::from_shape_simple_fn((16, 16, 3, 3), || rng.random_range(-0.2..0.2)));
+        let conv = Conv { weight, bias: None, stride: [1, 1], dilation: [1, 1], padding: [1; 4], groups: 1, activation: Activation::Relu };
+        builder.layer(name, Op::Conv(conv), &[from]).unwrap()
+    };
+    let first = conv(&mut builder, "first", x);
+    let second = conv(&mut builder, "second", first);
+    let third = conv(&mut builder, "third", second);
+    let sum = builder.layer("sum", Op::Binary(BinaryOp::Add), &[first, third]).unwrap();
+    let fourth = conv(&mut builder, "fourth", first);
+    let last = builder.layer("last", Op::Binary(BinaryOp::Add), &[sum, fourth]).unwrap();
+    let float = builder.finish(last).unwrap();
+    check(&float, 3, "edge-16x16", &[], 2, false).unwrap();
+
+    let inputs = Array2::from_shape_simple_fn((2, 1024), || 0.25_f32);
+    let ranges = compress::calibrate(&float, inputs.view()).unwrap();
+    let quantized = compress::quantize(&float, &ranges, Scheme { weight: Dtype::Int8, activation: Dtype::Int8 }).unwrap();
+    let bytes_on = |kib: u64| {
+        let pad = format!("[(role: Shared, capacity: KiB({kib}), banks: 4, port_bytes: 16, latency: Cycles(4))]");
+        let chip = chip::load("edge-16x16", &[("scratchpads".to_string(), pad)]).unwrap();
+        let on_chip = OnChip::new(&quantized, &chip, 1, WeightStart::Cold, || Choice::first(&chip)).unwrap();
+        let run = Machine::new(&chip, &chip.formats()[0], &on_chip.program).unwrap().time().unwrap();
+        run.stages.iter().map(|stage| stage.traffic.dram.input.read + stage.traffic.dram.output.write).sum::<u64>()
+    };
+    // 16 channels of 8 x 8 pixels: the input, and what the last sum yields.
+    assert_eq!(bytes_on(64), 2 * 1024);
+    // Where there is no room for it, the first layer's output goes out once and comes back for each that reads it.
+    assert!(bytes_on(5) >= 6 * 1024, "{}", bytes_on(5));
+}

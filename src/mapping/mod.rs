@@ -7,6 +7,7 @@ mod bounds;
 mod error;
 mod file;
 mod fit;
+mod hold;
 mod keep;
 mod layout;
 mod least;

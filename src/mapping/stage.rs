@@ -230,10 +230,12 @@ pub enum InputBuffer {
         /// Rows of images (vectors, where there are no images) in the ring.
         rows: u64,
     },
-    /// Where the stage before left it, at `address` of the activation scratchpad.
+    /// Where a stage left it, at `address` of the activation scratchpad.
     Kept {
         /// First byte.
         address: u64,
+        /// The stage, by its place in the mapping.
+        from: usize,
     },
     /// In DRAM; all of it lies in `bytes` bytes at `address` of the activation scratchpad before the first block begins.
     Whole {

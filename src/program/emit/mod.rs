@@ -112,7 +112,7 @@ pub fn emit_timing(mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramErr
     emitter.finish(chip, output)
 }
 
-/// The semaphores that all stages share, by their place in the program's list; two more for each stage follow them.
+/// The semaphores that all stages share, by their place in the program's list; three more for each stage follow them.
 #[derive(Clone, Copy)]
 enum Shared {
     WeightFull,
@@ -166,6 +166,7 @@ fn semaphores(mapping: &Mapping) -> Vec<SemaphoreDecl> {
         let output = if let OutputBuffer::Stored { slots, .. } = stage.output { slots } else { 0 };
         all.push(decl(format!("input_free_{number}"), 0, StallReason::BufferFull));
         all.push(decl(format!("output_free_{number}"), output, StallReason::BufferFull));
+        all.push(decl(format!("held_{number}"), 0, StallReason::InputNotReady));
     }
     all
 }

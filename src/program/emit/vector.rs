@@ -56,7 +56,7 @@ impl Emitter<'_> {
         let (result, pitch, _) = plan.results(block, all, &runs[0]);
         let stored = matches!(stage.output, OutputBuffer::Stored { .. });
         // Of what only is read whole the first block waits for all blocks.
-        let waits = is_fetched(plan) || plan.constants().is_some() && block.number == 0;
+        let waits = is_fetched(plan) || (plan.constants().is_some() || plan.waits_for_stores) && block.number == 0;
         let cols = channels / ops.len() as u64;
         for (number, op) in (0..).zip(ops) {
             let (mut wait, mut post) = (Vec::new(), Vec::new());
