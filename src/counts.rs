@@ -36,11 +36,13 @@ pub enum StallReason {
     Codec,
     /// The array drains, or ends a pass, before the next one may enter.
     ArrayDrain,
+    /// Waits until the host has done what no unit of the chip can do.
+    Host,
 }
 
 impl StallReason {
     /// Every reason, in the order of reports.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::WeightsNotReady,
         Self::InputNotReady,
         Self::BiasNotReady,
@@ -54,6 +56,7 @@ impl StallReason {
         Self::DramBandwidth,
         Self::Codec,
         Self::ArrayDrain,
+        Self::Host,
     ];
 
     /// The reason's name in JSON, CSV and the text form of a program.
@@ -72,6 +75,7 @@ impl StallReason {
             Self::DramBandwidth => "dram_bandwidth",
             Self::Codec => "codec",
             Self::ArrayDrain => "array_drain",
+            Self::Host => "host",
         }
     }
 
@@ -365,7 +369,7 @@ mod tests {
             assert_eq!(counts.stalled(reason), cycles);
             assert_eq!(StallReason::from_name(reason.name()), Some(reason));
         }
-        assert_eq!(counts.stalled_total(), (1..=13).sum::<u64>());
+        assert_eq!(counts.stalled_total(), (1..=14).sum::<u64>());
         assert_eq!(counts.since(&counts), CycleCounts::default());
     }
 }

@@ -202,6 +202,7 @@ impl Case {
             semaphores: vec![SemaphoreDecl { name: "done".to_string(), tokens: 0, reason: StallReason::ResultNotReady }],
             output_stages: vec![],
             vector_ops: Vec::new(),
+            host_ops: Vec::new(),
             stages: vec![StageDecl { name: "gemm".to_string(), mode: 0 }],
             images: vec![
                 Image { place: WEIGHTS, address: 0, bytes: bytes(&weights) },

@@ -81,6 +81,7 @@ fn program(chip: &Chip, loads: &[Area], store: Area) -> Program {
         semaphores: Vec::new(),
         output_stages: Vec::new(),
         vector_ops: Vec::new(),
+        host_ops: Vec::new(),
         stages,
         // Only what is loaded, and what is stored, has bytes.
         images: vec![Image { place: PAD, address: 0, bytes: (0..=255).cycle().take(usize::try_from(store.bytes()).unwrap()).collect() }],

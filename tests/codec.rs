@@ -55,6 +55,7 @@ fn parts(chip: &Chip, coding: Coding, block: Vec<u8>, rows: u64, row_bytes: u64)
         semaphores: Vec::new(),
         output_stages: Vec::new(),
         vector_ops: Vec::new(),
+        host_ops: Vec::new(),
         stages: vec![stage("in"), stage("out")],
         images: vec![Image { place: Place::Dram, address: 0, bytes: block }],
         inputs: Vec::new(),

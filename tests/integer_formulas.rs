@@ -254,13 +254,17 @@ fn what_only_moves_keeps_its_quantization_and_joined_values_share_one() {
 }
 
 #[test]
-fn names_are_looked_up_by_the_host_and_what_has_no_integer_form_is_told() {
+fn names_are_looked_up_by_the_host_and_quotients_go_through_reals() {
     let mut builder = NetworkBuilder::new("words");
     let x = builder.input_of("x", vec![3], Element::Index).unwrap();
     let table = ArrayD::from_shape_fn(IxDyn(&[5, 2]), |at| at[0] as f32 - at[1] as f32 / 2.0);
     let rows = builder.layer("rows", Op::Gather(Weight::Float(table.clone())), &[x]).unwrap();
-    let square = builder.layer("square", Op::Binary(BinaryOp::Div), &[rows, rows]).unwrap();
-    let network = builder.finish(square).unwrap();
+    // By constants that are never zero, since what is calibrated is finite.
+    let shifted = ArrayD::from_elem(IxDyn(&[]), 6.0);
+    let shift = Op::BinaryConstant(BinaryConstant { op: BinaryOp::Add, constant: Weight::Float(shifted), constant_first: false });
+    let divisor = builder.layer("divisor", shift, &[rows]).unwrap();
+    let quotient = builder.layer("quotient", Op::Binary(BinaryOp::Div), &[rows, divisor]).unwrap();
+    let network = builder.finish(quotient).unwrap();
     let samples = ndarray::array![[0.0_f32, 4.0, -2.0]];
     let ranges = calibrate(&network, ndarray::array![[2.0_f32, 3.0, 4.0]].view()).unwrap();
     let quantized = quantize(&network, &ranges, "w8a8".parse().unwrap()).unwrap();
@@ -271,6 +275,10 @@ fn names_are_looked_up_by_the_host_and_what_has_no_integer_form_is_told() {
     let held = quantized.layer(rows).output.quantization.unwrap();
     let wanted: Vec<i32> = [0, 4, 3].iter().flat_map(|row| [held.quantize(table[[*row, 0]]), held.quantize(table[[*row, 1]])]).collect();
     assert_eq!(found.row(0).to_vec(), wanted);
-    let fault = integer::run(&quantized, |_| arithmetic, names).unwrap_err().to_string();
-    assert!(fault.contains("layer \"square\" (div) has no integer form a quotient of two values"), "{fault}");
+    let trace = integer::run(&quantized, |_| arithmetic, names).unwrap();
+    let held = [rows, divisor, quotient].map(|id| quantized.layer(id).output.quantization.unwrap());
+    let [a, b, y] = [rows, divisor, quotient].map(|id| trace.layer(id).unwrap());
+    for ((a, b), y) in a.iter().zip(b).zip(y) {
+        assert_eq!(*y, held[2].quantize(held[0].dequantize(*a) / held[1].dequantize(*b)), "{a} by {b}");
+    }
 }

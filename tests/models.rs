@@ -5,10 +5,15 @@
 
 use std::fmt::Write as _;
 use systole::chip::{self, Chip};
+use systole::mapping::{self, WeightStart};
 use systole::model::{self, Found, LayerTable, Split};
+use systole::network::{Activation, Conv, NetworkBuilder, Op, Weight};
+use systole::numerics::{Dtype, Quantization};
 use systole::pipeline::{self, RunOptions};
+use systole::program::emit_timing;
 use systole::reference::float;
 use systole::report::{Summary, TopologyRow};
+use systole::sim::Machine;
 use systole::topology::{self, Table};
 
 fn table(name: &str) -> LayerTable {
@@ -123,17 +128,16 @@ fn timed(text: &str) -> Summary {
 
 const CONV: &str = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,";
 
-/// A grouped layer is its groups, one after the other, and no dense layer: the same program as the groups written out, row by row.
+/// A product in groups is its groups, one after the other, and no dense layer: the same program as the groups written out, row by row.
 #[test]
 fn groups_and_repeats_are_timed_as_rows_of_their_own() {
     let (groups, repeat) = (6, 2);
-    let grouped =
-        format!("{CONV}Groups,Repeat,\na,14,14,3,3,12,18,2,1,1,\ng,13,9,3,3,12,18,1,{groups},{repeat},\nb,1,1,1,1,40,24,1,1,1,\n");
-    let mut written_out = format!("{CONV}\na,14,14,3,3,12,18,2,\n");
+    let grouped = format!("Layer,M,N,K,Groups,Repeat\na,36,18,108,1,1\ng,77,18,108,{groups},{repeat}\nb,1,24,40,1,1\n");
+    let mut written_out = "Layer,M,N,K\na,36,18,108\n".to_string();
     for _ in 0..groups * repeat {
-        writeln!(written_out, "g,13,9,3,3,{},{},1,", 12 / groups, 18 / groups).unwrap();
+        writeln!(written_out, "g,77,{},{}", 18 / groups, 108 / groups).unwrap();
     }
-    writeln!(written_out, "b,1,1,1,1,40,24,1,").unwrap();
+    writeln!(written_out, "b,1,24,40").unwrap();
     let (one, other) = (timed(&grouped), timed(&written_out));
     assert_eq!((one.layers.len(), one.network.layers, other.layers.len()), (3, 3, 2 + groups * repeat));
     assert_eq!(
@@ -145,7 +149,7 @@ fn groups_and_repeats_are_timed_as_rows_of_their_own() {
     assert_eq!(one.layers[0], other.layers[0]);
     let (row, rows) = (&one.layers[1], &other.layers[1..=groups * repeat]);
     let sum = |figure: fn(&systole::report::LayerSummary) -> u64| rows.iter().map(figure).sum::<u64>();
-    assert_eq!(row.macs_dense, (11 * 7) * (9 * 2) * 3 * 12);
+    assert_eq!(row.macs_dense, 77 * 18 * 3 * 12);
     assert_eq!(
         [row.total_cycles, row.busy_cycles, row.idle_cycles, row.macs_executed, row.dram_read_bytes, row.weight_bytes],
         [
@@ -173,6 +177,39 @@ fn groups_and_repeats_are_timed_as_rows_of_their_own() {
     let counted = |row: &TopologyRow| [row.passes, row.total_cycles, row.input_reads, row.weight_reads, row.output_writes];
     assert_eq!(counted(row), counted(of_one).map(|count| count * runs));
     assert_eq!(row.utilization.to_bits(), of_one.utilization.to_bits());
+}
+
+/// A table's convolution in groups is what a network's is: one stage, whose cycles and bytes are the same; and repeats of it are a row.
+#[test]
+fn a_convolution_in_groups_is_that_of_a_network() {
+    for (channels, filters, groups, repeat) in [(12, 18, 6, 2), (16, 16, 16, 1), (8, 24, 2, 1)] {
+        let row = format!("{CONV}Padding,Groups,Repeat,\ng,13,9,3,3,{channels},{filters},1,1,{groups},{repeat},\n");
+        let table = timed(&row);
+        let mut builder = NetworkBuilder::new("alone");
+        let x = builder.input("x", vec![channels, 13, 9]).unwrap();
+        builder.quantize(x, Quantization { dtype: Dtype::Int8, scale: 1.0, zero_point: 0 });
+        let values = ndarray::Array4::from_elem((filters, channels / groups, 3, 3), 1);
+        let weight = Weight::Integer { values, dtype: Dtype::Int8, scales: vec![1.0], zero_points: Vec::new() };
+        let (stride, dilation, padding, activation) = ([1, 1], [1, 1], [1; 4], Activation::None);
+        let conv = Op::Conv(Conv { weight, bias: None, stride, dilation, padding, groups, activation });
+        let y = builder.layer("g", conv, &[x]).unwrap();
+        builder.quantize(y, Quantization { dtype: Dtype::Int8, scale: 1.0, zero_point: 0 });
+        let (network, chip) = (builder.finish(y).unwrap(), edge());
+        let stages = mapping::lower(&network, &chip, 1).unwrap().stages;
+        let mapping = mapping::map(&stages, &chip, 1, WeightStart::Cold).unwrap();
+        let program = emit_timing(&mapping, &chip).unwrap();
+        let run = Machine::new(&chip, &chip.formats()[0], &program).unwrap().time().unwrap();
+        let row = &table.layers[0];
+        assert_eq!(table.layers.len(), 1);
+        assert_eq!(row.macs_dense, (13 * 9 * 9 * channels / groups * filters * repeat) as u64);
+        if repeat == 1 {
+            assert_eq!((table.total_cycles, row.busy_cycles), (run.total_cycles.get(), run.units[0].cycles.busy));
+            assert_eq!(table.traffic_bytes, run.stages[0].traffic);
+        }
+        // A pass fills one group's columns, and no more.
+        let most = (filters / groups).min(16) as f64 / 16.0;
+        assert!(row.mapping_efficiency <= most && row.utilization < most, "{} and {}", row.mapping_efficiency, row.utilization);
+    }
 }
 
 /// Padding is read from nowhere: the same multiply-accumulates as an input that was padded by hand, and fewer bytes.

@@ -8,7 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use systole::chip::{self, ArrayMode, Chip};
 use systole::counts::{Operand, StallReason};
 use systole::numerics::{
-    Average, Dtype, LayerNorm, Product, Quantization, Requantizer, Rounding, Softmax, Sum, Table, VectorKind, VectorOp,
+    Average, Depthwise, Dtype, LayerClass, LayerNorm, OutputStage, Product, Quantization, Requantizer, Rounding, Softmax, Sum, Table,
+    VectorKind, VectorOp,
 };
 use systole::program::{
     Address, Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, Semaphore,
@@ -50,6 +51,7 @@ fn parts(chip: &Chip, case: &Case) -> ProgramParts {
         semaphores: vec![SemaphoreDecl { name: "done".to_string(), tokens: 0, reason: StallReason::ResultNotReady }],
         output_stages: Vec::new(),
         vector_ops: vec![case.op.clone()],
+        host_ops: Vec::new(),
         stages: vec![StageDecl { name: "only".to_string(), mode: 0 }],
         images: vec![Image { place: PAD, address: 0, bytes: case.bytes.clone() }],
         inputs: Vec::new(),
@@ -117,7 +119,7 @@ fn random_chip(rng: &mut ChaCha8Rng) -> Chip {
     let mut set = |path: &str, value: u32| sets.push((path.to_string(), value.to_string()));
     set("vector.lanes", rng.random_range(1..=40));
     set("vector.start_cycles", rng.random_range(0..6));
-    for kind in ["table", "sum", "product", "pool", "softmax", "layer_norm"] {
+    for kind in ["requantize", "table", "sum", "product", "pool", "softmax", "layer_norm"] {
         set(&format!("vector.cycles.{kind}"), rng.random_range(1..5));
     }
     chip::load("edge-16x16", &sets).unwrap_or_else(|error| panic!("{error}"))
@@ -163,7 +165,7 @@ fn rows_are_worked_on_as_numerics_says_in_the_time_of_the_formula() {
                 VectorOp::Product(product) => wanted = a.iter().zip(&b).map(|(a, b)| product.apply(*a, *b)).collect(),
                 VectorOp::Softmax(softmax) => softmax.apply(&a, &mut wanted),
                 VectorOp::LayerNorm(norm) => norm.apply(&a, &mut wanted),
-                VectorOp::Maximum | VectorOp::Average(_) => unreachable!(),
+                VectorOp::Maximum | VectorOp::Average(_) | VectorOp::Depthwise(_) => unreachable!(),
             }
             assert_eq!(signed(results), wanted, "seed {seed}, row {number}");
         }
@@ -176,7 +178,7 @@ fn rows_are_worked_on_as_numerics_says_in_the_time_of_the_formula() {
 }
 
 #[test]
-fn windows_are_pooled_as_numerics_says_a_tap_at_a_time() {
+fn windows_are_pooled_and_convolved_as_numerics_says_a_tap_at_a_time() {
     for seed in 0..400 {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let chip = random_chip(rng);
@@ -193,24 +195,33 @@ fn windows_are_pooled_as_numerics_says_a_tap_at_a_time() {
         let pitch = channels + rng.random_range(0..9_u64);
         let taps = u32::try_from(filter[0] * filter[1]).unwrap();
         let (read, wrote) = (quantization(rng), quantization(rng));
-        let op = match rng.random_range(0..3) {
+        let scales: Vec<f32> = (0..channels).map(|_| rng.random_range(0.001..0.1)).collect();
+        let op = match rng.random_range(0..5) {
             0 => VectorOp::Maximum,
-            1 => VectorOp::Average(Average::new(requantizer(rng), &read, &wrote, taps, rng.random_bool(0.5), FREE)),
+            1 | 2 => {
+                let stage = OutputStage::new(requantizer(rng), LayerClass::Convolution, read.scale, &scales, &wrote, FREE);
+                VectorOp::Depthwise(Depthwise { zero_point: read.zero_point, stage, first: 0 })
+            }
+            3 => VectorOp::Average(Average::new(requantizer(rng), &read, &wrote, taps, rng.random_bool(0.5), FREE)),
             _ => VectorOp::Average(Average::new(requantizer(rng), &read, &read, taps, false, FREE)),
         };
+        // A row of weights a tap, and four of the biases' bytes.
+        let is_depthwise = matches!(op, VectorOp::Depthwise(_));
+        let constants = if is_depthwise { (u64::from(taps) + 4) * channels } else { 0 };
         let work = VectorWork {
             op: 0,
             place: PAD,
             input: VectorInput { address: Address::at(0), stride: pitch },
-            second: None,
-            result: Address::at(pixels * pitch),
+            second: is_depthwise.then(|| VectorInput { address: Address::at(pixels * pitch), stride: channels }),
+            result: Address::at(pixels * pitch + constants),
             result_stride: channels,
             rows: u32::try_from(rows).unwrap(),
             cols: u32::try_from(channels).unwrap(),
             window: Some(Window { slide, ring: pixels, vector: Address::at(0), inner: Address::at(0), planes: None }),
         };
-        let case = Case { op, work, bytes: random_bytes(rng, pixels * pitch) };
+        let case = Case { op, work, bytes: random_bytes(rng, pixels * pitch + constants) };
         let run = run(&chip, &case);
+        let byte = |at: u64| case.bytes[usize::try_from(at).unwrap()];
         let mut all_taps = 0;
         for vector in 0..rows {
             let (image, place) = (vector / (output[0] * output[1]), vector % (output[0] * output[1]));
@@ -219,15 +230,23 @@ fn windows_are_pooled_as_numerics_says_a_tap_at_a_time() {
             for (r, s) in (0..filter[0]).flat_map(|r| (0..filter[1]).map(move |s| (r, s))) {
                 let at = [corner[0] + r * dilation[0], corner[1] + s * dilation[1]];
                 if (0..2).all(|axis| at[axis] >= padding[axis] && at[axis] - padding[axis] < input[axis]) {
-                    under.push((image * input[0] + at[0] - padding[0]) * input[1] + at[1] - padding[1]);
+                    under.push(((image * input[0] + at[0] - padding[0]) * input[1] + at[1] - padding[1], r * filter[1] + s));
                 }
             }
             all_taps += under.len().max(1) as u64;
             for channel in 0..channels {
-                let values = under.iter().map(|pixel| i8::from_le_bytes([case.bytes[usize::try_from(pixel * pitch + channel).unwrap()]]));
+                let values = under.iter().map(|(pixel, _)| i8::from_le_bytes([byte(pixel * pitch + channel)]));
                 let wanted = match &case.op {
                     VectorOp::Maximum => values.max().unwrap_or(i8::MIN),
                     VectorOp::Average(average) => average.apply(values.map(i64::from).sum(), u32::try_from(under.len()).unwrap(), taps),
+                    VectorOp::Depthwise(Depthwise { stage, .. }) => {
+                        let row = |number: u64| byte(pixels * pitch + number * channels + channel);
+                        let bias = i32::from_le_bytes(std::array::from_fn(|number| row(u64::from(taps) + number as u64)));
+                        let weights = under.iter().map(|(_, tap)| i64::from(i8::from_le_bytes([row(*tap)])));
+                        let products = values.zip(weights).map(|(x, weight)| (i64::from(x) - i64::from(read.zero_point)) * weight);
+                        let sum = i64::from(bias) + products.sum::<i64>();
+                        i8::try_from(stage.apply(usize::try_from(channel).unwrap(), sum)).unwrap()
+                    }
                     _ => unreachable!(),
                 };
                 let found = i8::from_le_bytes([run.output[usize::try_from(vector * channels + channel).unwrap()]]);
@@ -235,9 +254,13 @@ fn windows_are_pooled_as_numerics_says_a_tap_at_a_time() {
             }
         }
         let vector = &run.units.iter().find(|unit| unit.unit.kind == UnitKind::Vector).unwrap().cycles;
-        let groups = all_taps * channels.div_ceil(u64::from(chip.vector().lanes));
-        let busy = u64::from(chip.vector().start_cycles) + groups * cycles_of(&chip, VectorKind::Pool);
-        assert_eq!(vector.busy, busy, "seed {seed}");
+        let groups = channels.div_ceil(u64::from(chip.vector().lanes));
+        let last = if is_depthwise { rows * u64::from(chip.vector().cycles.requantize) } else { 0 };
+        let steps = all_taps * cycles_of(&chip, case.op.kind()) + last;
+        // The rows of a group's biases may lie in one bank, which the vector unit then waits for.
+        assert_eq!(vector.busy, u64::from(chip.vector().start_cycles) + groups * steps, "seed {seed}");
+        let operations = (all_taps + if is_depthwise { rows } else { 0 }) * channels;
+        assert_eq!(run.stages[0].actions.vector_operations, operations, "seed {seed}");
     }
 }
 
@@ -278,6 +301,12 @@ fn a_command_that_makes_no_sense_is_refused_in_words() {
     says(refused(&VectorOp::Maximum, &|_| {}), "pool needs a window");
     says(refused(&norm, &|_| {}), "its layer_norm has 4 factors and needs 8");
     says(refused(&VectorOp::Maximum, &|work| (work.window, work.cols) = (Some(window.clone()), 9)), "pools 9 channels of pixels of 8");
+    let filter = OutputStage::new(Requantizer::Float, LayerClass::Convolution, 1.0, &[1.0; 8], &unit, FREE);
+    let depthwise = |first| VectorOp::Depthwise(Depthwise { zero_point: 0, stage: filter.clone(), first });
+    says(refused(&depthwise(0), &|_| {}), "depthwise needs a window");
+    says(refused(&depthwise(0), &|work| work.window = Some(window.clone())), "depthwise reads 2 values");
+    let with = |work: &mut VectorWork| (work.window, work.second) = (Some(window.clone()), Some(input(8)));
+    says(refused(&depthwise(1), &with), "its depthwise has 8 channels from 1 on, of the 8 of its output stage");
     says(refused(&table, &|work| work.input.address = Address::at(60)), "never written");
     says(refused(&table, &|work| work.result = Address::at(1 << 40)), "outside");
 }

@@ -372,17 +372,27 @@ pub struct VectorUnit {
     pub unsupported: Unsupported,
 }
 
+impl VectorUnit {
+    /// Core cycles in which the host makes so many elements of a result, rounded up and one at least; none where there is no host.
+    pub fn host_cycles(&self, elements: u64) -> Option<u64> {
+        let Unsupported::Host { cycles_per_element } = self.unsupported else { return None };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is not negative, and a cast from float saturates")]
+        let cycles = libm::ceil(elements as f64 * cycles_per_element) as u64;
+        Some(cycles.max(1))
+    }
+}
+
 /// Cycles that each group of `lanes` elements takes, by operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorCycles {
-    /// Requantization, its activation included.
+    /// Requantization, its activation included; so of a depthwise convolution's sums.
     pub requantize: u32,
     /// A function of one element, looked up.
     pub table: u32,
     /// The sum of two elements.
     pub sum: u32,
-    /// The product of two elements.
+    /// The product of two elements; one tap of a depthwise convolution.
     pub product: u32,
     /// One tap of a pooling window.
     pub pool: u32,
@@ -398,7 +408,8 @@ impl VectorCycles {
         match kind {
             VectorKind::Table => self.table,
             VectorKind::Sum => self.sum,
-            VectorKind::Product => self.product,
+            // A tap's product is added to its sum in the cycles that its requantization would take.
+            VectorKind::Product | VectorKind::Depthwise => self.product,
             VectorKind::Pool => self.pool,
             VectorKind::Softmax => self.softmax,
             VectorKind::LayerNorm => self.layer_norm,
@@ -411,7 +422,7 @@ impl VectorCycles {
 pub enum Depthwise {
     /// On the array, one GEMM a group.
     Array,
-    /// On the vector unit.
+    /// On the vector unit, where each channel has one filter.
     Vector,
 }
 
@@ -422,7 +433,7 @@ pub enum Unsupported {
     Refuse,
     /// The host does it, at this many core cycles an element, which count in the totals.
     Host {
-        /// Core cycles an element.
+        /// Core cycles an element of the result, from when its inputs are in DRAM to when it is there.
         cycles_per_element: f64,
     },
 }

@@ -4,7 +4,7 @@
 //! Not here: what no hardware could do (`check`).
 
 use super::array::Sparsity;
-use super::chip::{Codec, Depthwise, StorageWidth, Unsupported};
+use super::chip::{Codec, StorageWidth};
 use super::read::Reader;
 use super::schema::Draft;
 use super::tree::Node;
@@ -36,14 +36,6 @@ pub(super) fn check(reader: &mut Reader, root: &Node, draft: &Draft) {
         {
             let what = format!("a codec behind `NM(n: {n}, m: {m})`, whose weights lie in DRAM without their zeros as it is");
             refuse("storage.codec", &what, "codec: None");
-        }
-    }
-    if let Some(vector) = &draft.vector {
-        if vector.depthwise == Depthwise::Vector {
-            refuse("vector.depthwise", "depthwise convolutions on the vector unit", "depthwise: Array");
-        }
-        if let Unsupported::Host { .. } = vector.unsupported {
-            refuse("vector.unsupported", "operations on the host", "unsupported: Refuse");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The closed forms: cycles that a mapping takes at least, whatever the order of events, and the share of the array that it fills.
 //!
-//! The program: it ends no sooner than the array's passes allow, nor than all bytes can cross DRAM's bus, nor than the vector unit can do
-//! all elements. A stage's window (from the end of the stage before): a stage reads what the one before has yielded, so all of its passes,
+//! The program: it ends no sooner than the array's passes allow, nor than all bytes can cross DRAM's bus, nor than the vector unit or the host
+//! can do all elements. A stage's window (from the end of the stage before): a stage reads what the one before has yielded, so all of its passes,
 //! its vector work and its stores lie in its window, and those of its weights that no ring could hold before it began.
 
+use super::least::reached;
 use super::{Copy, InputBuffer, Mapping, Operand, OutputBuffer, Problem, Rules, Stage, WeightBuffer, Work};
 use crate::chip::{Chip, Dataflow, Extent, Overlap, ReductionPadding, Stationary};
 use crate::numerics::VectorOp;
@@ -35,17 +36,21 @@ pub struct Demand {
     pub unpacks: bool,
     /// The vector unit.
     pub vector: u64,
+    /// The host, between two stages of the chip.
+    pub host: u64,
 }
 
 impl Demand {
     /// What binds a stage that took `cycles`: the resource that needs most of them, if it needs at least half; else latency, since then
     /// every resource waited more than it worked. Where the array needs most, more than half of it for loads, they bind.
     pub fn binding(&self, cycles: Cycles) -> &'static str {
-        let most = self.array.max(self.dram).max(self.vector);
+        let most = self.array.max(self.dram).max(self.vector).max(self.host);
         if 2 * most < cycles.get() {
             "latency"
         } else if most == self.dram {
             if self.unpacks { "codec" } else { "dram_bandwidth" }
+        } else if most == self.host {
+            "host"
         } else if most == self.vector {
             "vector_unit"
         } else if 2 * self.streaming < self.array {
@@ -93,7 +98,7 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     // What may be fetched before a stage's window: a ring of weights, and the tile that left it for the array.
     let ahead = (mapping.buffers().weight_ring_slots + 1) * mapping.buffers().weight_slot_bytes;
     let mut sum = Traffic::default();
-    let (mut array_cycles, mut vector_cycles, mut program) = (0, 0, 0);
+    let (mut array_cycles, mut vector_cycles, mut host_cycles, mut program) = (0, 0, 0, 0);
     let mut stages: Vec<StageBound> = Vec::new();
     for stage in mapping.stages() {
         let dataflow = chip.dataflow(stage.rules.mode.stationary).expect("bug: a stage is mapped onto a dataflow of its chip");
@@ -101,6 +106,8 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
         let passes = passes(stage, dataflow);
         let traffic = Traffic::of(stage);
         let vector = vector_work(stage, chip);
+        let host = host_work(stage, chip);
+        host_cycles += host;
         sum.add(traffic);
         vector_cycles += vector;
         if stages.is_empty() && beside {
@@ -108,7 +115,7 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
             array_cycles += load(dataflow, array.rows, array.cols);
         }
         let array_end = array_cycles + passes.cycles - passes.last_slack + passes.tail;
-        program = array_end.max(chip.dram().latency(chip.clock()).get() + sum.cycles(chip)).max(vector_cycles);
+        program = array_end.max(chip.dram().latency(chip.clock()).get() + sum.cycles(chip)).max(vector_cycles).max(host_cycles);
         array_cycles += passes.cycles;
         // The first stage has no window before its own. Later ones may find weights in the ring, a bias in every block, and one tile loaded.
         let first = stages.is_empty();
@@ -121,13 +128,14 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
         let loaded_before = if first || beside { 0 } else { passes.first_load };
         let own_array = passes.cycles - passes.last_slack + passes.tail - loaded_before;
         stages.push(StageBound {
-            cycles: Cycles::new(own_array.max(own_traffic.cycles(chip)).max(vector)),
+            cycles: Cycles::new(own_array.max(own_traffic.cycles(chip)).max(vector).max(host)),
             demand: Demand {
                 array: passes.cycles,
                 streaming: passes.streaming,
                 dram: traffic.cycles(chip),
                 unpacks: traffic.is_bound_by_codec(chip),
                 vector,
+                host,
             },
             passes: passes.count,
             mapping_efficiency: passes.filled as f64 / (passes.count.max(1) * pe_count) as f64,
@@ -178,6 +186,10 @@ impl Traffic {
             let bytes = copies.iter().map(Copy::bytes).sum();
             return Self { input: bytes, output: bytes, ..Self::default() };
         }
+        // What the host moves is part of its time.
+        if let Work::Host(_) = &stage.work {
+            return Self::default();
+        }
         let of_channels = problem.activation.packed_bytes(problem.c);
         let rows = |block: u64| stage.new_rows(block).end - stage.new_rows(block).start;
         let is_fetched = |input: &(InputBuffer, &Operand)| matches!(input.0, InputBuffer::Fetched { .. });
@@ -188,11 +200,14 @@ impl Traffic {
             0 if operand.run > 1 => operand.least_bytes(of_channels).min(rows * problem.input[1] * of_channels),
             _ => rows * problem.input[1] * of_channels,
         };
+        // Read whole, once.
+        let constants: u64 =
+            stage.inputs().filter(|(buffer, _)| matches!(buffer, InputBuffer::Whole { .. })).map(|(_, operand)| operand.tensor.bytes).sum();
         Self {
             weights: only_if(stage.weights == WeightBuffer::Fetched, stage.weight_fetches() * weights),
             unpacked: stage.weight_fetches() * stage.unpacked_bytes(),
             biases: only_if(stage.work.is_array(), lines * problem.channels() * rules.element),
-            input: stage.inputs().filter(is_fetched).map(of_input).sum(),
+            input: constants + stage.inputs().filter(is_fetched).map(of_input).sum::<u64>(),
             output: only_if(
                 matches!(stage.output, OutputBuffer::Stored { .. }),
                 problem.vectors() * problem.activation.packed_bytes(problem.channels()),
@@ -338,12 +353,26 @@ fn narrow(used: u64) -> u32 {
     u32::try_from(used).expect("bug: a pass fills no more rows or columns than the array has")
 }
 
+/// Cycles of the host, between two stages of the chip.
+fn host_work(stage: &Stage, chip: &Chip) -> u64 {
+    let Work::Host(call) = &stage.work else { return 0 };
+    chip.vector().host_cycles(call.elements).unwrap_or(0)
+}
+
 /// Cycles of the vector unit.
 fn vector_work(stage: &Stage, chip: &Chip) -> u64 {
     let rules = &stage.rules;
     let unit = chip.vector();
     match &stage.work {
-        Work::Movement(_) => return 0,
+        Work::Movement(_) | Work::Host(_) => return 0,
+        Work::Vector(ops) if stage.vector_macs() > 0 => {
+            let (problem, groups) = (&stage.problem, stage.problem.m.div_ceil(u64::from(unit.lanes)));
+            // Taps that lie on a pixel, of all places of the window.
+            let taps = problem.n * reached(problem, 0) * reached(problem, 1);
+            let each = ops.first().map_or(0, |op| u64::from(unit.cycles.of(op.kind())));
+            let steps = taps * each + problem.vectors() * u64::from(unit.cycles.requantize);
+            return stage.blocks() * u64::from(unit.start_cycles) + groups * steps;
+        }
         Work::Vector(ops) => {
             let (problem, commands) = (&stage.problem, stage.blocks() * ops.len() as u64);
             let groups = ops.len() as u64 * (problem.m / ops.len() as u64).div_ceil(u64::from(unit.lanes));

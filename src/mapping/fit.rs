@@ -4,7 +4,8 @@
 //! them the other way round. What is left is one ring of weights for all stages, so that a stage's weights are fetched while the one before
 //! still computes. The accumulator is one ring of blocks.
 
-use super::keep::{follows, keep_edges, lay_out, place_activations, stage_bytes};
+use super::hold::Holds;
+use super::keep::{constant_bytes, follows, keep_edges, lay_out, place_activations, stage_bytes};
 use super::stored::{coding, stored};
 use super::tiling::rows_for_blocks;
 use super::{
@@ -214,9 +215,7 @@ fn map_into(
     // Sums of all stages are as wide as the widest; without a sum, as wide as the chip's would be.
     let of_array = stages.iter().zip(&rules).filter(|(stage, _)| array(stage)).map(|(_, rules)| rules.element).max();
     let element = of_array.or_else(|| rules.iter().map(|rules| rules.element).max()).unwrap_or(1);
-    for rules in &mut rules {
-        (rules.element, rules.spreads) = (element, spreads);
-    }
+    rules.iter_mut().for_each(|rules| (rules.element, rules.spreads) = (element, spreads));
     let follows = follows(stages);
     lay_out(stages, choices, &follows, &mut rules)?;
     let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
@@ -234,6 +233,11 @@ fn map_into(
             Work::Array | Work::Product { .. } => draft(lowered, rules, capacity, (chunk, choice.tiling), slot)?,
             Work::Vector(_) => vector_draft(lowered, rules, capacity, slot)?,
             Work::Movement(_) => movement_draft(lowered, rules, capacity, slot)?,
+            // What the host does takes no room on the chip.
+            Work::Host(_) => {
+                let tiling = cut(lowered.problem.vectors(), lowered.problem.m);
+                Draft { lowered, rules, tiling, rows: 0, slots: 0, kept: false, follows: None, passing: 0 }
+            }
         });
     }
     for (draft, follows) in drafts.iter_mut().zip(follows) {
@@ -242,7 +246,8 @@ fn map_into(
     keep_edges(&mut drafts, capacity.activation_room(2 * slot));
     fetch_weights_once(&mut drafts, choices, capacity, slot)?;
 
-    let places = place_activations(&drafts);
+    let ring = drafts.iter().map(|draft| least_slots(draft) + 1).max().unwrap_or(2).max(2);
+    let places = place_activations(&drafts, capacity.activation_room(ring * slot));
     let mut next = if capacity.shared { round_up(places.end, u64::from(capacity.weight_pad.port_bytes)) } else { 0 };
     let mut weights = vec![WeightBuffer::Fetched; stages.len()];
     let pieces: Vec<u64> = drafts.iter().map(pieces).collect();
@@ -422,10 +427,10 @@ fn draft<'l>(
 fn vector_draft<'l>(lowered: &'l Lowered, rules: Rules, capacity: &Capacity<'_>, slot: u64) -> Result<Draft<'l>, MappingError> {
     let problem = &lowered.problem;
     // Rows of pixels that are read one by one lie side by side where blocks are whole rows of images.
-    let unit = if problem.is_matrix() || lowered.is_pool() { 1 } else { problem.q };
+    let unit = if problem.is_matrix() || lowered.has_window() { 1 } else { problem.q };
     let bytes = |block: u64, buffers: u64| {
-        let inputs = lowered.inputs.len() as u64 * rules.input_bytes(problem, rows_for_blocks(problem, block, buffers));
-        inputs + buffers * block * rules.pitches(problem, &cut(block, problem.m)).stored
+        let inputs = lowered.row_inputs() * rules.input_bytes(problem, rows_for_blocks(problem, block, buffers));
+        constant_bytes(lowered, &rules) + inputs + buffers * block * rules.pitches(problem, &cut(block, problem.m)).stored
     };
     let most = (BLOCK_ELEMENTS / problem.m).max(1).next_multiple_of(unit).min(problem.vectors());
     for buffers in [2, 1] {
@@ -599,7 +604,8 @@ fn fetch_weights_once(drafts: &mut [Draft<'_>], choices: &[Choice], capacity: &C
         drafts[index].rows = problem.input_rows();
         // One more slot than a chunk needs, so that the next one's weights come while it is used.
         let needed = drafts.iter().map(|draft| least_slots(draft) + 1).max().unwrap_or(1);
-        let fits = |stage: usize| stage_bytes(stage, drafts).iter().sum::<u64>() <= capacity.activation_room(needed * slot);
+        let fits =
+            |stage: usize| stage_bytes(stage, drafts, &Holds::default()).iter().sum::<u64>() <= capacity.activation_room(needed * slot);
         if needed * slot > capacity.weight_capacity() || !(0..drafts.len()).all(fits) {
             if asked == Some(Order::Channels) {
                 let what = "the whole input beside the weights of a chunk of channels does not fit the chip's memories";

@@ -1,9 +1,10 @@
 //! Which activations stay on the chip from one stage to the next, and where and how activations lie.
 //!
 //! A stage's input lies at one end of the area that activations share, its output at the other, and the next stage takes them the other way
-//! round. Of two inputs the one that stayed lies at the end, the other beside it.
+//! round. Of two inputs the one that stayed lies at the end, the other beside it. What stays for later stages (`hold`) lies above.
 
 use super::fit::{Choice, Draft};
+use super::hold::Holds;
 use super::{InputBuffer, Lowered, MappingError, OutputBuffer, Problem, Rules, Work};
 use std::collections::BTreeMap;
 
@@ -16,16 +17,22 @@ pub(super) fn follows(stages: &[Lowered]) -> Vec<Option<usize>> {
     }
     let mut all = vec![None];
     for (this, next) in stages.iter().zip(stages.iter().skip(1)) {
-        let bytes = |problem: &Problem, elements: u64| problem.activation.packed_bytes(elements);
-        let fits = this.output.is_whole(bytes(&this.problem, this.problem.m))
-            && readers.get(&this.output.tensor.number) == Some(&1)
-            && !matches!(this.work, Work::Movement(_))
-            && is_same_tensor(&this.problem, &next.problem);
-        let same = |input: &super::Operand| input.tensor == this.output.tensor && input.is_whole(bytes(&next.problem, next.problem.c));
-        all.push(if fits { next.inputs.iter().position(same) } else { None });
+        let is_alone = readers.get(&this.output.tensor.number) == Some(&1);
+        all.push(if is_alone { (0..next.inputs.len()).find(|input| is_as_it_lies(this, next, *input)) } else { None });
     }
     all.truncate(stages.len());
     all
+}
+
+/// Whether a stage of the array or the vector unit yields, byte for byte and whole, what another reads as one of its inputs.
+pub(super) fn is_as_it_lies(this: &Lowered, reader: &Lowered, input: usize) -> bool {
+    let bytes = |problem: &Problem, elements: u64| problem.activation.packed_bytes(elements);
+    let read = &reader.inputs[input];
+    this.output.is_whole(bytes(&this.problem, this.problem.m))
+        && !matches!(this.work, Work::Movement(_) | Work::Host(_))
+        && is_same_tensor(&this.problem, &reader.problem)
+        && read.tensor == this.output.tensor
+        && read.is_whole(bytes(&reader.problem, reader.problem.c))
 }
 
 /// Says how each stage's input lies, and its output: as the next stage reads it, or channel-innermost where the host does. Only images that the array
@@ -63,7 +70,7 @@ pub(super) fn keep_edges(drafts: &mut [Draft<'_>], room: u64) {
             continue;
         }
         drafts[index].kept = true;
-        let fits = |stage: usize| stage_bytes(stage, drafts).iter().sum::<u64>() <= room;
+        let fits = |stage: usize| stage_bytes(stage, drafts, &Holds::default()).iter().sum::<u64>() <= room;
         if !(fits(index) && fits(index + 1)) {
             drafts[index].kept = false;
         }
@@ -75,19 +82,33 @@ fn is_same_tensor(this: &Problem, next: &Problem) -> bool {
     (next.n, next.input, next.c, next.activation) == (this.n, [this.p, this.q], this.m, this.activation)
 }
 
-/// Bytes of a stage's input and output buffers.
-pub(super) fn stage_bytes(stage: usize, drafts: &[Draft<'_>]) -> [u64; 2] {
+/// Bytes of a stage's input and output buffers, but for what is held for later stages.
+pub(super) fn stage_bytes(stage: usize, drafts: &[Draft<'_>], holds: &Holds) -> [u64; 2] {
     let draft = &drafts[stage];
     let (rules, problem) = (&draft.rules, draft.problem());
     let stored = draft.slots * rules.stored_bytes(problem, &draft.tiling);
-    let inputs = (0..draft.lowered.inputs.len()).map(|input| input_bytes(stage, input, drafts)).sum::<u64>();
-    [inputs + draft.passing, if draft.kept { rules.output_bytes(problem) } else { stored }]
+    let inputs = (0..draft.lowered.inputs.len()).filter(|input| holds.input(stage, *input).is_none());
+    let inputs = inputs.map(|input| input_bytes(stage, input, drafts)).sum::<u64>();
+    let output = match holds.output(stage) {
+        Some(_) => 0,
+        None if draft.kept => rules.output_bytes(problem),
+        None => stored,
+    };
+    [inputs + draft.passing, output]
 }
 
 fn input_bytes(stage: usize, input: usize, drafts: &[Draft<'_>]) -> u64 {
     let draft = &drafts[stage];
+    if draft.lowered.constants() == Some(input) {
+        return constant_bytes(draft.lowered, &draft.rules);
+    }
     let rows = if kept_input(stage, drafts) == Some(input) { draft.problem().input_rows() } else { draft.rows };
     draft.rules.input_bytes(draft.problem(), rows)
+}
+
+/// Bytes on the chip of the input that a stage reads whole, if it has one.
+pub(super) fn constant_bytes(lowered: &Lowered, rules: &Rules) -> u64 {
+    lowered.constants().map_or(0, |input| rules.constant_bytes(&lowered.problem, lowered.inputs[input].run))
 }
 
 /// Which input of a stage stayed on the chip.
@@ -104,11 +125,14 @@ pub(super) struct Places {
     pub(super) end: u64,
 }
 
-/// Puts the inputs of even stages at the low end and of odd ones at the high end of the area that the largest stage needs.
-pub(super) fn place_activations(drafts: &[Draft<'_>]) -> Places {
-    let bytes: Vec<[u64; 2]> = (0..drafts.len()).map(|stage| stage_bytes(stage, drafts)).collect();
+/// Puts the inputs of even stages at the low end and of odd ones at the high end of the area that the largest stage needs, and above it what is
+/// held, as far as there is room.
+pub(super) fn place_activations(drafts: &[Draft<'_>], room: u64) -> Places {
+    let holds = Holds::of(drafts, room);
+    let bytes: Vec<[u64; 2]> = (0..drafts.len()).map(|stage| stage_bytes(stage, drafts, &holds)).collect();
     let end = bytes.iter().map(|[inputs, output]| inputs + output).max().unwrap_or(0);
-    let mut places = Places { inputs: Vec::new(), outputs: Vec::new(), end };
+    let held = |maker: usize| holds.output(maker).map(|offset| end + offset);
+    let mut places = Places { inputs: Vec::new(), outputs: Vec::new(), end: end + holds.bytes() };
     for (stage, ([_, output_bytes], draft)) in bytes.into_iter().zip(drafts).enumerate() {
         let low = stage % 2 == 0;
         let mut taken = 0;
@@ -118,8 +142,14 @@ pub(super) fn place_activations(drafts: &[Draft<'_>]) -> Places {
         };
         let kept = kept_input(stage, drafts);
         let at_the_end = kept.map(|input| put(input_bytes(stage, input, drafts)));
+        let stays = |input| holds.input(stage, input).and_then(|from| Some(InputBuffer::Kept { address: held(from)?, from }));
         let inputs = (0..draft.lowered.inputs.len()).map(|input| match at_the_end.filter(|_| kept == Some(input)) {
-            Some(address) => InputBuffer::Kept { address },
+            Some(address) => InputBuffer::Kept { address, from: stage - 1 },
+            None if let Some(stays) = stays(input) => stays,
+            None if draft.lowered.constants() == Some(input) => {
+                let bytes = input_bytes(stage, input, drafts);
+                InputBuffer::Whole { address: put(bytes), bytes }
+            }
             None => InputBuffer::Fetched { address: put(input_bytes(stage, input, drafts)), rows: draft.rows },
         });
         let mut inputs: Vec<InputBuffer> = inputs.collect();
@@ -128,7 +158,9 @@ pub(super) fn place_activations(drafts: &[Draft<'_>]) -> Places {
         }
         places.inputs.push(inputs);
         let output = if low { end - output_bytes } else { 0 };
-        places.outputs.push(if draft.kept {
+        places.outputs.push(if let Some(address) = held(stage) {
+            OutputBuffer::Kept { address }
+        } else if draft.kept {
             OutputBuffer::Kept { address: output }
         } else {
             OutputBuffer::Stored { address: output, slots: draft.slots }

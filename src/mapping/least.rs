@@ -99,7 +99,7 @@ fn streamed(stage: &Stage) -> u64 {
 }
 
 /// Along one side of an image, the elements of the filter that lie on a pixel, summed over the filter's places.
-fn reached(problem: &Problem, side: usize) -> u64 {
+pub(super) fn reached(problem: &Problem, side: usize) -> u64 {
     let (places, filter) = ([problem.p, problem.q][side], [problem.r, problem.s][side]);
     let (stride, dilation, padding) = (problem.stride[side], problem.dilation[side], problem.padding[side]);
     let of = |element: u64| {

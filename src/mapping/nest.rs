@@ -41,13 +41,13 @@ pub struct LoopNest {
 
 impl LoopNest {
     /// The nest of a problem that is cut so. A loop over N is over N * P * Q vectors, a loop over C over R * S * C elements of K.
-    /// What is not the array's work has its blocks alone, and rows of elements; a movement has none.
+    /// What is not the array's work has its blocks alone, and rows of elements; a movement has none, nor has what the host does.
     pub(super) fn of(work: &Work, problem: &Problem, tiling: &Tiling, rules: &Rules) -> Self {
         let cut = |dim, size: u64, tile: u64, spread| Loop { dim, trips: size.div_ceil(tile), tile, spread };
         let (vectors, reduction, channels) = (problem.vectors(), problem.reduction(), problem.channels());
         let (block, chunk, k) = (tiling.block.min(vectors), tiling.chunk.min(channels), rules.k_tile(problem));
         match work {
-            Work::Movement(_) => return Self { loops: Vec::new() },
+            Work::Movement(_) | Work::Host(_) => return Self { loops: Vec::new() },
             Work::Vector(_) => {
                 let loops = vec![
                     cut(Dim::N, vectors, block, Spread::Buffer),

@@ -123,7 +123,8 @@ impl Problem {
 
     /// Whether it is a matrix product: each vector is all that there is of an image.
     pub fn is_matrix(&self) -> bool {
-        self.input == [1, 1] && [self.p, self.q, self.r, self.s, self.groups] == [1; 5]
+        // A filter of one pixel that lies beside the image sees nothing of it.
+        self.input == [1, 1] && [self.p, self.q, self.r, self.s, self.groups] == [1; 5] && self.padding == [0, 0]
     }
 
     /// Rows of all images of the batch, one image after the other.

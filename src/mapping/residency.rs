@@ -2,7 +2,7 @@
 //!
 //! Not here: where anything is put (`fit`).
 
-use super::{InputBuffer, Mapping, OutputBuffer, WeightBuffer};
+use super::{InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer};
 use crate::chip::Chip;
 use std::ops::RangeInclusive;
 
@@ -61,8 +61,9 @@ impl Mapping {
             for input in std::iter::once(stage.input).chain(stage.second) {
                 let (address, bytes, is_whole) = match input {
                     InputBuffer::Fetched { address, rows } => (address, rules.input_bytes(problem, rows), rows >= problem.input_rows()),
+                    InputBuffer::Kept { .. } | InputBuffer::Passing { bytes: 0, .. } => continue,
+                    InputBuffer::Whole { address, bytes } => (address, bytes, true),
                     InputBuffer::Passing { address, bytes } => (address, bytes, bytes >= stage.target.tensor.bytes),
-                    InputBuffer::Kept { .. } => continue,
                 };
                 all.push(Resident { held: Held::Input, memory: activations, address, bytes, stages: number..=number, is_whole });
             }
@@ -71,7 +72,7 @@ impl Mapping {
                 all.push(Resident { held: Held::Weights, memory: weights, address, bytes, stages: 0..=number, is_whole: true });
             }
             let (address, bytes, last) = match stage.output {
-                OutputBuffer::Kept { address } => (address, rules.output_bytes(problem), number + 1),
+                OutputBuffer::Kept { address } => (address, rules.output_bytes(problem), last_reader(&self.stages, number)),
                 OutputBuffer::Stored { address, slots } => (address, slots * rules.stored_bytes(problem, &stage.tiling), number),
             };
             let is_whole = last > number || stage.blocks() * stage.chunks() == 1;
@@ -96,6 +97,12 @@ impl Mapping {
         let pairs = self.stages.iter().zip(self.stages.iter().skip(1)).enumerate();
         pairs.filter(|(_, (_, next))| next.follows).map(|(number, (stage, _))| (number, matches!(stage.output, OutputBuffer::Kept { .. })))
     }
+}
+
+/// The last stage that reads what a stage left on the chip.
+fn last_reader(stages: &[Stage], maker: usize) -> usize {
+    let reads = |stage: &Stage| stage.inputs().any(|(buffer, _)| matches!(buffer, InputBuffer::Kept { from, .. } if from == maker));
+    stages.iter().rposition(reads).unwrap_or(maker)
 }
 
 /// The most bytes of a memory that are set aside during one stage, and the first such stage.

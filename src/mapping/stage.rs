@@ -4,7 +4,7 @@ use super::{Dim, LoopNest, Operand, Pitches, Problem, Rules, Tiling, Work};
 use crate::chip::Chip;
 use crate::codec::Coding;
 use crate::network::LayerId;
-use crate::numerics::Arithmetic;
+use crate::numerics::{AccumulateRule, Arithmetic, Overflow, VectorKind};
 use std::ops::Range;
 
 /// How a network's stages lie on a chip.
@@ -31,9 +31,13 @@ impl Mapping {
         &self.buffers
     }
 
-    /// The arithmetic of a layer on `chip`: that of the format and the dataflow which it is mapped to; of a layer that the array does not compute, the
-    /// chip's first ones.
+    /// The arithmetic of a layer on `chip`: that of the format and the dataflow which it is mapped to; exact sums of a depthwise convolution on the
+    /// vector unit; of any other layer that the array does not compute, the chip's first ones.
     pub fn arithmetic(&self, chip: &Chip, layer: LayerId) -> Arithmetic {
+        if self.stages.iter().any(|stage| stage.vector_macs() > 0 && stage.layers.contains(&layer)) {
+            let accumulate = AccumulateRule { bits: 64, overflow: Overflow::Saturate, chunk: u64::MAX };
+            return Arithmetic { accumulate, requantize: chip.vector().requantize };
+        }
         let stage = self.stages.iter().find(|stage| stage.work.is_array() && stage.layers.contains(&layer));
         let mapped = stage.and_then(|stage| {
             Some((chip.format(stage.problem.weight, stage.problem.activation)?, chip.dataflow(stage.rules.mode.stationary)?))
@@ -101,9 +105,9 @@ pub struct WeightPiece {
 }
 
 impl Stage {
-    /// Blocks of vectors; none of a movement.
+    /// Blocks of vectors; none of a movement, nor of the host.
     pub fn blocks(&self) -> u64 {
-        if matches!(self.work, Work::Movement(_)) { 0 } else { self.problem.vectors().div_ceil(self.tiling.block) }
+        if matches!(self.work, Work::Movement(_) | Work::Host(_)) { 0 } else { self.problem.vectors().div_ceil(self.tiling.block) }
     }
 
     /// The vectors of block `number`.
@@ -112,9 +116,16 @@ impl Stage {
         number * size..((number + 1) * size).min(self.problem.vectors())
     }
 
-    /// Multiply-accumulates.
+    /// Multiply-accumulates of the array.
     pub fn macs(&self) -> u64 {
         if self.work.is_array() { self.problem.macs() } else { 0 }
+    }
+
+    /// Multiply-accumulates of the vector unit: those of a depthwise convolution.
+    pub fn vector_macs(&self) -> u64 {
+        let Work::Vector(ops) = &self.work else { return 0 };
+        let is_depthwise = ops.iter().any(|op| op.kind() == VectorKind::Depthwise);
+        if is_depthwise { self.problem.vectors() * self.problem.m * self.problem.r * self.problem.s } else { 0 }
     }
 
     /// The inputs that it has beside weights, each with where it lies in DRAM.
@@ -219,10 +230,19 @@ pub enum InputBuffer {
         /// Rows of images (vectors, where there are no images) in the ring.
         rows: u64,
     },
-    /// Where the stage before left it, at `address` of the activation scratchpad.
+    /// Where a stage left it, at `address` of the activation scratchpad.
     Kept {
         /// First byte.
         address: u64,
+        /// The stage, by its place in the mapping.
+        from: usize,
+    },
+    /// In DRAM; all of it lies in `bytes` bytes at `address` of the activation scratchpad before the first block begins.
+    Whole {
+        /// First byte.
+        address: u64,
+        /// How many.
+        bytes: u64,
     },
     /// In DRAM; what a movement moves passes through `bytes` bytes at `address` of the activation scratchpad.
     Passing {

@@ -217,6 +217,11 @@ impl Rules {
         round_up(planes * rows * problem.input[1] * self.input_pitch(problem), self.activation_port)
     }
 
+    /// Bytes of rows on the chip that are read whole, each as far from the next as pixels of the input are.
+    pub fn constant_bytes(&self, problem: &Problem, rows: u64) -> u64 {
+        round_up(rows * self.input_pitch(problem), self.activation_port)
+    }
+
     /// Bytes of the whole output on the chip.
     pub fn output_bytes(&self, problem: &Problem) -> u64 {
         let planes = self.output_layout.blocks(problem.m);

@@ -7,17 +7,21 @@
 //! | a function of an element; an operation with a constant of one number; a rounding to another quantization | [`Table`] |
 //! | a `PRelu` with several slopes | a [`Table`] for each slope |
 //! | add, sub; mul | [`VectorOp::Sum`]; [`VectorOp::Product`]; a constant is a tensor of symmetric 8 bits, or its own integers |
-//! | softmax and layer normalisation over the last axis | [`VectorOp::Softmax`], [`VectorOp::LayerNorm`] |
+//! | softmax over an axis; layer normalisation over the last ones | [`VectorOp::Softmax`], [`VectorOp::LayerNorm`] |
 //! | max pool | [`VectorOp::Maximum`], and a table behind it where the quantizations differ |
-//! | average pool; mean over an image's rows and columns, or over all axes but the last | [`VectorOp::Average`] |
+//! | average pool; mean over axes | [`VectorOp::Average`] |
 //! | concat, slice, pad, reshape, transpose | movement, of each input through a table first where quantizations differ |
-//! | names, and the rows of a table that they name | the host's |
+//! | the quotient of two values, or of several constants by a value; a `PRelu` with more slopes than 1,024 | [`RealOp`]: through reals, the host's |
+//! | names, and the rows of a table that they name | the host's before the chip begins |
+//!
+//! Quotients go through reals since no table or multiplier holds them: near a divisor of zero neighbouring integers are far apart, so that a
+//! reciprocal of eight bits loses the quotient, and one of more has no operation of the vector unit behind it.
 
 use super::weight::channel_axis;
 use super::{BinaryConstant, BinaryOp, Element, Function, GeluForm, Layer, Network, NetworkError, Op, Pool, PoolKind, Weight};
-use crate::numerics::VectorOp;
 use crate::numerics::{
-    Average, Dtype, LayerClass, LayerNorm, MAX_ROW, OutputStage, Product, Quantization, Requantizer, Softmax, Sum, Table,
+    Average, Dtype, LayerClass, LayerNorm, MAX_ROW, OutputStage, Product, Quantization, RealFunction, RealOp, Requantizer, Softmax, Sum,
+    Table, VectorOp,
 };
 use ndarray::{Array, ArrayD, Axis, IxDyn, RemoveAxis};
 
@@ -53,6 +57,8 @@ pub enum IntegerForm {
         /// The slopes' shape, which broadcasts to the value's.
         shape: Vec<usize>,
     },
+    /// Through reals, each value broadcast to the output's shape: what has no integer algorithm, and is the host's on a chip.
+    Reals(RealOp),
     /// Nothing is computed: elements change places, those of each input through its table first where there is one.
     Moves {
         /// One for each input; `None` where its quantization is the output's.
@@ -61,6 +67,9 @@ pub enum IntegerForm {
         border: i8,
     },
 }
+
+/// The most slopes of a `PRelu` that are tables: each is a command of its own.
+const MAX_TABLES: usize = 1024;
 
 /// No bounds: what no activation narrows.
 const FREE: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
@@ -139,7 +148,7 @@ impl Former<'_> {
             Op::Conv(conv) => Ok(self.array(LayerClass::Convolution, self.scales(&conv.weight)?, conv.activation.bounds())),
             Op::MatMul => Ok(self.array(LayerClass::Dense, &[self.inputs[1].scale], FREE)),
             Op::Constant(weight) => Ok(IntegerForm::Constant(integers_in(weight, &self.output).mapv(narrow))),
-            Op::Binary(BinaryOp::Div) => Err(self.none("a quotient of two values", "multiply by a value that is the reciprocal")),
+            Op::Binary(BinaryOp::Div) => Ok(self.reals(RealFunction::Quotient)),
             Op::Binary(op) => Ok(vector(self.pair(*op, [&self.inputs[0], &self.inputs[1]]))),
             Op::BinaryConstant(binary) => self.with_constant(binary),
             Op::Unary(Function::PRelu { slopes }) => {
@@ -147,22 +156,21 @@ impl Former<'_> {
                 if slopes.len() == 1 {
                     return Ok(vector(VectorOp::Table(table(&slopes.iter().copied().next().unwrap_or(1.0)))));
                 }
+                if slopes.len() > MAX_TABLES {
+                    return Ok(self.reals(RealFunction::PRelu(self.of_elements(slopes))));
+                }
                 Ok(IntegerForm::Tables { tables: slopes.iter().map(table).collect(), shape: slopes.shape().to_vec() })
             }
             Op::Unary(function) => Ok(vector(VectorOp::Table(self.table(|x| real(function, x))))),
             Op::Quantize if self.inputs[0] == self.output => Ok(self.moves()),
             Op::Quantize => Ok(vector(VectorOp::Table(self.table(|x| x)))),
-            Op::Softmax { axis } if axis + 1 == self.layer.output.shape.len() => {
-                Ok(vector(VectorOp::Softmax(Softmax::new(&self.inputs[0], &self.output))))
-            }
-            Op::Softmax { axis } => Err(self.none(&format!("along axis {axis}"), "transpose the value, so that it is the last axis")),
-            Op::LayerNorm(norm) if norm.axis + 1 == self.layer.output.shape.len() => {
+            Op::Softmax { .. } => Ok(vector(VectorOp::Softmax(Softmax::new(&self.inputs[0], &self.output)))),
+            Op::LayerNorm(norm) => {
                 self.at_most(norm.scale.len())?;
                 let factors: Vec<f32> = norm.scale.iter().copied().collect();
                 let addends = norm.bias.as_ref().map_or_else(|| vec![0.0; factors.len()], |bias| bias.iter().copied().collect());
                 Ok(vector(VectorOp::LayerNorm(LayerNorm::new(&self.inputs[0], &self.output, &factors, &addends, norm.epsilon))))
             }
-            Op::LayerNorm(norm) => Err(self.none(&format!("from axis {} on", norm.axis), "reshape the value, so that it is the last axis")),
             Op::Pool(Pool { kind: PoolKind::Max, .. }) => {
                 Ok(IntegerForm::Vector { op: VectorOp::Maximum, then: self.table_between(&self.inputs[0]) })
             }
@@ -171,11 +179,6 @@ impl Former<'_> {
             }
             Op::Mean { axes, .. } => {
                 let shape = &self.read[0].output.shape;
-                let leading = axes.iter().copied().eq(0..shape.len().saturating_sub(1)) && !axes.is_empty();
-                if !leading && (shape.len() != 3 || axes[..] != [1, 2]) {
-                    return Err(self
-                        .none(&format!("over axes {axes:?} of {shape:?}"), "only rows and columns of an image, or all axes but the last"));
-                }
                 self.average(axes.iter().map(|axis| shape[*axis]).product(), false)
             }
             Op::Concat { .. } | Op::Slice(_) | Op::Pad(_) | Op::Reshape(_) | Op::Transpose(_) => Ok(self.moves()),
@@ -212,7 +215,7 @@ impl Former<'_> {
         // A division by constants is a multiplication with their reciprocals.
         let reciprocals = match op {
             BinaryOp::Div if *constant_first => {
-                return Err(self.none("a quotient of constants by a value", "only a single number is divided by a value"));
+                return Ok(self.reals(RealFunction::Reciprocal(self.of_elements(&constant.to_reals()))));
             }
             BinaryOp::Div => Some(Weight::Float(constant.to_reals().mapv(|x| 1.0 / x))),
             _ => None,
@@ -236,6 +239,16 @@ impl Former<'_> {
             constant: integers_in(constant, &held).mapv(narrow),
             constant_first: *constant_first,
         })
+    }
+
+    fn reals(&self, function: RealFunction) -> IntegerForm {
+        IntegerForm::Reals(RealOp { function, inputs: self.inputs.clone(), output: self.output })
+    }
+
+    /// A constant's number for each element of the output.
+    fn of_elements(&self, constant: &ArrayD<f32>) -> Vec<f32> {
+        let whole = constant.broadcast(IxDyn(&self.layer.output.shape)).expect("bug: a checked network's constants broadcast");
+        whole.iter().copied().collect()
     }
 
     fn average(&self, taps: usize, counts_padding: bool) -> Result<IntegerForm, NetworkError> {

@@ -301,6 +301,11 @@ impl Span {
         Self { start: 0, count: size, step: 1 }
     }
 
+    /// Whether elements come in another order than they lie in.
+    pub const fn is_backwards(&self) -> bool {
+        self.step < 0 && self.count > 1
+    }
+
     /// What the spans, one an axis, keep of a value that they lie inside of, as a checked network's do.
     pub fn cut<'v, T>(spans: &[Self], value: ArrayViewD<'v, T>) -> ArrayViewD<'v, T> {
         let mut value = value;

@@ -13,7 +13,7 @@ pub enum Overflow {
 }
 
 /// How products become a sum: exact inside a chunk of K, then one update of the accumulator a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccumulateRule {
     /// Bits of the accumulator, 1 to 64.
     pub bits: u32,

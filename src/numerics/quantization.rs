@@ -1,10 +1,10 @@
 //! Affine quantization of a tensor: `q = clamp(round(x / scale) + zero_point)`, half to even.
 
 use super::Dtype;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How real numbers are held as integers: `x ~ scale * (q - zero_point)`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
     /// The integers' format.
     pub dtype: Dtype,

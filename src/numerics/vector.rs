@@ -11,9 +11,10 @@
 //! | [`Product`] | `(a - zero_a)(b - zero_b)` through an [`OutputStage`] of `scale_a * scale_b / scale_y` |
 //! | [`Average`] | the sum of `x - zero_x` over the taps that are no padding, through an [`OutputStage`] of `scale_x / (count * scale_y)`; with `FixedPoint` and one quantization in and out, `TFLite`'s: the sum of `x` divided by the count, half away from zero |
 //! | [`Softmax`] | `e[d] = round(2^24 exp(-scale_x d))` for `d = max - x`, a table of 256; `y = round(e[d] / (scale_y sum e))`, half up |
+//! | [`Depthwise`] | products of taps and weights added to the bias, exact in 64 bits, through an [`OutputStage`] |
 //! | [`LayerNorm`] | the mean and the variance exact in integers, an integer square root with 16 more bits (see [`LayerNorm::apply`]) |
 
-use super::{Dtype, FixedPointMultiplier, LayerClass, OutputStage, Quantization, Requantizer, Rounding};
+use super::{Depthwise, Dtype, FixedPointMultiplier, LayerClass, OutputStage, Quantization, Requantizer, Rounding};
 use serde::{Deserialize, Serialize};
 
 /// An operation of the vector unit, with its numbers.
@@ -33,6 +34,8 @@ pub enum VectorOp {
     Softmax(Softmax),
     /// Over the elements of a row.
     LayerNorm(LayerNorm),
+    /// The taps of a window, each channel by weights of its own.
+    Depthwise(Depthwise),
 }
 
 /// The kinds of [`VectorOp`], which take different times.
@@ -50,13 +53,15 @@ pub enum VectorKind {
     Softmax,
     /// [`VectorOp::LayerNorm`].
     LayerNorm,
+    /// [`VectorOp::Depthwise`].
+    Depthwise,
 }
 
 impl VectorKind {
     /// Values that it reads.
     pub const fn inputs(self) -> usize {
         match self {
-            Self::Sum | Self::Product => 2,
+            Self::Sum | Self::Product | Self::Depthwise => 2,
             Self::Table | Self::Pool | Self::Softmax | Self::LayerNorm => 1,
         }
     }
@@ -66,13 +71,18 @@ impl VectorKind {
         match self {
             Self::Softmax => 3,
             Self::LayerNorm => 2,
-            Self::Table | Self::Sum | Self::Product | Self::Pool => 1,
+            Self::Table | Self::Sum | Self::Product | Self::Pool | Self::Depthwise => 1,
         }
     }
 
     /// Whether an element of a row depends on others of the row.
     pub const fn is_by_row(self) -> bool {
         matches!(self, Self::Softmax | Self::LayerNorm)
+    }
+
+    /// Whether it slides over images.
+    pub const fn has_window(self) -> bool {
+        matches!(self, Self::Pool | Self::Depthwise)
     }
 
     /// The name in messages.
@@ -84,6 +94,7 @@ impl VectorKind {
             Self::Pool => "pool",
             Self::Softmax => "softmax",
             Self::LayerNorm => "layer_norm",
+            Self::Depthwise => "depthwise",
         }
     }
 }
@@ -98,10 +109,11 @@ impl VectorOp {
             Self::Maximum | Self::Average(_) => VectorKind::Pool,
             Self::Softmax(_) => VectorKind::Softmax,
             Self::LayerNorm(_) => VectorKind::LayerNorm,
+            Self::Depthwise(_) => VectorKind::Depthwise,
         }
     }
 
-    /// What is wrong with it where it works on rows or windows of so many elements or taps, if anything is: an operation that was read from a file
+    /// What is wrong with it where it works on rows of so many elements, windows of so many taps, or so many channels by their own weights, if anything is: an operation that was read from a file
     /// may hold anything.
     pub fn fault(&self, elements: u64) -> Option<String> {
         let fits =
@@ -114,6 +126,7 @@ impl VectorOp {
             Self::LayerNorm(norm) => fits("factors", norm.factors.len(), elements)
                 .or_else(|| fits("addends", norm.addends.len(), elements))
                 .or_else(|| (elements > MAX_ROW).then(|| format!("normalises rows of {elements}, of at most {MAX_ROW}"))),
+            Self::Depthwise(depthwise) => depthwise.fault(elements),
             Self::Average(Average::Scaled { stage, .. }) => fits("multipliers", stage.channels(), elements),
             Self::Sum(_) | Self::Product(_) | Self::Maximum | Self::Average(Average::Whole { .. }) => None,
         }

@@ -184,7 +184,9 @@ impl Searched {
             traffic.weight.read, traffic.input.read, traffic.output.write
         );
         let input = match stage.input {
+            InputBuffer::Kept { from, .. } if from + 1 < number => format!("input whole, left by {}", self.mapping.stages()[from].name),
             InputBuffer::Kept { .. } => "input whole, left by the layer before".to_string(),
+            InputBuffer::Whole { .. } => "input whole".to_string(),
             InputBuffer::Passing { bytes, .. } => format!("{bytes} B at a time on their way"),
             InputBuffer::Fetched { rows, .. } if rows >= problem.input_rows() => "input whole".to_string(),
             InputBuffer::Fetched { rows, .. } => format!("{rows} of {} rows of input", problem.input_rows()),
@@ -198,6 +200,9 @@ impl Searched {
             }
         };
         let output = match stage.output {
+            OutputBuffer::Kept { .. } if self.mapping.stages().get(number + 1).is_none_or(|next| !next.follows) => {
+                "output whole, kept for later layers".to_string()
+            }
             OutputBuffer::Kept { .. } => "output whole, kept for the next layer".to_string(),
             OutputBuffer::Stored { slots, .. } => format!("{slots} blocks of output"),
         };

@@ -4,7 +4,7 @@ use super::prepare::quantized;
 use super::{Numbers, PipelineError, Prepared, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::compress::StepReport;
-use crate::mapping::{Stage, lower};
+use crate::mapping::lower;
 use crate::metrics::{mcnemar, right, wilson};
 use crate::network::fuse_activations;
 use crate::program::emit;
@@ -74,7 +74,7 @@ fn unpruned(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Unpruned, P
     let sum = |of: fn(&crate::counts::ActionCounts) -> u64| run.stages.iter().map(|stage| of(&stage.actions)).sum::<u64>() * programs;
     Ok(Unpruned {
         total_cycles: (run.total_cycles * programs).get(),
-        macs_dense: mapping.stages().iter().map(Stage::macs).sum::<u64>() * programs,
+        macs_dense: mapping.stages().iter().map(|stage| stage.macs() + stage.vector_macs()).sum::<u64>() * programs,
         dram_read_bytes: sum(|actions| actions.dram_read_bytes),
         dram_write_bytes: sum(|actions| actions.dram_write_bytes),
     })

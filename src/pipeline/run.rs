@@ -125,10 +125,16 @@ fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>)
         let (weight_bytes, sparsity) = match &layer.op {
             Op::Dense(dense) if stage.work == Work::Array => (dense.weight.stored_bytes(), dense.weight.sparsity()),
             Op::Conv(conv) if stage.work == Work::Array => (stage.problem.weight_bytes(), conv.weight.sparsity()),
+            // A byte a weight, and the biases.
+            Op::Conv(conv) if stage.vector_macs() > 0 => (stage.sources[1].tensor.bytes, conv.weight.sparsity()),
             _ => (0, 0.0),
         };
         let biases = if stage.work == Work::Array { stage.problem.m * bias_element_bytes } else { 0 };
-        let op = if matches!(stage.work, Work::Movement(_)) { "movement" } else { layer.op.name() };
+        let op = match stage.work {
+            Work::Movement(_) => "movement",
+            Work::Host(_) => "host",
+            _ => layer.op.name(),
+        };
         Facts { op, weight_bytes: weight_bytes + biases, sparsity, sqnr_db: sqnr_db(layer.id) }
     });
     Ran {

@@ -61,8 +61,9 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
     let total_cycles = totals.first.total_cycles * programs;
     let mut traffic = TrafficBytes::default();
     totals.traffic.iter().for_each(|stage| traffic += *stage);
-    let macs_executed: u64 = totals.actions.iter().map(|actions| actions.macs).sum();
-    let macs: u64 = ran.mapping.stages().iter().map(Stage::macs).sum();
+    let of_array: u64 = totals.actions.iter().map(|actions| actions.macs).sum();
+    let of_vector: u64 = ran.mapping.stages().iter().map(Stage::vector_macs).sum();
+    let macs = of_vector + ran.mapping.stages().iter().map(Stage::macs).sum::<u64>();
     let latency = totals.first.total_cycles / chip.clock();
     let what_if = totals.what_if.as_ref().map(|stages| stages.iter().copied().sum());
     Ok(Summary {
@@ -95,8 +96,8 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         energy_pj_by_part: energy.by_part.into(),
         area_mm2: AreaTable::resolve(chip)?.total().get(),
         macs_dense: macs * programs,
-        macs_executed,
-        utilization: ratio(macs_executed as f64, total_cycles.as_f64() * chip.peak_macs_per_cycle(format) as f64),
+        macs_executed: of_array + of_vector * programs,
+        utilization: ratio(of_array as f64, total_cycles.as_f64() * chip.peak_macs_per_cycle(format) as f64),
         metrics: ran.metrics,
         mismatches: ran.compared.as_ref().map(|compared| compared.mismatches),
         output_values: ran.compared.as_ref().map_or(0, |compared| compared.values),
@@ -163,8 +164,8 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
             stall_cycles: stalls(&run.array, programs),
             first_tick: run.first_tick.get(),
             last_tick: (run.last_tick + Cycles::new(1)).get(),
-            macs_dense: stage.macs() * programs,
-            macs_executed: actions.macs,
+            macs_dense: (stage.macs() + stage.vector_macs()) * programs,
+            macs_executed: actions.macs + stage.vector_macs() * programs,
             utilization: ratio(actions.macs as f64, cycles.as_f64() * peak),
             mapping_efficiency: bound.mapping_efficiency,
             bound_by: bound_by(bound, run).to_string(),

@@ -1,6 +1,7 @@
 //! A layer table on a chip, timed as one program: its layers in order, each from DRAM to DRAM.
 //!
-//! A layer of groups or repeats is as many stages, one after the other, each with weights and an input of its own, and is one row of the report.
+//! A convolution in groups is one stage, as a network's is. Repeats, and the groups of a matrix product, are a stage each, one after the other, with
+//! weights and an input of their own, and one row of the report.
 //! A table says nothing of which layer reads which: between two of its layers there may be a pool, a sum or a branch. So no activation stays
 //! on the chip between them. Not here: layers timed each by itself (`gemm::topology`).
 
@@ -15,7 +16,7 @@ use crate::sim::Machine;
 use crate::topology::{Layer, Table};
 use std::collections::BTreeSet;
 
-/// The most stages of a table: groups times repeats, over all layers. Each is mapped, verified and simulated for itself.
+/// The most stages of a table, over all layers. Each is mapped, verified and simulated for itself.
 const MAX_STAGES: u64 = 1 << 17;
 
 /// Times the layers of a table, `sha256` being its file's hash, one after the other, for batches of `options.batch`: no metrics, nothing compared.
@@ -69,7 +70,7 @@ fn join(summary: &mut Summary, table: &Table) {
     }
     summary.network.layers = summary.layers.len() as u64;
     // What lies where is alike for all stages of a layer but for the place in a ring: the first tells it.
-    let several: BTreeSet<&str> = table.layers.iter().filter(|layer| layer.runs() > 1).map(|layer| layer.name.as_str()).collect();
+    let several: BTreeSet<&str> = table.layers.iter().filter(|layer| stages_of(layer) > 1).map(|layer| layer.name.as_str()).collect();
     let mut told = BTreeSet::new();
     summary.residency.tensors.retain(|life| {
         let what = (life.tensor.clone(), life.memory.clone(), life.first_layer.clone(), life.last_layer.clone());
@@ -128,19 +129,20 @@ fn runs_of(layer: &Layer) -> impl Iterator<Item = &Layer> {
 }
 
 fn stages_of(layer: &Layer) -> usize {
-    usize::try_from(layer.runs()).expect("bug: the runs of a layer are limited when it is read")
+    let stages = if layer.convolution.is_some() { layer.repeat } else { layer.runs() };
+    usize::try_from(stages).expect("bug: the runs of a layer are limited when it is read")
 }
 
-/// The array operations of a table's layers, before they are mapped: a stage for each group and repeat of a layer.
+/// The array operations of a table's layers, before they are mapped: a stage for each repeat of a layer, and each group of a product.
 ///
 /// # Errors
 /// Formats that the chip does not multiply; more than 131,072 stages.
 pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
     let stage = |(number, layer): (usize, &Layer)| Ok(Lowered::alone(&layer.name, problem(layer, options), number, chip)?);
-    let stages: u64 = table.layers.iter().map(Layer::runs).sum();
+    let stages: u64 = table.layers.iter().map(|layer| stages_of(layer) as u64).sum();
     if stages > MAX_STAGES {
-        let largest = table.layers.iter().max_by_key(|layer| layer.runs());
-        let (layer, runs) = largest.map_or_else(Default::default, |layer| (layer.name.clone(), layer.runs()));
+        let largest = table.layers.iter().max_by_key(|layer| stages_of(layer));
+        let (layer, runs) = largest.map_or_else(Default::default, |layer| (layer.name.clone(), stages_of(layer) as u64));
         return Err(PipelineError::Stages { stages, limit: MAX_STAGES, layer, runs });
     }
     table.layers.iter().flat_map(runs_of).enumerate().map(stage).collect()
@@ -161,6 +163,8 @@ fn problem(layer: &Layer, options: &RunOptions) -> Problem {
         input: convolution.input,
         padding: [convolution.padding; 2],
         stride: convolution.stride,
-        ..Problem::matrix(1, convolution.channels, layer.n, weight, activation)
+        groups: layer.groups,
+        // The table's channels and filters are those of a group.
+        ..Problem::matrix(1, convolution.channels * layer.groups, layer.n * layer.groups, weight, activation)
     }
 }

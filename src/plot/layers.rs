@@ -263,6 +263,7 @@ const fn reason_name(reason: StallReason) -> &'static str {
         StallReason::DramBandwidth => "DRAM busy",
         StallReason::Codec => "unpacking",
         StallReason::ArrayDrain => "array drains",
+        StallReason::Host => "host at work",
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) const fn stall(reason: StallReason) -> RGBColor {
         StallReason::DramBandwidth => RGBColor(0xD5, 0x5E, 0x00),
         StallReason::Codec => RGBColor(0x8B, 0x5A, 0x2B),
         StallReason::ArrayDrain => RGBColor(0x4D, 0x4D, 0x4D),
+        StallReason::Host => RGBColor(0x99, 0x00, 0x33),
     }
 }
 

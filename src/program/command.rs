@@ -1,10 +1,12 @@
 //! The commands, and the queues that hold them.
 
+use super::host::HostWork;
 use super::region::{Access, Dimension, ONCE, RegionOf};
 use super::{Address, ArrayMode, Planes};
 use crate::codec::Coding;
 use crate::counts::{Operand, StallReason};
 use crate::mapping::Slide;
+use crate::numerics::BIAS_BYTES;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -17,6 +19,8 @@ pub enum UnitKind {
     Vector,
     /// A DMA engine: `mvin`, `mvout`.
     Dma,
+    /// The host, for what no unit of the chip can do: `host`.
+    Host,
 }
 
 /// One unit of one core.
@@ -36,6 +40,7 @@ impl fmt::Display for UnitId {
             UnitKind::Array => "array",
             UnitKind::Vector => "vector",
             UnitKind::Dma => "dma",
+            UnitKind::Host => "host",
         };
         write!(f, "{kind}{}", self.index)?;
         if self.core > 0 { write!(f, " of core {}", self.core) } else { Ok(()) }
@@ -131,6 +136,8 @@ pub enum Operation {
     Requantize(Requantize),
     /// Integers in a scratchpad to others, on the vector unit.
     Vector(VectorWork),
+    /// Elements in DRAM to others there, by the host.
+    Host(HostWork),
     /// Nothing: waits and posts alone.
     Fence,
 }
@@ -338,7 +345,7 @@ pub struct VectorWork {
     pub place: Place,
     /// The first input.
     pub input: VectorInput,
-    /// The second, where the operation has two.
+    /// The second, where the operation has two; of a depthwise convolution rows of weights, a tap each, and of the biases' bytes.
     pub second: Option<VectorInput>,
     /// The first row of results.
     pub result: Address,
@@ -348,7 +355,7 @@ pub struct VectorWork {
     pub rows: u32,
     /// Elements of a row.
     pub cols: u32,
-    /// Where the input lies as images, which a pooling window slides over: then the input's address is pixel 0's, its stride from a pixel to
+    /// Where the input lies as images, which a window slides over: then the input's address is pixel 0's, its stride from a pixel to
     /// the next, and a row is what the window makes of the `cols` channels of its taps. The element of K that the window names is 0.
     pub window: Option<Window>,
 }
@@ -494,14 +501,21 @@ impl Command {
                 let first = Some(rows(&v.input)).filter(|_| v.window.is_none());
                 let result =
                     RegionOf { address: &v.result, stride: v.result_stride, access: Access::Write, ..v.rows_of(&v.input, Access::Write) };
-                [first, v.second.as_ref().map(rows), Some(result)]
+                [first, v.second.as_ref().map(|second| RegionOf { rows: v.second_rows(), ..rows(second) }), Some(result)]
             }
+            Operation::Host(h) => h.regions(),
             Operation::Fence => [None, None, None],
         }
     }
 }
 
 impl VectorWork {
+    /// Rows of the second input: those of a depthwise convolution's weights and biases are the taps' and the biases' bytes.
+    pub(crate) fn second_rows(&self) -> u64 {
+        let of_window = |window: &Window| window.slide.filter[0].saturating_mul(window.slide.filter[1]).saturating_add(BIAS_BYTES);
+        self.window.as_ref().map_or(u64::from(self.rows), of_window)
+    }
+
     fn rows_of<'c>(&self, input: &'c VectorInput, access: Access) -> RegionOf<'c> {
         let (rows, row_bytes) = (u64::from(self.rows), u64::from(self.cols));
         RegionOf { place: self.place, address: &input.address, stride: input.stride, rows, row_bytes, access, outer: ONCE }

@@ -9,6 +9,7 @@ mod cursor;
 mod emit;
 mod error;
 mod gemm;
+mod host;
 mod region;
 mod segments;
 mod text;
@@ -27,9 +28,10 @@ pub use cursor::Cursor;
 pub use emit::{StageNumbers, emit, emit_stages, emit_timing};
 pub use error::ProgramError;
 pub use gemm::{Gemm, LayoutError, PassShape};
+pub use host::{HostFactor, HostInput, HostWork};
 pub use window::Planes;
 
-use crate::numerics::{OutputStage, VectorOp};
+use crate::numerics::{HostOp, OutputStage, VectorOp};
 use serde::{Deserialize, Serialize};
 
 /// The most posts that one command may have.
@@ -80,6 +82,9 @@ pub struct ProgramParts {
     pub output_stages: Vec<OutputStage>,
     /// The operations that `vector` commands name by index.
     pub vector_ops: Vec<VectorOp>,
+    /// The operations that `host` commands name by index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_ops: Vec<HostOp>,
     /// The stages that tags name by index.
     pub stages: Vec<StageDecl>,
     /// What lies in the memories at the start.

@@ -80,7 +80,7 @@ impl Command {
                 vectors: u64::from(v.rows),
                 inner: 1,
             }),
-            Operation::Mvin(_) | Operation::Mvout(_) | Operation::Requantize(_) | Operation::Fence => None,
+            Operation::Mvin(_) | Operation::Mvout(_) | Operation::Requantize(_) | Operation::Fence | Operation::Host(_) => None,
         }
     }
 }

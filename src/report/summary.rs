@@ -50,11 +50,11 @@ pub struct Summary {
     pub energy_pj_by_part: EnergyPjByPart,
     /// Area of the chip in square millimetres.
     pub area_mm2: f64,
-    /// Multiply-accumulates of the network's layers, as if nothing were skipped.
+    /// Multiply-accumulates of the network's layers, as if nothing were skipped, those of depthwise convolutions on the vector unit included.
     pub macs_dense: u64,
     /// `macs_dense` less skipped tiles and weights dropped by N:M sparsity; gated ones count.
     pub macs_executed: u64,
-    /// `macs_executed / (total_cycles * peak MACs a cycle)`, 0 to 1.
+    /// The array's of `macs_executed / (total_cycles * its peak MACs a cycle)`, 0 to 1.
     pub utilization: f64,
     /// Each metric as three references and the chip give it; none where there are no labels.
     pub metrics: Option<BTreeMap<String, MetricValues>>,
@@ -287,7 +287,7 @@ pub struct LayerSummary {
     pub macs_dense: u64,
     /// Multiply-accumulates less skipped ones.
     pub macs_executed: u64,
-    /// `macs_executed / (total_cycles * peak MACs a cycle in its format)`, 0 to 1.
+    /// The array's of `macs_executed / (total_cycles * its peak MACs a cycle in the layer's format)`, 0 to 1; a layer on the vector unit has 0.
     pub utilization: f64,
     /// Mean share of PEs used, over the array's passes, 0 to 1.
     pub mapping_efficiency: f64,

@@ -229,6 +229,7 @@ const fn stall_header(reason: StallReason) -> &'static str {
         StallReason::DramBandwidth => "DRAM\nbusy",
         StallReason::Codec => "un-\npacking",
         StallReason::ArrayDrain => "array\ndrain",
+        StallReason::Host => "host\nbusy",
     }
 }
 

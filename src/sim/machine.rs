@@ -4,6 +4,7 @@ use super::accounts::{Account, Accounts, Run, UnitRun};
 use super::array::{Array, PeId, Registers};
 use super::dma::Dma;
 use super::error::SimError;
+use super::host::Host;
 use super::memory::{Sram, size};
 use super::peeled::Peeled;
 use super::queue::{Did, Queue, Shared, Tokens};
@@ -125,6 +126,10 @@ impl<'p> Machine<'p> {
         }
         if parts.queues.iter().any(|queue| queue.unit.kind == UnitKind::Dma && queue.unit.index >= chip.dma().engines) {
             return other(format!("it uses more than the chip's {} DMA engines", chip.dma().engines));
+        }
+        let has_host = chip.vector().host_cycles(1).is_some();
+        if !has_host && parts.queues.iter().any(|queue| queue.unit.kind == UnitKind::Host) {
+            return other("it has work for the host, which the chip does not offer (vector.unsupported)".to_string());
         }
         let codec = chip.storage().codec.code();
         let mut unknown = None;
@@ -294,7 +299,9 @@ struct State<'p> {
     others: Vec<Array<'p>>,
     vector: Vector<'p>,
     dma: Dma<'p>,
-    /// Up to which cycle, and from which on, the vector unit and the DMA engines are looked at again.
+    /// Where the program has work for it.
+    host: Option<Host<'p>>,
+    /// Up to which cycle, and from which on, the vector unit with the host and the DMA engines are looked at again.
     vector_sleep: Sleep,
     dma_sleep: Sleep,
     /// Whether units sleep at all.
@@ -379,6 +386,7 @@ impl<'p> State<'p> {
             others: arrays,
             vector: Vector::new(queue(UnitKind::Vector, 0), chip, parts.accumulator_element_bytes, peeled.vector),
             dma: Dma::new(parts, (0..chip.dma().engines).map(|index| queue(UnitKind::Dma, index)), chip, peeled.dram),
+            host: queue_of(parts, UnitKind::Host, 0).map(|_| Host::new(queue(UnitKind::Host, 0), chip)),
             vector_sleep: Sleep::default(),
             dma_sleep: Sleep::default(),
             by_events,
@@ -407,7 +415,8 @@ impl<'p> State<'p> {
         if reached > next {
             self.array.skip(&mut self.shared, next, reached - next);
         }
-        if self.end_cycle(reached - 1) || [array, vector, dma].contains(&Did::Moved) {
+        // A fence that ends a program moves nothing.
+        if self.end_cycle(reached - 1) || [array, vector, dma].contains(&Did::Moved) || self.done() {
             Ok(reached)
         } else {
             Err(SimError::Deadlock { cycle, waits: self.waits() })
@@ -467,7 +476,10 @@ impl<'p> State<'p> {
 
     /// Every unit's cycles, in the order of reports.
     fn cycles(&self) -> impl Iterator<Item = &CycleCounts> {
-        [&self.array.cycles, &self.vector.cycles].into_iter().chain(self.dma.fronts().map(|front| &front.cycles))
+        [&self.array.cycles, &self.vector.cycles]
+            .into_iter()
+            .chain(self.dma.fronts().map(|front| &front.cycles))
+            .chain(self.host.iter().map(|host| &host.cycles))
     }
 
     /// Cycles that are left to the array at least.
@@ -476,7 +488,7 @@ impl<'p> State<'p> {
     }
 
     fn done(&self) -> bool {
-        self.array.done() && self.vector.done() && self.dma.done()
+        self.array.done() && self.vector.done() && self.dma.done() && self.host.as_ref().is_none_or(Host::done)
     }
 
     fn tick_vector(&mut self, cycle: u64) -> Did {
@@ -484,8 +496,12 @@ impl<'p> State<'p> {
             return self.vector_sleep.did();
         }
         self.settle_vector(cycle);
-        let did = self.vector.tick(&mut self.shared, cycle);
-        let wakes = if self.by_events { self.vector.next_event(&self.shared, cycle + 1).unwrap_or(u64::MAX) } else { 0 };
+        let mut did = self.vector.tick(&mut self.shared, cycle);
+        let mut wakes = if self.by_events { self.vector.next_event(&self.shared, cycle + 1).unwrap_or(u64::MAX) } else { 0 };
+        if let Some(host) = &mut self.host {
+            did = if host.tick(&mut self.shared, cycle) == Did::Moved { Did::Moved } else { did };
+            wakes = wakes.min(host.next_event(&self.shared, cycle + 1).unwrap_or(u64::MAX));
+        }
         self.vector_sleep = Sleep { at: cycle + 1, wakes };
         did
     }
@@ -510,6 +526,9 @@ impl<'p> State<'p> {
     fn settle_vector(&mut self, to: u64) {
         if to > self.vector_sleep.at {
             self.vector.skip(&self.shared, to - self.vector_sleep.at);
+            if let Some(host) = &mut self.host {
+                host.skip(&self.shared, to - self.vector_sleep.at);
+            }
             self.vector_sleep.at = to;
         }
     }
@@ -528,6 +547,7 @@ impl<'p> State<'p> {
             |unit: &str, queue: &Queue<'_>| queue.missing(&self.shared).map(|semaphore| format!("{unit} waits for {}", name(semaphore)));
         let mut waits: Vec<String> = wait("array", self.array.queue()).into_iter().chain(wait("vector", self.vector.queue())).collect();
         waits.extend(self.dma.fronts().enumerate().filter_map(|(number, front)| wait(&format!("dma{number}"), &front.queue)));
+        waits.extend(self.host.iter().filter_map(|host| wait("host", host.queue())));
         waits.join(", ")
     }
 
@@ -541,7 +561,8 @@ impl<'p> State<'p> {
             self.shared.sram_ref(output.place).read(output.address, output.bytes).to_vec()
         };
         let unit = |kind, index| UnitId { core: 0, kind, index };
-        let names = [unit(UnitKind::Array, 0), unit(UnitKind::Vector, 0)].into_iter().chain((0..).map(|index| unit(UnitKind::Dma, index)));
+        let engines = (0..).zip(self.dma.fronts()).map(|(index, _)| unit(UnitKind::Dma, index));
+        let names = [unit(UnitKind::Array, 0), unit(UnitKind::Vector, 0)].into_iter().chain(engines).chain([unit(UnitKind::Host, 0)]);
         let units: Vec<UnitRun> = names.zip(self.cycles()).map(|(unit, cycles)| UnitRun { unit, cycles: *cycles }).collect();
         for account in &units {
             assert_eq!(account.cycles.total(), total, "bug: {} did not account for every cycle once; please report it", account.unit);

@@ -1,6 +1,6 @@
 //! The machine: runs a verified program on a chip, cycle by cycle, with the real bytes in every memory.
 //!
-//! It executes commands and knows neither networks nor mappings. A cycle is: the array, then the vector unit, then the DMA engines, each
+//! It executes commands and knows neither networks nor mappings. A cycle is: the array, then the vector unit, then the DMA engines, then the host where it has work, each
 //! of which may start a command, uses the memories' ports and may end a command; a token that is posted in a cycle is seen in the next.
 //! The order of the units matters for a bank that two want in one cycle (the array goes first) and for nothing else.
 //!
@@ -12,6 +12,7 @@ mod claims;
 mod dma;
 pub mod dram;
 mod error;
+mod host;
 mod machine;
 mod memory;
 mod peeled;

@@ -239,7 +239,7 @@ impl<'p> Vector<'p> {
             }
             What::Operation(operating) => {
                 operating.claim(&mut self.claims, shared, &self.scratch, self.lanes);
-                self.cycles_of.of(operating.kind)
+                operating.cycles(&self.cycles_of)
             }
         };
         self.left = if self.is_peeled { 1 } else { u64::from(cycles) };

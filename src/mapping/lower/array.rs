@@ -35,7 +35,7 @@ pub fn weights_of(layer: &Layer, problem: &Problem) -> Result<Array2<i16>, Mappi
 }
 
 /// Weights less their zero points, in their format.
-fn exact<D: RemoveAxis>(layer: &Layer, weight: &Weight<D>) -> Result<ndarray::Array<i16, D>, MappingError> {
+pub(super) fn exact<D: RemoveAxis>(layer: &Layer, weight: &Weight<D>) -> Result<ndarray::Array<i16, D>, MappingError> {
     let Weight::Integer { values, dtype, zero_points, .. } = weight else {
         return Err(MappingError::NotQuantized { layer: layer.name.clone() });
     };
@@ -153,6 +153,9 @@ impl Lowerer<'_> {
     }
 
     pub(super) fn conv(&mut self, layer: &Layer, conv: &Conv) -> Result<Location, MappingError> {
+        if self.is_for_vector_unit(layer, conv) {
+            return self.depthwise(layer, conv);
+        }
         let (weight, activation) = self.formats(layer, &conv.weight)?;
         let (source, shape) = self.source(layer, 0)?;
         let (source, operand) = self.image(layer, source, &shape)?;
@@ -210,6 +213,8 @@ impl Lowerer<'_> {
         }
         let (rows, cols, inner) = (output[output.len() - 2], output[output.len() - 1], of_left[of_left.len() - 1]);
         let leading = &output[..output.len() - 2];
+        let with = |last: [u64; 2]| leading.iter().copied().chain(last).collect::<Vec<u64>>();
+        let (to_left, to_right) = (with([rows, inner]), with([inner, cols]));
         let copies: u64 = leading.iter().product();
         let problem = Problem::matrix(self.batch * copies * rows, inner, cols, weight.dtype, activation.dtype);
         let format = format_of(&layer.name, &problem, self.chip)?;
@@ -218,11 +223,9 @@ impl Lowerer<'_> {
                 && Rules::new(self.chip, format, &self.chip.array().dataflows[0]).mode.group.is_some()
         {
             let problem = "multiplies two values, and what plays the weights is not packed as this array takes them".to_string();
-            return Err(refused(layer, problem, "choose a chip of one lane without N:M sparsity"));
+            return self.product_on_host(layer, [(left, &of_left, &to_left), (right, &of_right, &to_right)], problem);
         }
         // Copies of what broadcasts are the same bytes.
-        let with = |last: [u64; 2]| leading.iter().copied().chain(last).collect::<Vec<u64>>();
-        let (to_left, to_right) = (with([rows, inner]), with([inner, cols]));
         let axes = output.len();
         let strides = |location: &Location, from: &[u64], to: &[u64]| {
             let strides = location.broadcast(from, to)?.strides(to)?;

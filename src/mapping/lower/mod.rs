@@ -6,18 +6,21 @@
 //! | functions, sums, products, pools, softmax, layer normalisation | operations of the vector unit (`vector`) |
 //! | reshape, transpose, slice | another way to count the same bytes where there is one, else a movement (`movement`) |
 //! | concat, pad | a movement, through a table first where quantizations differ |
+//! | what no unit can do | the host's, between two stages, where the chip has one (`host`) |
 //! | the input, embeddings at the input, a softmax at the end | the host's |
 //!
 //! A value that the array or a window reads as an image lies with its channels innermost; what is multiplied lies with K innermost. Where a
 //! value lies otherwise, it is moved first, and that counts.
 
 mod array;
+mod depthwise;
+mod host;
 mod movement;
 mod stage;
 mod vector;
 
 pub use array::weights_of;
-pub use stage::{Copy, Lowered, Work};
+pub use stage::{Copy, HostCall, HostRead, Lowered, Work};
 
 use super::location::{Location, Tensor};
 use super::{MappingError, Operand};
@@ -116,6 +119,7 @@ impl Lowerer<'_> {
             }
             IntegerForm::WithConstant { op, constant, constant_first } => self.with_constant(layer, op, &constant, constant_first)?,
             IntegerForm::Tables { tables, shape } => self.tables(layer, tables, &shape)?,
+            IntegerForm::Reals(op) => self.through_reals(layer, op)?,
             IntegerForm::Moves { tables, border } => self.moves(layer, tables, border)?,
         };
         Ok(Some(location))

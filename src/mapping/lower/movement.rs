@@ -2,11 +2,14 @@
 
 use super::super::location::{Location, common, joint};
 use super::super::{MappingError, Operand, Problem};
-use super::{Copy, Lowerer, Work, refused, shape_of};
-use crate::network::{Layer, Op};
+use super::{Copy, Lowerer, Work, shape_of};
+use crate::network::{Layer, Op, Span};
 use crate::numerics::{Dtype, Table, VectorOp};
 use std::cmp::Reverse;
 use std::sync::Arc;
+
+/// The most elements of axes that go backwards whose bytes are moved by a command each.
+const MAX_BACKWARDS: usize = 1024;
 
 impl Lowerer<'_> {
     /// A layer that moves elements, those of each input through its table first.
@@ -30,8 +33,8 @@ impl Lowerer<'_> {
                 Ok(source.transposed(&shape, perm).expect("bug: a row-major value has a stride for each axis"))
             }
             Op::Slice(spans) => {
-                if spans.iter().any(|span| span.step < 0 && span.count > 1) {
-                    return Err(refused(layer, "takes elements backwards".to_string(), "export the network without a negative step"));
+                if spans.iter().any(Span::is_backwards) {
+                    return self.backwards(layer, &source, &shape, spans);
                 }
                 let spans: Vec<_> =
                     spans.iter().map(|span| (span.start as u64, span.count as u64, span.step.unsigned_abs() as u64)).collect();
@@ -57,6 +60,47 @@ impl Lowerer<'_> {
             }
             _ => Ok(source),
         }
+    }
+
+    /// A slice backwards along some axes: a copy for each element of these, or the host's where they are many.
+    fn backwards(&mut self, layer: &Layer, source: &Location, shape: &[u64], spans: &[Span]) -> Result<Location, MappingError> {
+        let source = if source.strides(shape).is_some() { source.clone() } else { self.row_major(layer, source) };
+        let strides = source.strides(shape).expect("bug: a row-major value has a stride for each axis");
+        let output = shape_of(layer);
+        let pieces = spans.iter().filter(|span| span.is_backwards()).try_fold(1_usize, |pieces, span| pieces.checked_mul(span.count));
+        let Some(pieces) = pieces.filter(|pieces| *pieces <= MAX_BACKWARDS) else {
+            let first = spans.iter().zip(&strides).map(|(span, stride)| span.start as u64 * stride).sum::<u64>() + source.offset;
+            let factors = spans.iter().zip(strides).map(|(span, stride)| (span.count as u64, span.step as i64 * stride.cast_signed()));
+            return self.backwards_on_host(layer, &source, (first, factors.collect()));
+        };
+        let order = source.order(shape).unwrap_or_else(|| (0..shape.len()).collect());
+        let (tensor, sample) = self.tensor(output.iter().product());
+        let whole = Location::ordered(tensor, sample, &output, &order);
+        let mut copies = Vec::with_capacity(pieces);
+        for piece in 0..pieces {
+            // The place of the piece along each axis that goes backwards, the last one counting fastest.
+            let mut left = piece;
+            let mut cut: Vec<_> = spans
+                .iter()
+                .rev()
+                .map(|span| {
+                    if !span.is_backwards() {
+                        let count = span.count as u64;
+                        return ((span.start as u64, count, span.step.unsigned_abs() as u64), (0, count, 1));
+                    }
+                    let at = left % span.count;
+                    left /= span.count;
+                    ((span.start as u64 - at as u64 * span.step.unsigned_abs() as u64, 1, 1), (at as u64, 1, 1))
+                })
+                .collect();
+            cut.reverse();
+            let (from, to): (Vec<_>, Vec<_>) = cut.into_iter().unzip();
+            let from = source.sliced(shape, &from).expect("bug: its axes have a stride each");
+            let to = whole.sliced(&output, &to).expect("bug: axes in an order have a stride each");
+            copies.push(self.copy(layer, &from, &to));
+        }
+        self.movement(layer, "", copies, &whole);
+        Ok(whole)
     }
 
     fn concat(&mut self, layer: &Layer, axis: usize, sources: Vec<(Location, Vec<u64>)>) -> Location {

@@ -5,7 +5,7 @@ use super::super::{MappingError, Operand, Problem};
 use super::array::format_of;
 use crate::chip::Chip;
 use crate::network::LayerId;
-use crate::numerics::{VectorKind, VectorOp};
+use crate::numerics::{HostOp, VectorKind, VectorOp};
 
 /// One operation of a unit of the chip, before it is mapped.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,8 @@ pub struct Lowered {
     pub work: Work,
     /// What it computes for a batch; of work that is not the array's the sizes alone.
     pub problem: Problem,
-    /// The values that it reads, row by row (pixel by pixel of images); of a movement none.
+    /// The values that it reads, row by row (pixel by pixel of images); of a movement and of the host none. A depthwise convolution of the
+    /// vector unit reads its weights and biases as the second one.
     pub inputs: Vec<Operand>,
     /// The value that it yields.
     pub output: Operand,
@@ -46,6 +47,30 @@ pub enum Work {
     Vector(Vec<VectorOp>),
     /// The DMA engines: bytes change places.
     Movement(Vec<Copy>),
+    /// The host, between two stages of the chip.
+    Host(HostCall),
+}
+
+/// What the host does with values in DRAM.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostCall {
+    /// What.
+    pub op: HostOp,
+    /// The values that it reads.
+    pub inputs: Vec<HostRead>,
+    /// Elements of the result for a batch.
+    pub elements: u64,
+}
+
+/// A value that the host reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRead {
+    /// Of what.
+    pub tensor: Tensor,
+    /// The first element's byte.
+    pub first: u64,
+    /// What counts the elements of a batch, the outermost first, with the bytes from one to the next, forwards or backwards.
+    pub factors: Vec<(u64, i64)>,
 }
 
 /// Bytes that go from one place in DRAM to another.
@@ -112,8 +137,18 @@ impl Lowered {
     }
 
     /// Whether a window slides over its input on the vector unit.
-    pub fn is_pool(&self) -> bool {
-        matches!(&self.work, Work::Vector(ops) if ops.iter().any(|op| op.kind() == VectorKind::Pool))
+    pub fn has_window(&self) -> bool {
+        matches!(&self.work, Work::Vector(ops) if ops.iter().any(|op| op.kind().has_window()))
+    }
+
+    /// Which of its inputs is there whole from the first block on, if one is: a depthwise convolution's weights and biases.
+    pub fn constants(&self) -> Option<usize> {
+        matches!(&self.work, Work::Vector(ops) if ops.iter().any(|op| op.kind() == VectorKind::Depthwise)).then_some(1)
+    }
+
+    /// Inputs that come row by row.
+    pub fn row_inputs(&self) -> u64 {
+        self.inputs.len() as u64 - u64::from(self.constants().is_some())
     }
 
     /// Vectors that are multiplied by the same weights.
@@ -128,6 +163,8 @@ impl Lowered {
     pub fn reads(&self) -> impl Iterator<Item = &Tensor> {
         let weights = if let Work::Product { weights, .. } = &self.work { Some(&weights.tensor) } else { None };
         let copies = if let Work::Movement(copies) = &self.work { copies.as_slice() } else { &[] };
-        self.inputs.iter().map(|input| &input.tensor).chain(weights).chain(copies.iter().map(|copy| &copy.from))
+        let of_host = if let Work::Host(call) = &self.work { call.inputs.as_slice() } else { &[] };
+        let moved = copies.iter().map(|copy| &copy.from).chain(of_host.iter().map(|read| &read.tensor));
+        self.inputs.iter().map(|input| &input.tensor).chain(weights).chain(moved)
     }
 }

@@ -3,7 +3,7 @@
 use super::super::location::{Factor, Joint, Location, common, joined, joint, packed};
 use super::super::{MappingError, Operand, Problem, largest_divisor};
 use super::array::too_many;
-use super::{Lowerer, Work, refused, shape_of};
+use super::{Lowerer, Work, shape_of};
 use crate::chip::Chip;
 use crate::network::{Layer, Op, Pool};
 use crate::numerics::{Dtype, Table, VectorKind, VectorOp};
@@ -31,17 +31,44 @@ impl Lowerer<'_> {
                 self.of_two(layer, op, &[(source, shape), (second, of_second)])
             }
             VectorKind::Pool => self.pool(layer, op, source, &shape),
-            VectorKind::Softmax | VectorKind::LayerNorm => {
-                let inner = shape.last().copied().unwrap_or(1);
-                let rows = shape.iter().product::<u64>() / inner;
-                let source = if source.split_last(rows, inner).is_some() { source } else { self.row_major(layer, &source) };
-                let (operand, tensor, location) = self.rows_of(layer, &source, &shape, inner)?;
-                let problem = matrix(self.batch * rows, inner);
-                let output = Operand::dense(tensor, self.batch * rows, inner);
-                self.push(layer, Work::Vector(vec![op]), problem, vec![operand], output);
-                Ok(location)
+            VectorKind::Depthwise => unreachable!("bug: a depthwise layer's form is sums"),
+            VectorKind::Softmax => match layer.op {
+                Op::Softmax { axis } if axis + 1 < shape.len() => {
+                    // With its axis last, and back again.
+                    let mut order: Vec<usize> = (0..shape.len()).filter(|other| *other != axis).collect();
+                    order.push(axis);
+                    let (source, shape) = self.in_axes(layer, &source, &shape, &order);
+                    let location = self.by_row(layer, op, source, &shape, shape[shape.len() - 1])?;
+                    let mut back: Vec<usize> = (0..shape.len()).collect();
+                    back.sort_by_key(|place| order[*place]);
+                    Ok(self.in_axes(layer, &location, &shape, &back).0)
+                }
+                _ => self.by_row(layer, op, source, &shape, shape.last().copied().unwrap_or(1)),
+            },
+            VectorKind::LayerNorm => {
+                let Op::LayerNorm(norm) = &layer.op else { unreachable!("bug: only a normalisation normalises") };
+                self.by_row(layer, op, source, &shape, norm.scale.len() as u64)
             }
         }
+    }
+
+    /// An operation on rows of `inner` elements, which the last axes are.
+    fn by_row(&mut self, layer: &Layer, op: VectorOp, source: Location, shape: &[u64], inner: u64) -> Result<Location, MappingError> {
+        let rows = shape.iter().product::<u64>() / inner;
+        let source = if source.split_last(rows, inner).is_some() { source } else { self.row_major(layer, &source) };
+        let (operand, tensor, location) = self.rows_of(layer, &source, &[rows, inner], inner)?;
+        let problem = matrix(self.batch * rows, inner);
+        let output = Operand::dense(tensor, self.batch * rows, inner);
+        self.push(layer, Work::Vector(vec![op]), problem, vec![operand], output);
+        Ok(location)
+    }
+
+    /// A value with its axes in another order, and its shape then; moved first where no strides say so.
+    fn in_axes(&mut self, layer: &Layer, source: &Location, shape: &[u64], order: &[usize]) -> (Location, Vec<u64>) {
+        let turned = source.transposed(shape, order).unwrap_or_else(|| {
+            self.row_major(layer, source).transposed(shape, order).expect("bug: a row-major value has a stride for each axis")
+        });
+        (turned, order.iter().map(|axis| shape[*axis]).collect())
     }
 
     /// Tables, one for all elements or one for each element of the last axis in memory; `part` says what of the layer it is.
@@ -169,23 +196,21 @@ impl Lowerer<'_> {
         Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
-    /// A table for each of several slopes, which lie along the axis whose elements lie side by side.
+    /// A table for each of several slopes; the elements of the axes that these lie along lie side by side.
     pub(super) fn tables(&mut self, layer: &Layer, tables: Vec<Table>, slopes: &[usize]) -> Result<Location, MappingError> {
         let (source, shape) = self.source(layer, 0)?;
-        let before = shape.len().saturating_sub(slopes.len());
-        let axis = slopes.iter().position(|size| *size == tables.len()).map(|axis| axis + before);
-        let Some(axis) = axis.filter(|axis| slopes.iter().filter(|size| **size > 1).count() == 1 && shape[*axis] == tables.len() as u64)
-        else {
-            let problem = format!("has slopes of shape {slopes:?}, along more than one axis");
-            return Err(refused(layer, problem, "use a slope for each channel"));
-        };
-        let mut order: Vec<usize> = (0..shape.len()).filter(|other| *other != axis).collect();
-        order.push(axis);
-        let lies = source.strides(&shape).is_some_and(|strides| strides[axis] == 1) && source.is_dense();
-        let source = if lies { source } else { self.relocated(layer, &source, &shape, &order) };
-        let rows = shape.iter().product::<u64>() / shape[axis];
-        let operand = Operand::dense(source.tensor.clone(), self.batch * rows, shape[axis]);
-        let rows = Rows { problem: matrix(self.batch * rows, shape[axis]), operands: [operand] };
+        let before = shape.len() - slopes.len();
+        let has_slopes = |axis: &usize| *axis >= before && slopes[axis - before] > 1;
+        let (innermost, mut order): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(has_slopes);
+        order.extend(&innermost);
+        let cols = tables.len() as u64;
+        let of_slopes = packed(innermost.iter().enumerate().map(|(place, axis)| (place, shape[*axis])), 1).0;
+        let strides = source.strides(&shape);
+        let lies = strides.is_some_and(|strides| innermost.iter().zip(of_slopes).all(|(axis, stride)| strides[*axis] == stride));
+        let source = if lies && source.is_dense() { source } else { self.relocated(layer, &source, &shape, &order) };
+        let rows = shape.iter().product::<u64>() / cols;
+        let operand = Operand::dense(source.tensor.clone(), self.batch * rows, cols);
+        let rows = Rows { problem: matrix(self.batch * rows, cols), operands: [operand] };
         Ok(self.work(layer, "", tables.into_iter().map(VectorOp::Table).collect(), rows, source.factors))
     }
 
@@ -193,8 +218,15 @@ impl Lowerer<'_> {
     fn pool(&mut self, layer: &Layer, op: VectorOp, source: Location, shape: &[u64]) -> Result<Location, MappingError> {
         let output = shape_of(layer);
         let pair = |pair: [usize; 2]| pair.map(|size| size as u64);
-        // Over all axes but the last, an image is a column.
+        // The axes of a mean that are no rows and columns of an image are those of a column, whose pixels have what is kept as channels.
+        let (mut source, mut shape) = (source, shape.to_vec());
         let is_column = matches!(&layer.op, Op::Mean { axes, .. } if axes[..] != [1, 2] || shape.len() != 3);
+        if is_column && let Op::Mean { axes, .. } = &layer.op {
+            let kept = (0..shape.len()).filter(|axis| !axes.contains(axis));
+            let order: Vec<usize> = axes.iter().copied().chain(kept).collect();
+            (source, shape) = self.in_axes(layer, &source, &shape, &order);
+            shape = vec![shape[..axes.len()].iter().product(), shape[axes.len()..].iter().product()];
+        }
         let (image, window, placed) = match &layer.op {
             Op::Pool(Pool { kernel, stride, dilation, padding, .. }) => {
                 let image = [shape[0], shape[1], shape[2]];
@@ -206,10 +238,7 @@ impl Lowerer<'_> {
                 )
             }
             _ if !is_column => ([shape[0], shape[1], shape[2]], matrix(1, 1), None),
-            _ => {
-                let inner = shape.last().copied().unwrap_or(1);
-                ([inner, shape.iter().product::<u64>() / inner, 1], matrix(1, 1), None)
-            }
+            _ => ([shape[1], shape[0], 1], matrix(1, 1), None),
         };
         let [channels, height, width] = image;
         let (kernel, [rows, cols]) = placed.unwrap_or(([height, width], [1, 1]));
@@ -261,12 +290,12 @@ fn is_by_pixel(strides: &[u64], shape: &[u64]) -> bool {
     strides[0] == 1 && (shape[2] == 1 || strides[2] == shape[0]) && (shape[1] == 1 || strides[1] == shape[0] * shape[2])
 }
 
-fn port(chip: &Chip) -> u64 {
+pub(super) fn port(chip: &Chip) -> u64 {
     u64::from(chip.scratchpads()[chip.scratchpad_roles().activation].port_bytes)
 }
 
 /// Bytes of the scratchpad that activations may take at least: half of one that weights share.
-fn room(chip: &Chip) -> u64 {
+pub(super) fn room(chip: &Chip) -> u64 {
     let roles = chip.scratchpad_roles();
     let bytes = chip.scratchpads()[roles.activation].capacity.get();
     if roles.weight == roles.activation { bytes / 2 } else { bytes }

@@ -77,6 +77,10 @@ impl Emitter<'_> {
         if plan.waits_for_kept {
             units.push(self.store, command(plan, vec![Shared::KeptDone.sync()], Operation::Fence, Vec::new()));
         }
+        if plan.waits_for_stores {
+            let full = if plan.stage.work.is_array() { Shared::InputFull } else { Shared::VectorFull };
+            units.push(self.store, command(plan, Vec::new(), Operation::Fence, vec![full.sync()]));
+        }
         // What plays the weights was stored by one engine and is loaded by another.
         if matches!(plan.stage.work, Work::Product { .. }) && self.store != Queue::Load {
             units.push(self.store, command(plan, Vec::new(), Operation::Fence, vec![Shared::Stored.sync()]));
@@ -357,9 +361,10 @@ impl Emitter<'_> {
 
 /// What the last command posts that leaves an output on the chip, within so many loops.
 pub(super) fn kept(plan: &Plan<'_>, loops: u32) -> impl Iterator<Item = Sync> {
-    let [array, fetches] = plan.kept_for;
-    let posts = [array.then_some(Shared::KeptFull), fetches.then_some(Shared::KeptDone)];
-    posts.into_iter().flatten().map(move |shared| shared.within(loops))
+    let [array, fetches, later] = plan.kept_for;
+    let shared = |posts: bool, shared: Shared| posts.then(|| shared.within(loops));
+    let posts = [shared(array, Shared::KeptFull), shared(fetches, Shared::KeptDone), later.then(|| plan.held(loops))];
+    posts.into_iter().flatten()
 }
 
 /// Which of the runs that are multiplied by the same a block is of.

@@ -13,6 +13,7 @@
 //! loops: which rows of images they need follows no constant step.
 
 mod blocks;
+mod host;
 mod images;
 mod movement;
 mod passes;
@@ -27,7 +28,7 @@ use crate::chip::Chip;
 use crate::counts::StallReason;
 use crate::mapping::{Buffers, InputBuffer, Layout, Mapping, Operand, OutputBuffer, Tensor, Work, weights_of};
 use crate::network::{Bias, Conv, Dense, IntegerForm, Network, Op, integers_of};
-use crate::numerics::{OutputStage, VectorOp};
+use crate::numerics::{HostOp, OutputStage, VectorOp};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use plan::{Endpoints, Plan};
 use std::collections::BTreeMap;
@@ -111,7 +112,7 @@ pub fn emit_timing(mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramErr
     emitter.finish(chip, output)
 }
 
-/// The semaphores that all stages share, by their place in the program's list; two more for each stage follow them.
+/// The semaphores that all stages share, by their place in the program's list; three more for each stage follow them.
 #[derive(Clone, Copy)]
 enum Shared {
     WeightFull,
@@ -125,10 +126,12 @@ enum Shared {
     VectorFull,
     KeptDone,
     Stored,
+    HostFull,
+    HostDone,
 }
 
 impl Shared {
-    const COUNT: u32 = 11;
+    const COUNT: u32 = 13;
 
     /// Waits for it, or posts it, always.
     fn sync(self) -> Sync {
@@ -156,11 +159,14 @@ fn semaphores(mapping: &Mapping) -> Vec<SemaphoreDecl> {
         decl("vector_full".to_string(), 0, StallReason::InputNotReady),
         decl("kept_done".to_string(), 0, StallReason::BufferFull),
         decl("stored".to_string(), 0, StallReason::WeightsNotReady),
+        decl("host_full".to_string(), 0, StallReason::InputNotReady),
+        decl("host_done".to_string(), 0, StallReason::Host),
     ];
     for (number, stage) in mapping.stages().iter().enumerate() {
         let output = if let OutputBuffer::Stored { slots, .. } = stage.output { slots } else { 0 };
         all.push(decl(format!("input_free_{number}"), 0, StallReason::BufferFull));
         all.push(decl(format!("output_free_{number}"), output, StallReason::BufferFull));
+        all.push(decl(format!("held_{number}"), 0, StallReason::InputNotReady));
     }
     all
 }
@@ -172,11 +178,12 @@ enum Queue {
     Vector,
     Load,
     Store,
+    Host,
 }
 
 /// The items of every queue at one level of a nest.
 #[derive(Default)]
-struct Units([Vec<Item>; 4]);
+struct Units([Vec<Item>; 5]);
 
 impl Units {
     fn push(&mut self, queue: Queue, command: Command) {
@@ -211,6 +218,7 @@ struct Emitter<'c> {
     inputs: Vec<HostRegion>,
     output_stages: Vec<OutputStage>,
     vector_ops: Vec<VectorOp>,
+    host_ops: Vec<HostOp>,
     /// Where in DRAM each tensor lies that has been met.
     tensors: BTreeMap<usize, u64>,
     /// Pieces of weights and sets of sums that went through the rings so far.
@@ -232,6 +240,7 @@ impl<'c> Emitter<'c> {
             inputs: Vec::new(),
             output_stages: Vec::new(),
             vector_ops: Vec::new(),
+            host_ops: Vec::new(),
             tensors: BTreeMap::new(),
             pieces: 0,
             sums: 0,
@@ -246,7 +255,7 @@ impl<'c> Emitter<'c> {
         for (number, stage) in mapping.stages().iter().enumerate() {
             let fetched = stage.inputs().map(|(buffer, operand)| match buffer {
                 InputBuffer::Kept { .. } => None,
-                InputBuffer::Fetched { .. } | InputBuffer::Passing { .. } => Some(operand),
+                InputBuffer::Fetched { .. } | InputBuffer::Whole { .. } | InputBuffer::Passing { .. } => Some(operand),
             });
             let fetched: Vec<Option<&Operand>> = fetched.collect();
             let problem = &stage.problem;
@@ -277,6 +286,7 @@ impl<'c> Emitter<'c> {
                     self.vector_ops.extend(ops.iter().cloned());
                 }
                 Work::Movement(copies) => self.movement(&plan, copies),
+                Work::Host(call) => self.host(&plan, call),
             }
         }
         last.expect("bug: lower refuses a network without a stage")
@@ -295,8 +305,11 @@ impl<'c> Emitter<'c> {
         address
     }
 
-    /// Where a tensor goes that is written.
+    /// Where a tensor goes that is written: where the stages before put their parts of it, if any did.
     fn target(&mut self, tensor: &Tensor, in_planes: Option<u64>) -> u64 {
+        if let Some(address) = self.tensors.get(&tensor.number) {
+            return *address;
+        }
         let address = match &tensor.content {
             Some(bytes) => self.image(Ok(bytes.to_vec())),
             None => self.reserve(in_planes.unwrap_or(tensor.bytes)).address,
@@ -307,7 +320,7 @@ impl<'c> Emitter<'c> {
 
     fn finish(self, chip: &Chip, output: HostRegion) -> Result<Program, ProgramError> {
         let core_unit = |kind, index| UnitId { core: 0, kind, index };
-        let [array, vector, load, store] = self.units.0;
+        let [array, vector, load, store, host] = self.units.0;
         let mut queues = vec![
             UnitQueue { unit: core_unit(UnitKind::Array, 0), items: array },
             UnitQueue { unit: core_unit(UnitKind::Vector, 0), items: vector },
@@ -315,6 +328,9 @@ impl<'c> Emitter<'c> {
         ];
         if self.store == Queue::Store {
             queues.push(UnitQueue { unit: core_unit(UnitKind::Dma, 1), items: store });
+        }
+        if !host.is_empty() {
+            queues.push(UnitQueue { unit: core_unit(UnitKind::Host, 0), items: host });
         }
         let mut modes: Vec<ArrayMode> = Vec::new();
         let stages = self.mapping.stages().iter().map(|stage| {
@@ -330,6 +346,7 @@ impl<'c> Emitter<'c> {
             semaphores: semaphores(self.mapping),
             output_stages: self.output_stages,
             vector_ops: self.vector_ops,
+            host_ops: self.host_ops,
             stages,
             images: self.images,
             inputs: self.inputs,

@@ -206,7 +206,8 @@ fn begins(plan: &Plan<'_>, part: Part<'_>, loops: u32) -> Vec<Sync> {
         wait.push(Shared::InputFull.within(loops + 1));
     }
     if part.input.begins && !fetched && part.block.number == 0 {
-        wait.push(Shared::KeptFull.within(loops + 1));
+        wait.extend(plan.waits_for_stores.then(|| Shared::InputFull.within(loops + 1)));
+        wait.extend(plan.kept_wait.map(|semaphore| Sync { semaphore, innermost: loops + 1 }));
     }
     wait.push(Shared::BiasFull.within(loops));
     wait

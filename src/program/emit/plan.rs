@@ -5,7 +5,7 @@ use super::super::segments::{Segment, runs, runs_alike, segments, singles};
 use super::super::{Address, Ring, Semaphore, Sync, Tag};
 use super::images::{bias_bytes, coded, packed, resident};
 use super::{Emitter, Shared, StageNumbers, index};
-use crate::mapping::{InputBuffer, Order, OutputBuffer, Stage, WeightBuffer, Work};
+use crate::mapping::{InputBuffer, Operand, Order, OutputBuffer, Stage, WeightBuffer, Work};
 use crate::program::{HostRegion, Image};
 
 /// Where a stage's input comes from and its output goes, in DRAM.
@@ -71,8 +71,12 @@ pub(super) struct Plan<'s> {
     pub(super) frees_rows: bool,
     /// Whether the stage before left its output on the chip, so that fetches wait until it has ended.
     pub(super) waits_for_kept: bool,
-    /// Which units go on with an output that stays: the array, the engine that fetches something else.
-    pub(super) kept_for: [bool; 2],
+    /// Whether the stage before stores through the places that this one writes to, which fetches nothing behind it: so its first command waits.
+    pub(super) waits_for_stores: bool,
+    /// Which units go on with an output that stays: the array, the engine that fetches something else, the array in a later stage.
+    pub(super) kept_for: [bool; 3],
+    /// What the array waits for before it reads what stayed, if it has not before.
+    pub(super) kept_wait: Option<Semaphore>,
     /// Where each tile of weights begins in DRAM, chunk by chunk, where some lie coded.
     stored_at: Vec<u64>,
     /// Pieces of weights before each chunk, where tiles are skipped; else empty.
@@ -141,7 +145,25 @@ impl<'c> Emitter<'c> {
         }
         let pieces = pieces_before.last().copied().unwrap_or(stage.chunks() * pieces_of_chunk);
         let is_kept = |stage: &Stage| matches!(stage.output, OutputBuffer::Kept { .. });
-        let fetches = |stage: &Stage| stage.inputs().any(|(buffer, _)| !matches!(buffer, InputBuffer::Kept { .. }));
+        // What moves, and what comes behind the host, is on its way through the same places.
+        let fetches = |stage: &Stage| {
+            matches!(stage.work, Work::Movement(_) | Work::Host(_))
+                || stage.inputs().any(|(buffer, _)| !matches!(buffer, InputBuffer::Kept { .. }))
+        };
+        // The array waits once for a value that stays, however often it reads it.
+        let number = ends.number;
+        let stages = self.mapping.stages();
+        let reads =
+            |stage: &Stage, maker: usize| stage.work.is_array() && matches!(stage.input, InputBuffer::Kept { from, .. } if from == maker);
+        let first_reader_of =
+            |maker: usize| stages.iter().skip(maker + 1).position(|stage| reads(stage, maker)).map(|place| maker + 1 + place);
+        let first_reader = if is_kept(stage) { first_reader_of(number) } else { None };
+        let kept_wait = match stage.input {
+            InputBuffer::Kept { from, .. } if first_reader_of(from) == Some(number) => {
+                Some(if from + 1 == number { Shared::KeptFull.sync().semaphore } else { held(index(from)) })
+            }
+            _ => None,
+        };
         let plan = Plan {
             stage,
             tag: Tag { stage: index(ends.number), sample: 0 },
@@ -154,7 +176,13 @@ impl<'c> Emitter<'c> {
             bias_copies,
             frees_rows: blocks.iter().any(|block| block.waits > 0),
             waits_for_kept: before.is_some_and(is_kept) && fetches(stage),
-            kept_for: if is_kept(stage) { [next.is_some_and(|next| next.work.is_array()), next.is_some_and(fetches)] } else { [false; 2] },
+            waits_for_stores: before.is_some_and(|before| !is_kept(before)) && !fetches(stage),
+            kept_for: if is_kept(stage) {
+                [first_reader == Some(number + 1), next.is_some_and(fetches), first_reader.is_some_and(|reader| reader > number + 1)]
+            } else {
+                [false; 3]
+            },
+            kept_wait,
             blocks,
             stored_at: starts(weight_image, &stage.stored),
             pieces_before,
@@ -171,6 +199,11 @@ impl<'c> Emitter<'c> {
         }
         plan
     }
+}
+
+/// The semaphore of a stage's output that stays for a later stage of the array.
+fn held(stage: u32) -> Semaphore {
+    Semaphore(Shared::COUNT + 3 * stage + 2)
 }
 
 /// Where pieces of such sizes begin that lie one behind the other.
@@ -266,10 +299,19 @@ impl Plan<'_> {
     pub(super) fn buffer(&self, input: InputBuffer) -> (u64, u64) {
         let problem = &self.stage.problem;
         match input {
-            InputBuffer::Kept { address } => (address, problem.pixels()),
+            InputBuffer::Kept { address, .. } => (address, problem.pixels()),
             InputBuffer::Fetched { address, rows } => (address, rows * problem.input[1]),
-            InputBuffer::Passing { address, bytes } => (address, bytes),
+            InputBuffer::Whole { address, bytes } | InputBuffer::Passing { address, bytes } => (address, bytes),
         }
+    }
+
+    /// What the stage reads whole, if anything: its place on the chip, its rows, and where it begins in DRAM.
+    pub(super) fn constants(&self) -> Option<(u64, &Operand, u64)> {
+        let mut inputs = self.stage.inputs().zip(&self.ends.sources);
+        inputs.find_map(|((buffer, operand), source)| match buffer {
+            InputBuffer::Whole { address, .. } => Some((address, operand, *source)),
+            _ => None,
+        })
     }
 
     /// The first channel of the input that a chunk of channels reads, and how many channels on the next chunk's is.
@@ -395,10 +437,15 @@ impl Plan<'_> {
     }
 
     pub(super) fn input_free(&self, innermost: u32) -> Sync {
-        Sync { semaphore: Semaphore(Shared::COUNT + 2 * self.tag.stage), innermost }
+        Sync { semaphore: Semaphore(Shared::COUNT + 3 * self.tag.stage), innermost }
     }
 
     pub(super) fn output_free(&self, innermost: u32) -> Sync {
-        Sync { semaphore: Semaphore(Shared::COUNT + 2 * self.tag.stage + 1), innermost }
+        Sync { semaphore: Semaphore(Shared::COUNT + 3 * self.tag.stage + 1), innermost }
+    }
+
+    /// What says that the output lies there which stays for a later stage.
+    pub(super) fn held(&self, innermost: u32) -> Sync {
+        Sync { semaphore: held(self.tag.stage), innermost }
     }
 }

@@ -122,6 +122,7 @@ impl Gemm {
             semaphores: semaphores(&fit),
             output_stages: Vec::new(),
             vector_ops: Vec::new(),
+            host_ops: Vec::new(),
             stages: vec![StageDecl { name: "gemm".to_string(), mode: 0 }],
             images,
             inputs: vec![region(activation, activations), region(weight, weights)],

@@ -164,6 +164,7 @@ impl Gemm {
             semaphores: Vec::new(),
             output_stages: Vec::new(),
             vector_ops: Vec::new(),
+            host_ops: Vec::new(),
             stages: vec![StageDecl { name: "gemm".to_string(), mode: 0 }],
             images: Vec::new(),
             inputs: vec![region(self.activation_place, 0, activations), region(self.weight_place, weight_base, weights)],

@@ -370,6 +370,7 @@ fn programs() -> impl Strategy<Value = ProgramParts> {
                 .collect(),
             output_stages: Vec::new(),
             vector_ops: Vec::new(),
+            host_ops: Vec::new(),
             stages: vec![StageDecl { name: "one".to_string(), mode: 0 }],
             images: vec![Image { place: Place::Scratchpad(0, 0), address: 0, bytes: vec![0; image.min(usize::try_from(pad).unwrap())] }],
             inputs: vec![HostRegion { place: Place::Dram, address, bytes: bytes.min(dram - address) }],

@@ -3,7 +3,7 @@
 use super::super::cursor::MAX_DEPTH;
 use super::super::region::Access;
 use super::super::{
-    ArrayMode, Command, HostRegion, Item, MAX_POSTS, Operation, Place, ProgramError, ProgramParts, UnitId, UnitKind, VectorWork,
+    ArrayMode, Command, HostRegion, HostWork, Item, MAX_POSTS, Operation, Place, ProgramError, ProgramParts, UnitId, UnitKind, VectorWork,
 };
 use super::{MAX_ARRAY_COMMANDS, MAX_COMMANDS, host, memories};
 use crate::chip::Stationary;
@@ -11,6 +11,12 @@ use crate::numerics::{Dtype, VectorKind};
 
 /// The most rows, columns, lanes, and weights of a group of an array.
 const MAX_SIZE: u32 = 1 << 16;
+
+/// The most factors that count a value's elements.
+const MAX_FACTORS: usize = 64;
+
+/// The most elements that one command of the host makes.
+const MAX_HOST_ELEMENTS: u64 = 1 << 40;
 
 /// The most bytes of a sum.
 const MAX_ELEMENT_BYTES: u64 = 16;
@@ -180,6 +186,7 @@ impl Shape {
             Operation::Product(_) => (UnitKind::Array, "product"),
             Operation::Requantize(_) => (UnitKind::Vector, "requantize"),
             Operation::Vector(_) => (UnitKind::Vector, "vector"),
+            Operation::Host(_) => (UnitKind::Host, "host"),
             Operation::Fence => return Ok(()),
         };
         if unit.kind != kind {
@@ -291,6 +298,7 @@ impl Shape {
                 known(v.place)?;
                 vector(parts, v).map_err(Problem::Text)?;
             }
+            Operation::Host(h) => host_work(parts, h).map_err(Problem::Text)?,
             Operation::Fence => {}
         }
         Ok(())
@@ -320,7 +328,7 @@ fn vector(parts: &ProgramParts, work: &VectorWork) -> Result<(), String> {
     if work.rows == 0 || work.cols == 0 {
         return Err(format!("works on {} rows of {} elements", work.rows, work.cols));
     }
-    if (kind == VectorKind::Pool) != work.window.is_some() {
+    if kind.has_window() != work.window.is_some() {
         return Err(format!("{name} {} a window", if work.window.is_some() { "slides no such thing as" } else { "needs" }));
     }
     let inputs = 1 + usize::from(work.second.is_some());
@@ -329,8 +337,8 @@ fn vector(parts: &ProgramParts, work: &VectorWork) -> Result<(), String> {
     }
     let elements = match &work.window {
         // A slide that is out of range is refused later, in its own words.
-        Some(window) => window.slide.filter[0].saturating_mul(window.slide.filter[1]),
-        None => u64::from(work.cols),
+        Some(window) if kind == VectorKind::Pool => window.slide.filter[0].saturating_mul(window.slide.filter[1]),
+        _ => u64::from(work.cols),
     };
     if let Some(window) = &work.window
         && u64::from(work.cols) > window.slide.channels
@@ -341,6 +349,29 @@ fn vector(parts: &ProgramParts, work: &VectorWork) -> Result<(), String> {
         return Err("pools pixels whose channels lie in planes, which the vector unit cannot read yet".to_string());
     }
     op.fault(elements).map_or(Ok(()), |fault| Err(format!("its {name} {fault}")))
+}
+
+/// What a command of the host says by itself.
+fn host_work(parts: &ProgramParts, work: &HostWork) -> Result<(), String> {
+    let Some(op) = parts.host_ops.get(work.op as usize) else {
+        return Err(format!("names operation {} of the host, of {}", work.op, parts.host_ops.len()));
+    };
+    if !(1..=MAX_HOST_ELEMENTS).contains(&work.elements) {
+        return Err(format!("makes {} elements, of 1 to {MAX_HOST_ELEMENTS}", work.elements));
+    }
+    if let Some(fault) = op.fault(work.elements) {
+        return Err(format!("its operation of the host {fault}"));
+    }
+    let wanted = op.reads(work.elements);
+    if work.inputs.len() != wanted.len() {
+        return Err(format!("reads {} values, and the command gives {}", wanted.len(), work.inputs.len()));
+    }
+    for (input, wanted) in work.inputs.iter().zip(wanted) {
+        if input.factors.len() > MAX_FACTORS || input.bytes > i64::MAX.unsigned_abs() || input.elements() != Some(wanted) {
+            return Err(format!("reads a value that is not {wanted} elements within its {} bytes", input.bytes));
+        }
+    }
+    Ok(())
 }
 
 /// The most commands.

@@ -137,7 +137,7 @@ fn evaluate(
             let tabled: Vec<Array2<i32>> = sources.iter().zip(tables).map(through).collect();
             moves(layer, &read, &tabled.iter().collect::<Vec<_>>(), i32::from(*border), &mut y);
         }
-        IntegerForm::Vector { .. } | IntegerForm::WithConstant { .. } | IntegerForm::Tables { .. } => {
+        IntegerForm::Vector { .. } | IntegerForm::WithConstant { .. } | IntegerForm::Tables { .. } | IntegerForm::Reals(_) => {
             vector::run(layer, &read, &form, sources, &mut y);
         }
     }

@@ -4,7 +4,7 @@ use super::super::movement;
 use super::each_sample;
 use crate::network::{IntegerForm, Layer, Op, Pool};
 use crate::numerics::{Average, Table, VectorOp};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView, IxDyn};
 
 /// A table's result for an integer, which fits eight bits.
 pub(super) fn look_up(table: &Table, x: i32) -> i32 {
@@ -27,7 +27,16 @@ pub(super) fn run(layer: &Layer, read: &[&Layer], form: &IntegerForm, sources: &
                 let places: Vec<_> = shapes.iter().map(|shape| movement::spread(shape, output)).collect();
                 each_sample(sources, y, |x, y| pairs(op, [(x[0], &places[0]), (x[1], &places[1])], y));
             }
-            VectorOp::Softmax(_) | VectorOp::LayerNorm(_) => each_sample(sources, y, |x, y| rows(op, output[output.len() - 1], x[0], y)),
+            VectorOp::Softmax(_) | VectorOp::LayerNorm(_) => {
+                // A row of a softmax lies along its axis, one of a normalisation is all from its axis on.
+                let (size, apart) = match &layer.op {
+                    Op::Softmax { axis } => (output[*axis], output[axis + 1..].iter().product()),
+                    Op::LayerNorm(norm) => (norm.scale.len(), 1),
+                    _ => unreachable!("bug: only softmax and normalisation work on rows"),
+                };
+                each_sample(sources, y, |x, y| rows(op, [size, apart], x[0], y));
+            }
+            VectorOp::Depthwise(_) => unreachable!("bug: a depthwise layer's form is sums"),
             VectorOp::Maximum | VectorOp::Average(_) => each_sample(sources, y, |x, y| {
                 match &layer.op {
                     Op::Pool(pool) => windows(op, pool, shapes[0], output, x[0], y),
@@ -47,6 +56,15 @@ pub(super) fn run(layer: &Layer, read: &[&Layer], form: &IntegerForm, sources: &
             each_sample(sources, y, |x, y| {
                 let (value, constant) = ((x[0], &of_value[..]), (&spread[..], &of_constant[..]));
                 pairs(op, if *constant_first { [constant, value] } else { [value, constant] }, y);
+            });
+        }
+        IntegerForm::Reals(op) => {
+            let places: Vec<_> = shapes.iter().map(|shape| movement::spread(shape, output)).collect();
+            each_sample(sources, y, |x, y| {
+                let spread: Vec<Vec<i8>> =
+                    x.iter().zip(&places).map(|(x, places)| places.iter().map(|place| narrow(x[*place])).collect()).collect();
+                let spread: Vec<&[i8]> = spread.iter().map(Vec::as_slice).collect();
+                y.iter_mut().enumerate().for_each(|(place, y)| *y = op.apply(&spread, place));
             });
         }
         IntegerForm::Tables { tables, shape } => {
@@ -69,17 +87,19 @@ fn pairs(op: &VectorOp, [(a, of_a), (b, of_b)]: [(&[i32], &[usize]); 2], y: &mut
     }
 }
 
-/// Rows of `size` elements.
-fn rows(op: &VectorOp, size: usize, x: &[i32], y: &mut [i32]) {
+/// Rows of `size` elements, `apart` from one to the next.
+fn rows(op: &VectorOp, [size, apart]: [usize; 2], x: &[i32], y: &mut [i32]) {
     let mut results = vec![0; size];
-    for (x, y) in x.chunks_exact(size).zip(y.chunks_exact_mut(size)) {
-        let row: Vec<i8> = x.iter().map(|x| narrow(*x)).collect();
-        match op {
-            VectorOp::Softmax(softmax) => softmax.apply(&row, &mut results),
-            VectorOp::LayerNorm(norm) => norm.apply(&row, &mut results),
-            _ => unreachable!("bug: only softmax and normalisation work on rows"),
+    for (x, y) in x.chunks_exact(size * apart).zip(y.chunks_exact_mut(size * apart)) {
+        for first in 0..apart {
+            let row: Vec<i8> = x[first..].iter().step_by(apart).map(|x| narrow(*x)).collect();
+            match op {
+                VectorOp::Softmax(softmax) => softmax.apply(&row, &mut results),
+                VectorOp::LayerNorm(norm) => norm.apply(&row, &mut results),
+                _ => unreachable!("bug: only softmax and normalisation work on rows"),
+            }
+            y[first..].iter_mut().step_by(apart).zip(&results).for_each(|(y, result)| *y = i32::from(*result));
         }
-        y.iter_mut().zip(&results).for_each(|(y, result)| *y = i32::from(*result));
     }
 }
 
@@ -100,15 +120,14 @@ fn windows(op: &VectorOp, pool: &Pool, image: &[usize], output: &[usize], x: &[i
     }
 }
 
-/// The mean over an image's rows and columns, or over all axes but the last.
+/// The mean over some axes.
 fn mean(op: &VectorOp, shape: &[usize], axes: &[usize], x: &[i32], y: &mut [i32]) {
     let taps = x.len() / y.len();
-    if axes[0] == 0 {
-        let width = shape[shape.len() - 1];
-        y.iter_mut().enumerate().for_each(|(column, y)| *y = reduce(op, x[column..].iter().step_by(width).copied(), taps));
-    } else {
-        y.iter_mut().zip(x.chunks_exact(taps)).for_each(|(y, x)| *y = reduce(op, x.iter().copied(), taps));
-    }
+    let mut order: Vec<usize> = (0..shape.len()).filter(|axis| !axes.contains(axis)).collect();
+    order.extend(axes);
+    let x = ArrayView::from_shape(IxDyn(shape), x).expect("bug: a value has as many numbers as its shape says").permuted_axes(order);
+    let mut x = x.iter().copied();
+    y.iter_mut().for_each(|y| *y = reduce(op, x.by_ref().take(taps), taps));
 }
 
 /// What a window of `taps` yields for its taps that are no padding.

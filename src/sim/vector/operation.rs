@@ -1,13 +1,15 @@
 //! One operation of the vector unit other than requantizing, group by group.
 //!
 //! A row is worked through in groups of `lanes` elements, as often as the operation sweeps over it; under a window a group is worked through
-//! tap by tap. A group of a sweep, or a tap of a group, reads its elements; the last one writes the results.
+//! tap by tap. A group of a sweep, or a tap of a group, reads its elements; the last one writes the results. A depthwise convolution has one
+//! more step a group behind its taps, which reads the biases, and requantizes.
 
 use super::super::array::rows_touched;
 use super::super::claims::{Claims, Use};
 use super::super::memory::{scratchpad_index, size};
 use super::super::queue::Shared;
-use crate::numerics::{VectorKind, VectorOp};
+use crate::chip::VectorCycles;
+use crate::numerics::{BIAS_BYTES, Depthwise, VectorKind, VectorOp};
 use crate::program::{Place, ProgramParts, Slide, Tag, VectorWork};
 
 /// A command under way.
@@ -40,21 +42,22 @@ struct Taps {
 }
 
 impl Taps {
-    /// The places in memory of the pixels under the window at a row of results, without padding.
-    fn each(&self, row: u64, mut see: impl FnMut(u64)) {
+    /// The places in memory of the pixels under the window at a row of results, without padding, each with its number in the filter.
+    fn each(&self, row: u64, mut see: impl FnMut(u64, u64)) {
         // The pieces of K with one channel a tap are the taps.
         let taps = Slide { channels: 1, ..self.slide };
-        taps.pieces(self.first + row, 0..taps.reduction(), |piece| see(piece.pixel % self.ring));
+        taps.pieces(self.first + row, 0..taps.reduction(), |piece| see(piece.pixel % self.ring, piece.at));
     }
 }
 
 /// Bytes for the rows that are worked on, kept from command to command.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// The pixels under the window at the row that is worked on.
-    taps: Vec<u64>,
+    /// The pixels under the window at the row that is worked on, each with its number in the filter.
+    taps: Vec<(u64, u64)>,
     inputs: [Vec<i8>; 2],
     sums: Vec<i32>,
+    wide_sums: Vec<i64>,
     results: Vec<i8>,
 }
 
@@ -89,14 +92,23 @@ impl Operating {
     pub(super) fn open_row(&mut self, scratch: &mut Scratch) {
         if let Some(window) = &self.window {
             scratch.taps.clear();
-            window.each(self.row, |pixel| scratch.taps.push(pixel));
+            window.each(self.row, |pixel, tap| scratch.taps.push((pixel, tap)));
         }
         self.open_group(scratch);
     }
 
     /// Begins at the group's last tap. A window over nothing but padding takes the time of one.
     fn open_group(&mut self, scratch: &Scratch) {
-        self.tap = if self.window.is_some() { scratch.taps.len().saturating_sub(1) } else { 0 };
+        self.tap = match self.kind {
+            VectorKind::Depthwise => scratch.taps.len(),
+            VectorKind::Pool => scratch.taps.len().saturating_sub(1),
+            _ => 0,
+        };
+    }
+
+    /// The step's cycles: of the last one of a depthwise convolution those of a requantization.
+    pub(super) fn cycles(&self, of: &VectorCycles) -> u32 {
+        if self.kind == VectorKind::Depthwise && self.tap == 0 { of.requantize } else { of.of(self.kind) }
     }
 
     fn elements(&self, lanes: u64) -> u64 {
@@ -107,20 +119,30 @@ impl Operating {
         self.tap == 0 && self.sweep + 1 == self.kind.sweeps()
     }
 
-    /// Where the step's inputs lie.
-    fn reads(&self, scratch: &Scratch) -> impl Iterator<Item = u64> + use<> {
-        let (line, count) = match &self.window {
-            None => (self.row, self.count),
-            Some(_) => scratch.taps.get(self.tap).map_or((0, 0), |pixel| (*pixel, self.count)),
+    /// Where the step's inputs lie, those of the first input first, and how many of it there are.
+    fn reads(&self, scratch: &Scratch) -> (impl Iterator<Item = u64> + use<>, usize) {
+        // From a line of the first input on, so many; and the same of the second.
+        let tap = |number: Option<usize>| number.and_then(|number| scratch.taps.get(number).copied());
+        let lines: [(u64, u64); 2] = match self.kind {
+            VectorKind::Pool => [(tap(Some(self.tap)).map_or((0, 0), |(pixel, _)| (pixel, 1))), (0, 0)],
+            VectorKind::Depthwise => match tap(self.tap.checked_sub(1)) {
+                Some((pixel, tap)) => [(pixel, 1), (tap, 1)],
+                None => [(0, 0), (self.window.map_or(0, |window| window.slide.filter[0] * window.slide.filter[1]), BIAS_BYTES)],
+            },
+            _ => [(self.row, 1), (self.row, (self.count - 1) as u64)],
         };
         let (inputs, col) = (self.inputs, self.col);
-        (0..count).map(move |number| inputs[number].0 + line * inputs[number].1 + col)
+        let of = move |number: usize| {
+            let (first, count) = lines[number];
+            (first..first + count).map(move |line| inputs[number].0 + line * inputs[number].1 + col)
+        };
+        (of(0).chain(of(1)), size(lines[0].1))
     }
 
     /// Lists the memory rows that the step needs.
     pub(super) fn claim(&self, claims: &mut Claims, shared: &Shared<'_>, scratch: &Scratch, lanes: u64) {
         let elements = self.elements(lanes);
-        for address in self.reads(scratch) {
+        for address in self.reads(scratch).0 {
             claims.add(shared, self.place, address, elements, Use::Access);
         }
         if self.is_last_of_group() {
@@ -135,10 +157,13 @@ impl Operating {
             let memory = shared.sram_ref(self.place);
             rows_touched(memory.row_of(address), memory.row_of(address + elements - 1))
         };
-        for address in self.reads(scratch) {
+        let (reads, of_first) = self.reads(scratch);
+        for (number, address) in reads.enumerate() {
             let read = rows(shared, address);
             shared.accounts.scratchpad_read(tag, self.place, read);
-            shared.accounts.traffic(tag).scratchpad.input.read += elements;
+            let traffic = &mut shared.accounts.traffic(tag).scratchpad;
+            let is_weight = self.kind == VectorKind::Depthwise && number >= of_first;
+            (if is_weight { &mut traffic.weight } else { &mut traffic.input }).read += elements;
         }
         if self.is_last_of_group() {
             let written = rows(shared, self.result + self.row * self.result_stride + self.col);
@@ -181,8 +206,19 @@ impl Operating {
                 into.clear();
                 into.extend(memory.read(address + line * stride, self.cols).iter().map(|byte| i8::from_le_bytes([*byte])));
             };
-            let Scratch { inputs: [first, second], sums, results, .. } = &mut *scratch;
+            let Scratch { inputs: [first, second], sums, wide_sums, results, .. } = &mut *scratch;
             match &self.window {
+                Some(window) if let VectorOp::Depthwise(op) = op => {
+                    let weights = |tap: u64| memory.read(self.inputs[1].0 + tap * self.inputs[1].1, self.cols);
+                    let taps = window.slide.filter[0] * window.slide.filter[1];
+                    Depthwise::biases((taps..taps + BIAS_BYTES).map(weights), wide_sums, size(self.cols));
+                    window.each(row, |pixel, tap| {
+                        load(self.inputs[0], pixel, first);
+                        op.add(wide_sums, first, weights(tap));
+                    });
+                    results.clear();
+                    results.extend(wide_sums.iter().enumerate().map(|(channel, sum)| op.output(channel, *sum)));
+                }
                 None => {
                     load(self.inputs[0], row, first);
                     if self.count == 2 {
@@ -195,14 +231,16 @@ impl Operating {
                         VectorOp::Product(product) => both(first, second, results, |a, b| product.apply(a, b)),
                         VectorOp::Softmax(softmax) => softmax.apply(first, results),
                         VectorOp::LayerNorm(norm) => norm.apply(first, results),
-                        VectorOp::Maximum | VectorOp::Average(_) => unreachable!("bug: the verifier gives every pooling a window"),
+                        VectorOp::Maximum | VectorOp::Average(_) | VectorOp::Depthwise(_) => {
+                            unreachable!("bug: the verifier gives every window one")
+                        }
                     }
                 }
                 Some(window) => {
                     let mut taps = 0_u32;
                     sums.clear();
                     sums.resize(size(self.cols), if matches!(op, VectorOp::Maximum) { i32::from(i8::MIN) } else { 0 });
-                    window.each(row, |pixel| {
+                    window.each(row, |pixel, _| {
                         taps += 1;
                         load(self.inputs[0], pixel, first);
                         let is_greatest = matches!(op, VectorOp::Maximum);
