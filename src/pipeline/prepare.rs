@@ -56,19 +56,9 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
         let (batch, model, most) = (options.batch, model.card().name.clone(), (MAX_BATCH_BYTES / of_one).max(1));
         return Err(PipelineError::BatchBytes { batch, model, bytes, limit: MAX_BATCH_BYTES, most });
     }
-    let not_as_many = |asked| -> Result<PipelineError, PipelineError> {
-        let available = model.split(Split::Report, None)?.labels.len();
-        Ok(PipelineError::Samples { asked, available, model: model.card().name.clone() })
-    };
-    if options.samples == Some(0) {
-        return Err(not_as_many(0)?);
-    }
-    let samples = model.split(Split::Report, options.samples)?;
-    if let Some(asked) = options.samples.filter(|asked| *asked != samples.labels.len()) {
-        return Err(not_as_many(asked)?);
-    }
+    let samples = report_samples(model, options.samples)?;
     let calibration = model.split(Split::Calibrate, None)?.inputs;
-    let (compressed, pruning) = pruned(model, chip, &calibration, options)?;
+    let (compressed, pruning) = pruned(model, tile_of(chip, options), &calibration, options)?;
     let quantized = quantized(&calibration, &compressed, options)?;
     let lowering = lower(&quantized, chip, options.batch)?;
     let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
@@ -78,15 +68,39 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
     Ok(Prepared { model, chip, format, pruning, calibration, compressed, quantized, lowering, mapping, least_scratchpad, program, samples })
 }
 
+/// The first samples of the report split, or all.
+///
+/// # Errors
+/// If there are not as many, or none are asked for.
+pub(super) fn report_samples(model: &Model, wanted: Option<usize>) -> Result<Samples, PipelineError> {
+    let not_as_many = |asked| -> Result<PipelineError, PipelineError> {
+        let available = model.split(Split::Report, None)?.labels.len();
+        Ok(PipelineError::Samples { asked, available, model: model.card().name.clone() })
+    };
+    if wanted == Some(0) {
+        return Err(not_as_many(0)?);
+    }
+    let samples = model.split(Split::Report, wanted)?;
+    if let Some(asked) = wanted.filter(|asked| *asked != samples.labels.len()) {
+        return Err(not_as_many(asked)?);
+    }
+    Ok(samples)
+}
+
+/// Rows and columns of the array's own tile in the formats of a run.
+pub(super) fn tile_of(chip: &Chip, options: &RunOptions) -> [usize; 2] {
+    let Scheme { weight, activation } = options.scheme();
+    array_tile(chip, chip.format(weight, activation))
+}
+
 /// The float network with its activations fused, and pruned; and what each step did.
-fn pruned(
+pub(super) fn pruned(
     model: &Model,
-    chip: &Chip,
+    tile: [usize; 2],
     calibration: &Array2<f32>,
     options: &RunOptions,
 ) -> Result<(Network, Vec<StepReport>), PipelineError> {
-    let Scheme { weight, activation } = options.scheme();
-    let around = Surroundings { samples: calibration.view(), tile: array_tile(chip, chip.format(weight, activation)) };
+    let around = Surroundings { samples: calibration.view(), tile };
     Ok(options.recipe.prune(&fuse_activations(model.network())?, around)?)
 }
 
@@ -102,6 +116,6 @@ pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options
 /// The first stage that cannot do its part, with its own message.
 pub fn model_stages(model: &Model, chip: &Chip, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
     let calibration = model.split(Split::Calibrate, None)?.inputs;
-    let (compressed, _) = pruned(model, chip, &calibration, options)?;
+    let (compressed, _) = pruned(model, tile_of(chip, options), &calibration, options)?;
     Ok(lower(&quantized(&calibration, &compressed, options)?, chip, options.batch)?.stages)
 }

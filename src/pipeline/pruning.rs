@@ -12,7 +12,7 @@ use crate::report::{PairedAccuracy, PrunedLayer, PruningStep, PruningSummary, Un
 use crate::sim::Machine;
 
 /// The confidence of intervals.
-const CONFIDENCE: f64 = 0.95;
+pub(super) const CONFIDENCE: f64 = 0.95;
 
 /// Rows of K and columns of channels of a tile of weights that the array holds.
 pub(super) fn array_tile(chip: &Chip, format: Option<&Format>) -> [usize; 2] {
@@ -48,7 +48,7 @@ pub(super) fn pruning(
     }))
 }
 
-fn step(report: &StepReport) -> PruningStep {
+pub(super) fn step(report: &StepReport) -> PruningStep {
     let layers = report.layers.iter().map(|layer| PrunedLayer {
         name: layer.layer.clone(),
         weights_before: layer.weights_before,
@@ -101,6 +101,6 @@ fn paired(prepared: &Prepared<'_>, numbers: &Numbers) -> PairedAccuracy {
 }
 
 /// To six significant digits: the rest depends on the host's mathematical functions.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)
 }
