@@ -24,9 +24,8 @@ impl Graph<'_> {
         let operands: Vec<String> = read.iter().map(|read| self.read[&read.id].clone()).collect();
         let mut steps = self.operation(layer, &read, operands)?;
         let grid = layer.output.quantization;
-        // What only moves keeps the grid of what it reads: nothing is to be rounded.
-        let keeps = layer.op.only_moves() && read.iter().all(|read| read.output.quantization == grid);
-        if let Some(grid) = grid.filter(|_| !keeps) {
+        // What only moves has no need to be rounded again, but onnxruntime moves such pairs of nodes past it, and does it well only where both are.
+        if let Some(grid) = grid {
             let mut rounding = self.on_grid(layer, grid)?;
             if layer.op == Op::Quantize {
                 rounding[0].operands.insert(0, self.read[&read[0].id].clone());
