@@ -35,9 +35,11 @@ pub(crate) struct RunArguments {
     /// Where weights are when a batch starts
     #[arg(long, value_enum, default_value_t = Weights::Cold)]
     weights: Weights,
-    /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations, and what is meant where neither this nor a recipe says
+    /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations, and what is meant where neither this nor a recipe says; 16, 8, 4, 2
+    /// and 1 (binary). Behind it ,tensor (one scale for a layer's weights), ,symmetric (no zero points) and @PATTERN (some layers only); steps are
+    /// joined by +, a later one taking the place of an earlier one for its layers: w8a8+w4a8@conv*
     #[arg(long, value_name = "SCHEME")]
-    quant: Option<Scheme>,
+    quant: Option<Recipe>,
     /// Prune first, one step; may stand several times, in order. mean:ALPHA[,global] (|w| below ALPHA times the mean of |w| becomes 0),
     /// magnitude:SPARSITY[,global], nm:N:M (N of each M along K stay), block:ROWSxCOLS,SPARSITY, block:array,SPARSITY,
     /// channel:FRACTION[,l2], features:FRACTION[,zeros] (channels, by activations), rank:R or energy:E (two layers in place of one);
@@ -157,12 +159,16 @@ fn recipe(arguments: &RunArguments) -> Result<Recipe, Box<dyn Error>> {
         Some(path) => Recipe::load(path)?,
         None => Recipe::new(arguments.prune.clone())?,
     };
-    match (recipe.quantization(), arguments.quant) {
-        (Some(said), Some(asked)) if said != asked => {
-            Err(format!("the recipe quantizes to {said}, and --quant {asked} was given\n  help: say it in one place").into())
-        }
-        (said, asked) => Ok(recipe.with_scheme(asked.or(said).unwrap_or(recipe.scheme()))),
+    let Some(asked) = &arguments.quant else { return Ok(recipe.with_formats()) };
+    if let Some(step) = asked.pruning().first() {
+        return Err(format!("--quant {asked} does more than to quantize: {step}\n  help: prune with --prune {step}").into());
     }
+    if !recipe.quantization().is_empty() && recipe.quantization() != asked.quantization() {
+        let said: Vec<String> = recipe.quantization().iter().map(ToString::to_string).collect();
+        let said = said.join("+");
+        return Err(format!("the recipe quantizes to {said}, and --quant {asked} was given\n  help: say it in one place").into());
+    }
+    Ok(recipe.quantized_by(asked))
 }
 
 /// Times a layer table.
