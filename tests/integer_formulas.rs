@@ -212,7 +212,9 @@ fn every_operation_is_within_a_step_of_the_reals() {
     for (op, shape) in ops() {
         let (network, y) = single(&op, &shape);
         let samples = Array2::from_shape_fn((6, shape.iter().product()), |_| rng.random_range(-2.0..1.5_f32));
-        let quantized = quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
+        let quantized =
+            quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse::<systole::compress::Scheme>().unwrap())
+                .unwrap();
         let held = quantized.layer(y).output.quantization.unwrap();
         // The float reference on the same grids, by its own formulas.
         let reals = float::run(&quantized, samples.view()).unwrap();
@@ -244,7 +246,9 @@ fn what_only_moves_keeps_its_quantization_and_joined_values_share_one() {
     for (op, shape) in ops() {
         let (network, y) = single(&op, &shape);
         let samples = Array2::from_elem((1, shape.iter().product()), -1.25);
-        let quantized = quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
+        let quantized =
+            quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse::<systole::compress::Scheme>().unwrap())
+                .unwrap();
         if op.only_moves() {
             for input in quantized.inputs(y) {
                 assert_eq!(quantized.layer(input).output.quantization, quantized.layer(y).output.quantization, "{op:?}");
@@ -263,7 +267,7 @@ fn names_are_looked_up_by_the_host_and_what_has_no_integer_form_is_told() {
     let network = builder.finish(square).unwrap();
     let samples = ndarray::array![[0.0_f32, 4.0, -2.0]];
     let ranges = calibrate(&network, ndarray::array![[2.0_f32, 3.0, 4.0]].view()).unwrap();
-    let quantized = quantize(&network, &ranges, "w8a8".parse().unwrap()).unwrap();
+    let quantized = quantize(&network, &ranges, "w8a8".parse::<systole::compress::Scheme>().unwrap()).unwrap();
     let arithmetic =
         Arithmetic { accumulate: AccumulateRule { bits: 32, overflow: Overflow::Wrap, chunk: 4 }, requantize: Requantizer::Float };
     let names = integer::quantize_inputs(&quantized, samples.view()).unwrap();

@@ -72,7 +72,7 @@ impl Recipe {
 }
 
 /// The layers with weights that a step names.
-fn named(step: &Step, network: &Network) -> Result<Vec<LayerId>, CompressError> {
+pub(super) fn named(step: &Step, network: &Network) -> Result<Vec<LayerId>, CompressError> {
     let layers: Vec<&Layer> = network.layers().filter(|layer| has_weights(layer)).collect();
     let everything = Patterns::default();
     let patterns = step.layers().unwrap_or(&everything);

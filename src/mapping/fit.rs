@@ -203,10 +203,12 @@ fn map_into(
     lay_out(stages, choices, &follows, &mut rules)?;
     let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
     // One ring serves all stages: its slots hold the largest piece of any.
-    let chunks = asked.iter().map(|((stage, rules), choice)| {
-        choice.tiling.map_or_else(|| chunk(&stage.problem, rules, capacity), |tiling| tiling.chunk.clamp(1, stage.problem.channels()))
+    let chunks = asked.iter().map(|((stage, rules), choice)| match choice.tiling {
+        Some(tiling) => Ok(tiling.chunk.clamp(1, stage.problem.channels())),
+        None if stage.work.is_array() => chunk(stage, rules, capacity),
+        None => Ok(stage.problem.channels()),
     });
-    let chunks: Vec<u64> = chunks.collect();
+    let chunks: Vec<u64> = chunks.collect::<Result<_, _>>()?;
     let slots = asked.iter().zip(&chunks).filter(|(((stage, _), _), _)| array(stage));
     let slots = slots.map(|(((stage, rules), _), chunk)| rules.weight_slot(&stage.problem, &cut(1, *chunk)));
     let slot = slots.max().unwrap_or(1);
@@ -467,15 +469,31 @@ fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), M
     if problem.groups > 1 && (tiling.chunk == 0 || !channels.is_multiple_of(tiling.chunk)) {
         return fault(format!("a chunk of {} channels is none: chunks divide the {channels} of a group", tiling.chunk));
     }
+    let Some(share) = problem.share(rules.chunk_unit().min(channels)) else { return Err(not_whole(lowered, rules.chunk_unit())) };
+    if problem.output.bits() < 8 && (1..=channels).contains(&tiling.chunk) && problem.share(tiling.chunk) != Some(tiling.chunk) {
+        return Err(not_whole(lowered, tiling.chunk));
+    }
     let chunks = match rules.mode.stationary {
         Stationary::Input => 1..=channels,
         _ if problem.groups > 1 => 1..=rules.chunk_unit().min(channels),
-        Stationary::Weight | Stationary::Output => rules.chunk_unit().min(channels)..=rules.chunk_unit().min(channels),
+        Stationary::Weight | Stationary::Output => share..=share,
     };
     if !chunks.contains(&tiling.chunk) {
         return fault(format!("a chunk of {} channels is none: it is {} to {}", tiling.chunk, chunks.start(), chunks.end()));
     }
     Ok(())
+}
+
+/// Results of less than a byte whose chunks would share bytes.
+fn not_whole(lowered: &Lowered, most: u64) -> MappingError {
+    let Problem { output, groups, .. } = lowered.problem;
+    let of = if groups > 1 { format!(" of a group's {}", lowered.problem.group_outputs()) } else { String::new() };
+    MappingError::NotSupported {
+        layer: lowered.name.clone(),
+        op: "layer",
+        problem: format!("yields {output} values, {most} channels at a time{of}, which are no whole bytes"),
+        help: "let what reads it have activations of 8 bits (Quantize(w: .., a: 8, layers: [NAME])), or choose an array with more columns",
+    }
 }
 
 fn activations_in_words(problem: &Problem, unit: u64) -> String {
@@ -488,12 +506,10 @@ fn activations_in_words(problem: &Problem, unit: u64) -> String {
 
 /// The channels of a chunk: the array's columns, or the most that stream past a tile in whole passes, that take no more than a half of the
 /// weights' room for two pieces, and have their sums in the accumulator.
-fn chunk(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>) -> u64 {
+fn chunk(lowered: &Lowered, rules: &Rules, capacity: &Capacity<'_>) -> Result<u64, MappingError> {
+    let problem = &lowered.problem;
     // A chunk of a group is a whole share of it, so that all are alike.
-    let whole_share = |most: u64| match problem.groups {
-        1 => most,
-        _ => largest_divisor(problem.group_outputs(), |chunk| chunk <= most).unwrap_or(1),
-    };
+    let whole_share = |most: u64| problem.share(most).ok_or_else(|| not_whole(lowered, most));
     if rules.mode.stationary != Stationary::Input {
         return whole_share(rules.chunk_unit().min(problem.channels()));
     }

@@ -148,19 +148,18 @@ impl Rules {
     }
 
     fn output_pitch(&self, problem: &Problem) -> u64 {
-        self.pixel(problem.activation.packed_bytes(self.output_layout.block(problem.m)), [problem.p, problem.q])
+        self.pixel(problem.output_bytes(self.output_layout.block(problem.m)), [problem.p, problem.q])
     }
 
     /// Every pitch of a stage.
     pub fn pitches(&self, problem: &Problem, tiling: &Tiling) -> Pitches {
-        let activation = |elements: u64| problem.activation.packed_bytes(elements);
         // Several short steps may share a row of the memory; longer ones start on a row of their own.
         let step = |bytes: u64| if self.weight_port.is_multiple_of(bytes) { bytes } else { round_up(bytes, self.weight_port) };
         let line = if self.lines_are_channels() { self.vector_unit() } else { tiling.chunk.min(problem.channels()) };
         Pitches {
             input: self.input_pitch(problem),
             output: self.output_pitch(problem),
-            stored: round_up(activation(tiling.chunk.min(problem.channels())), self.activation_port),
+            stored: round_up(problem.output_bytes(tiling.chunk.min(problem.channels())), self.activation_port),
             weight: match self.mode.stationary {
                 Stationary::Weight => step(self.mode.tile_row_bytes(self.cols().min(problem.channels()))),
                 Stationary::Input => round_up(self.weight_vector(problem), self.weight_port),

@@ -14,4 +14,4 @@ pub use accumulate::{AccumulateRule, Overflow, accumulate_i32, accumulate_i64, a
 pub use dtype::Dtype;
 pub use quantization::{Quantization, of_channel};
 pub use requantize::{Arithmetic, FixedPointMultiplier, LayerClass, OutputStage, Requantizer, Rounding};
-pub use vector::{Average, LayerNorm, MAX_ROW, Product, Softmax, Sum, Table, Target, VectorKind, VectorOp};
+pub use vector::{Average, LayerNorm, MAX_ROW, Product, Rescale, Softmax, Sum, Table, Target, VectorKind, VectorOp};

@@ -49,7 +49,7 @@ pub fn compress(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Res
     let samples = report_samples(model, options.samples)?;
     let calibration = model.split(Split::Calibrate, None)?.inputs;
     let (compressed, steps) = pruned(model, tile, &calibration, options)?;
-    let is_quantized = options.recipe.quantization().is_some();
+    let is_quantized = !options.recipe.quantization().is_empty();
     let network = if is_quantized { quantized(&calibration, &compressed, options)? } else { compressed.clone() };
     let inputs = samples.inputs.view();
     let [before, after] = [model.network(), &compressed].map(|network| float::run(network, inputs));

@@ -3,7 +3,7 @@
 use super::pruning::array_tile;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
-use crate::compress::{Scheme, StepReport, Surroundings, calibrate, quantize};
+use crate::compress::{Scheme, StepReport, Surroundings, calibrate, quantize, with_roundings};
 use crate::mapping::{Lowered, Lowering, Mapping, lower};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
@@ -20,7 +20,7 @@ pub struct Prepared<'a> {
     pub model: &'a Model,
     /// The chip.
     pub chip: &'a Chip,
-    /// The formats that the chip multiplies in this run.
+    /// The formats that the chip multiplies first in this run.
     pub format: &'a Format,
     /// What each step of the recipe did, before quantization.
     pub pruning: Vec<StepReport>,
@@ -63,9 +63,14 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
     let lowering = lower(&quantized, chip, options.batch)?;
     let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
     let program = emit(&quantized, &mapping, chip)?;
-    let Scheme { weight, activation } = options.scheme();
-    let format = chip.format(weight, activation).expect("bug: lower refuses formats that the chip has not");
+    let format = first_format(&lowering.stages, chip);
     Ok(Prepared { model, chip, format, pruning, calibration, compressed, quantized, lowering, mapping, least_scratchpad, program, samples })
+}
+
+/// The formats that the chip multiplies in the first of the stages that its array computes.
+pub(super) fn first_format<'c>(stages: &[Lowered], chip: &'c Chip) -> &'c Format {
+    let of_array = stages.iter().find(|stage| stage.work.is_array());
+    of_array.and_then(|stage| chip.format(stage.problem.weight, stage.problem.activation)).unwrap_or(&chip.formats()[0])
 }
 
 /// The first samples of the report split, or all.
@@ -93,7 +98,7 @@ pub(super) fn tile_of(chip: &Chip, options: &RunOptions) -> [usize; 2] {
     array_tile(chip, chip.format(weight, activation))
 }
 
-/// The float network with its activations fused, and pruned; and what each step did.
+/// The float network with its activations fused, pruned, with roundings where formats differ; and what each step did.
 pub(super) fn pruned(
     model: &Model,
     tile: [usize; 2],
@@ -101,13 +106,14 @@ pub(super) fn pruned(
     options: &RunOptions,
 ) -> Result<(Network, Vec<StepReport>), PipelineError> {
     let around = Surroundings { samples: calibration.view(), tile };
-    Ok(options.recipe.prune(&fuse_activations(model.network())?, around)?)
+    let (pruned, steps) = options.recipe.prune(&fuse_activations(model.network())?, around)?;
+    Ok((with_roundings(&pruned, &options.recipe)?, steps))
 }
 
 /// The network in integers, its ranges found on the calibration samples.
 pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
     let ranges = calibrate(compressed, calibration.view())?;
-    Ok(quantize(compressed, &ranges, options.scheme())?)
+    Ok(quantize(compressed, &ranges, &options.recipe)?)
 }
 
 /// The operations of a model's network, quantized, before they are mapped.

@@ -3,7 +3,7 @@
 use super::prepare::quantized;
 use super::{Numbers, PipelineError, Prepared, RunOptions};
 use crate::chip::{Chip, Format};
-use crate::compress::StepReport;
+use crate::compress::{StepReport, with_roundings};
 use crate::mapping::{Stage, lower};
 use crate::metrics::{mcnemar, right, wilson};
 use crate::network::fuse_activations;
@@ -61,7 +61,7 @@ pub(super) fn step(report: &StepReport) -> PruningStep {
 
 /// Times the network without its pruning, all batches.
 fn unpruned(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Unpruned, PipelineError> {
-    let fused = fuse_activations(prepared.model.network())?;
+    let fused = with_roundings(&fuse_activations(prepared.model.network())?, &options.recipe)?;
     let network = quantized(&prepared.calibration, &fused, options)?;
     let lowering = lower(&network, prepared.chip, options.batch)?;
     // Choices for layers that pruning made are not those of the layers before it.

@@ -40,6 +40,8 @@ pub(super) struct WindowOf<'c> {
     /// Bytes from a pixel to the next.
     pub(super) pitch: u64,
     pub(super) window: &'c Window,
+    /// The format of its elements, where that is not the array's activations'.
+    format: Option<Dtype>,
     vectors: u64,
     inner: u64,
 }
@@ -53,6 +55,7 @@ impl Command {
                 address: &p.address,
                 pitch: p.stride,
                 window,
+                format: None,
                 vectors: u64::from(p.cols),
                 inner: u64::from(p.inner),
             }),
@@ -61,6 +64,7 @@ impl Command {
                 address: &c.stream,
                 pitch: c.stream_stride,
                 window,
+                format: None,
                 vectors: u64::from(c.vectors),
                 inner: u64::from(c.inner),
             }),
@@ -69,6 +73,7 @@ impl Command {
                 address: &p.activation,
                 pitch: p.activation_stride,
                 window,
+                format: None,
                 vectors: u64::from(p.rows),
                 inner: u64::from(p.inner),
             }),
@@ -77,6 +82,7 @@ impl Command {
                 address: &v.input.address,
                 pitch: v.input.stride,
                 window,
+                format: Some(v.input.format),
                 vectors: u64::from(v.rows),
                 inner: 1,
             }),
@@ -86,6 +92,11 @@ impl Command {
 }
 
 impl WindowOf<'_> {
+    /// The format of its elements, where the array's activations have this one.
+    pub(super) fn format(&self, activation: Dtype) -> Dtype {
+        self.format.unwrap_or(activation)
+    }
+
     /// Bytes from the first that is read of any pixel to one past the last, its elements being of this format.
     pub(super) fn bytes(&self, format: Dtype) -> Option<u64> {
         let last = self.window.ring.saturating_sub(1).checked_mul(self.pitch)?;

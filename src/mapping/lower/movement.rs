@@ -1,21 +1,22 @@
 //! Layers that only change where elements lie.
 
-use super::super::location::{Location, common, joint};
+use super::super::location::{Joint, Location, common, joint, ordered_strides};
 use super::super::{MappingError, Operand, Problem};
-use super::{Copy, Lowerer, Work, refused, shape_of};
+use super::vector::within_bytes;
+use super::{Copy, Lowerer, Work, format_of_value, refused, shape_of, whole_bytes};
 use crate::network::{Layer, Op};
-use crate::numerics::{Dtype, Table, VectorOp};
+use crate::numerics::{Dtype, VectorOp};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 impl Lowerer<'_> {
     /// A layer that moves elements, those of each input through its table first.
-    pub(super) fn moves(&mut self, layer: &Layer, tables: Vec<Option<Table>>, border: i8) -> Result<Location, MappingError> {
+    pub(super) fn moves(&mut self, layer: &Layer, tables: Vec<Option<VectorOp>>, border: i16) -> Result<Location, MappingError> {
         let mut sources = Vec::with_capacity(tables.len());
         for (slot, table) in tables.into_iter().enumerate() {
             let (source, shape) = self.source(layer, slot)?;
             let source = match table {
-                Some(table) => self.elementwise(layer, " (table)", vec![VectorOp::Table(table)], &source, &shape)?,
+                Some(op) => self.elementwise(layer, " (table)", op, &source, &shape, format_of_value(layer))?,
                 None => source,
             };
             sources.push((source, shape));
@@ -45,10 +46,10 @@ impl Lowerer<'_> {
             Op::Pad(pad) => {
                 let output = shape_of(layer);
                 let order = source.order(&shape).unwrap_or_else(|| (0..shape.len()).collect());
-                let (mut tensor, sample) = self.tensor(output.iter().product());
-                let bytes = usize::try_from(tensor.bytes).expect("bug: a value fits in memory");
-                tensor.content = Some(Arc::new(vec![border.to_le_bytes()[0]; bytes]));
-                let whole = Location::ordered(tensor, sample, &output, &order);
+                let format = source.tensor.format;
+                let (tensor, sample) = self.tensor(format, ordered_strides(format, &output, &order).1);
+                let mut whole = Location::ordered(tensor, sample, &output, &order);
+                whole.tensor.content = Some(Arc::new(whole.lay([], self.batch, i32::from(border))));
                 let spans: Vec<_> = shape.iter().zip(&pad.before).map(|(size, before)| (*before as u64, *size, 1)).collect();
                 let inner = whole.sliced(&output, &spans).expect("bug: axes in an order have a stride each");
                 let copy = self.copy(layer, &source, &inner);
@@ -62,7 +63,8 @@ impl Lowerer<'_> {
     fn concat(&mut self, layer: &Layer, axis: usize, sources: Vec<(Location, Vec<u64>)>) -> Location {
         let output = shape_of(layer);
         let order = sources.iter().find_map(|(source, shape)| source.order(shape)).unwrap_or_else(|| (0..output.len()).collect());
-        let (tensor, sample) = self.tensor(output.iter().product());
+        let format = format_of_value(layer);
+        let (tensor, sample) = self.tensor(format, ordered_strides(format, &output, &order).1);
         let whole = Location::ordered(tensor, sample, &output, &order);
         let mut first = 0;
         let mut copies = Vec::with_capacity(sources.len());
@@ -85,7 +87,8 @@ impl Lowerer<'_> {
 
     /// A value moved into a tensor of its own, the axes of `shape` in this order in memory.
     pub(super) fn relocated(&mut self, layer: &Layer, source: &Location, shape: &[u64], order: &[usize]) -> Location {
-        let (tensor, sample) = self.tensor(shape.iter().product());
+        let format = source.tensor.format;
+        let (tensor, sample) = self.tensor(format, ordered_strides(format, shape, order).1);
         let target = Location::ordered(tensor, sample, shape, order);
         let copy = self.copy(layer, source, &target);
         self.movement(layer, " (moved)", vec![copy], &target);
@@ -107,13 +110,42 @@ impl Lowerer<'_> {
         if factors.last().is_none_or(|(_, [_, to])| *to != 1) {
             factors.push((1, [1, 1]));
         }
-        Copy { from: source.tensor.clone(), first: [source.offset, target.offset], factors }
+        let format = source.tensor.format;
+        let Some((first, factors)) = in_bytes(format, [source.offset, target.offset], factors) else {
+            self.fault.get_or_insert_with(|| within_bytes(layer, format));
+            return Copy { from: source.tensor.clone(), first: [0, 0], factors: vec![(1, [1, 1])] };
+        };
+        Copy { from: source.tensor.clone(), first, factors }
     }
 
     fn movement(&mut self, layer: &Layer, part: &str, copies: Vec<Copy>, target: &Location) {
-        let elements: u64 = target.elements();
-        let problem = Problem::matrix(self.batch, elements, elements, Dtype::Int8, Dtype::Int8);
-        let output = Operand::dense(target.tensor.clone(), self.batch, elements);
+        let (elements, format) = (target.elements(), target.tensor.format);
+        let problem = Problem::matrix(self.batch, elements, elements, format, format);
+        let output = Operand::dense(target.tensor.clone(), self.batch, format.packed_bytes(target.sample));
         self.push(layer, Work::Movement(copies), problem, Vec::new(), output).name.push_str(part);
     }
+}
+
+/// Places and factors that are counted in elements, in bytes; none where elements would be taken out of the middle of bytes. The innermost factor,
+/// whose elements lie side by side where they go, becomes bytes.
+fn in_bytes(format: Dtype, first: [u64; 2], mut factors: Vec<Joint<2>>) -> Option<([u64; 2], Vec<Joint<2>>)> {
+    let both = |[from, to]: [u64; 2]| Some([whole_bytes(format, from)?, whole_bytes(format, to)?]);
+    let first = both(first)?;
+    let (size, strides) = factors.pop()?;
+    let mut outer = Vec::with_capacity(factors.len() + 2);
+    for (size, strides) in factors {
+        outer.push((size, both(strides)?));
+    }
+    if strides == [1, 1] {
+        // Every row starts on a byte, so that what fills its last one up is no other's.
+        outer.push((format.packed_bytes(size), [1, 1]));
+    } else {
+        // Elements that lie apart where they come from: each is as many bytes as it has.
+        let bytes = whole_bytes(format, 1)?;
+        outer.push((size, both(strides)?));
+        if bytes > 1 {
+            outer.push((bytes, [1, 1]));
+        }
+    }
+    Some((first, outer))
 }

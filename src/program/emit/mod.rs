@@ -269,7 +269,7 @@ impl<'c> Emitter<'c> {
             let plan = self.plan((before, stage, next), endpoints, numbers.as_ref());
             match &stage.work {
                 Work::Array | Work::Product { .. } => {
-                    self.output_stages.push(numbers.map_or_else(OutputStage::unit, |numbers| numbers.output));
+                    self.output_stages.push(numbers.map_or_else(|| OutputStage::unit(problem.output), |numbers| numbers.output));
                     self.stage(&plan);
                 }
                 Work::Vector(ops) => {

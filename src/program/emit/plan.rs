@@ -337,7 +337,7 @@ impl Plan<'_> {
                     let (first, plane) = self.in_planes(address, block, planes);
                     return (first, pitches.output, plane);
                 }
-                let chunk_bytes = problem.activation.packed_bytes(self.stage.tiling.chunk);
+                let chunk_bytes = problem.output_bytes(self.stage.tiling.chunk);
                 let first = address + block.start * pitches.output + chunk.start * chunk_bytes;
                 (Address::at(first).step(0, chunk_bytes), pitches.output, 0)
             }
@@ -346,7 +346,7 @@ impl Plan<'_> {
 
     /// The rows of a run's results on the chip and in DRAM.
     pub(super) fn stored_rows(&self, block: &Block, chunk: Segment, run: &ChannelRun) -> Vec<StoredRows> {
-        let bytes = |elements| self.stage.problem.activation.packed_bytes(elements);
+        let bytes = |channels| self.stage.problem.output_bytes(channels);
         let (local, pitch, local_plane) = self.results(block, chunk, run);
         let target = self.ends.target;
         let Some((channel, width)) = run.planes else {

@@ -51,7 +51,11 @@ impl Emitter<'_> {
             let is_pool = op.kind() == VectorKind::Pool;
             let input = |buffer| {
                 let first = if is_pool { plan.buffer(buffer).0 } else { plan.rows_of(buffer, block) };
-                VectorInput { address: Address::at(first + number * cols), stride: stage.pitches.input }
+                VectorInput {
+                    address: Address::at(first + stage.problem.activation.packed_bytes(number * cols)),
+                    stride: stage.pitches.input,
+                    format: stage.problem.activation,
+                }
             };
             let window = is_pool.then(|| Window {
                 slide: stage.problem.slide(),
@@ -65,8 +69,9 @@ impl Emitter<'_> {
                 place: self.activation_place,
                 input: input(stage.input),
                 second: stage.second.map(input),
-                result: result.clone().skip(number * cols),
+                result: result.clone().skip(stage.problem.output_bytes(number * cols)),
                 result_stride: pitch,
+                format: stage.problem.output,
                 rows: index(block.size),
                 cols: index(cols),
                 window,

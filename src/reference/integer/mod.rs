@@ -131,7 +131,7 @@ fn evaluate(
         IntegerForm::Array(stage) => sums::run(layer, &read, arithmetic.accumulate, stage, sources, &mut y)?,
         IntegerForm::Moves { tables, border } => {
             let through = |(source, table): (&&Array2<i32>, &Option<_>)| match table {
-                Some(table) => source.mapv(|x| vector::look_up(table, x)),
+                Some(op) => source.mapv(|x| vector::one(op, x)),
                 None => (*source).clone(),
             };
             let tabled: Vec<Array2<i32>> = sources.iter().zip(tables).map(through).collect();
