@@ -19,6 +19,11 @@ impl Ranges {
         self.0.get(&id).copied()
     }
 
+    /// Gives a layer another range.
+    pub(super) fn set(&mut self, id: LayerId, range: (f32, f32)) {
+        self.0.insert(id, range);
+    }
+
     /// The mean of the magnitudes of a layer's numbers; `None` where it was not calibrated.
     pub fn mean_magnitude(&self, id: LayerId) -> Option<f32> {
         let (sum, count) = self.1.get(&id)?;

@@ -17,6 +17,7 @@
 //! relus, clips and tables, max pools and flattening.
 
 use super::apply::named;
+use super::histogram::Calibration;
 use super::matrix::has_weights;
 use super::recipe::{Patterns, Recipe, Step};
 use super::values::{groups, host_reads};
@@ -74,6 +75,14 @@ impl Resolved {
 }
 
 impl Formats {
+    /// How ranges are found: as the last step for all layers says.
+    pub(super) fn calibration(&self) -> Calibration {
+        let said = self.steps.iter().rev().filter(|step| step.layers().is_none_or(|layers| layers.0.is_empty()));
+        said.filter_map(|step| if let Step::Quantize { calibration, .. } = step { Some(*calibration) } else { None })
+            .next()
+            .unwrap_or_default()
+    }
+
     /// Finds each layer's formats.
     pub(super) fn resolve(&self, network: &Network) -> Result<Resolved, CompressError> {
         let eight = LayerFormats::of(Scheme::EIGHT_BITS);

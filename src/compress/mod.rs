@@ -4,10 +4,13 @@
 //! then `calibrate` finds the range of every value, and `quantize` turns weights, biases and values into integers. What is zero stays zero.
 
 mod apply;
+mod bias;
 mod calibrate;
 mod channels;
+mod equalize;
 mod error;
 mod formats;
+mod histogram;
 mod lowrank;
 mod matrix;
 mod prune;
@@ -19,9 +22,11 @@ mod short;
 mod values;
 
 pub use apply::{LayerReport, StepReport, Surroundings};
+pub use bias::correct_biases;
 pub use calibrate::{Ranges, calibrate};
 pub use error::CompressError;
 pub use formats::{Formats, with_roundings};
+pub use histogram::{Calibration, calibrate_as};
 pub use quantize::quantize;
 pub use recipe::{Activity, BlockShape, Keep, Norm, Patterns, Recipe, Scope, Step};
 pub use scheme::{Granularity, Scheme, Symmetry};

@@ -98,7 +98,7 @@ fn held<D: RemoveAxis>(
 }
 
 /// Bits of the usual accumulator of products of two formats.
-fn sum_bits(weight: Dtype, activation: Dtype) -> u32 {
+pub(super) fn sum_bits(weight: Dtype, activation: Dtype) -> u32 {
     if weight.bits() + activation.bits() > 24 { 48 } else { 32 }
 }
 

@@ -3,6 +3,7 @@
 //! Not here: how a step is done (`apply`).
 
 use super::formats::LayerFormats;
+use super::histogram::Calibration;
 use super::{CompressError, Granularity, Scheme, Symmetry};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -99,6 +100,12 @@ pub enum Step {
         #[serde(default)]
         layers: Patterns,
     },
+    /// Layers that a relu joins share their ranges channel by channel; the float network stays what it is (cross-layer equalization).
+    Equalize {
+        /// Patterns of the names of layers that are read.
+        #[serde(default)]
+        layers: Patterns,
+    },
     /// Integers of so many bits, 1 being binary. The last steps, a later one in the place of an earlier one for the layers that it names; w8a8 for
     /// those that none names.
     Quantize {
@@ -112,7 +119,13 @@ pub enum Step {
         /// Whether values have zero points.
         #[serde(default, skip_serializing_if = "is_default")]
         activations: Symmetry,
-        /// Patterns of layers' names.
+        /// How the ranges of values are found.
+        #[serde(default, skip_serializing_if = "is_default")]
+        calibration: Calibration,
+        /// Whether biases take back what quantization does to the mean of each channel.
+        #[serde(default, skip_serializing_if = "is_default")]
+        bias_correction: bool,
+        /// Patterns of layers' names; those two are for all layers, and stand in the step that names none.
         #[serde(default, skip_serializing_if = "is_default")]
         layers: Patterns,
     },
@@ -276,6 +289,13 @@ impl Recipe {
         of_all.map_or(Scheme::EIGHT_BITS, |(formats, _)| formats.scheme)
     }
 
+    /// Whether biases are corrected: as the last step for all layers says.
+    pub fn corrects_biases(&self) -> bool {
+        let of_all = |step: &&Step| step.layers().is_none_or(|layers| layers.0.is_empty());
+        let last = self.quantization().iter().rev().find(of_all);
+        matches!(last, Some(Step::Quantize { bias_correction: true, .. }))
+    }
+
     /// The recipe with its formats written out.
     #[must_use]
     pub fn with_formats(&self) -> Self {
@@ -325,6 +345,7 @@ impl Step {
             | Self::Channel { layers, .. }
             | Self::FeatureMap { layers, .. }
             | Self::LowRank { layers, .. }
+            | Self::Equalize { layers }
             | Self::Quantize { layers, .. } => Some(layers),
         }
     }
@@ -332,12 +353,20 @@ impl Step {
     /// A step that quantizes layers so.
     pub(super) fn quantize(scheme: Scheme, layers: Patterns) -> Self {
         let (w, a) = (scheme.weight.bits(), scheme.activation.bits());
-        Self::Quantize { w, a, weights: Granularity::default(), activations: Symmetry::default(), layers }
+        Self::Quantize {
+            w,
+            a,
+            weights: Granularity::default(),
+            activations: Symmetry::default(),
+            calibration: Calibration::default(),
+            bias_correction: false,
+            layers,
+        }
     }
 
     /// The formats that it says, and of which layers.
     pub(super) fn formats(&self) -> Option<(LayerFormats, &Patterns)> {
-        let Self::Quantize { w, a, weights, activations, layers } = self else { return None };
+        let Self::Quantize { w, a, weights, activations, layers, .. } = self else { return None };
         let scheme = Scheme::of_bits(*w, *a).ok()?;
         Some((LayerFormats { scheme, weights: *weights, activations: *activations }, layers))
     }
@@ -370,7 +399,16 @@ impl Step {
             Self::LowRank { keep: Keep::Energy(energy), .. } if !(*energy > 0.0 && *energy <= 1.0) => {
                 Err(self.fault(format!("energy is {energy}"), "it is a share: above 0, and at most 1"))
             }
-            Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } => Ok(()),
+            Self::Quantize { calibration: Calibration::Percentile(percent), .. } if !(*percent > 0.0 && *percent <= 100.0) => {
+                Err(self.fault(format!("the percentile is {percent}"), "it is a share in percent: above 0, and at most 100"))
+            }
+            Self::Quantize { calibration, bias_correction, layers, .. }
+                if !layers.0.is_empty() && (*calibration != Calibration::MinMax || *bias_correction) =>
+            {
+                let help = "say it in the step that names no layers: values that layers share have one range, and biases one correction";
+                Err(self.fault("calibration and bias correction are for all layers, and it names some", help))
+            }
+            Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } | Self::Equalize { .. } => Ok(()),
             Self::Quantize { w, a, .. } => Scheme::of_bits(*w, *a).map(|_| ()),
         }
     }

@@ -9,18 +9,19 @@
 //! | `channel:FRACTION[,l1\|l2]` | `Channel` |
 //! | `features:FRACTION[,mean\|zeros]` | `FeatureMap` |
 //! | `rank:R`, `energy:E` | `LowRank` |
-//! | `w8a8[,tensor][,symmetric]` | `Quantize` |
+//! | `equalize` | `Equalize` |
+//! | `w8a8[,tensor][,symmetric][,percentile:P\|,mse\|,kl][,bias]` | `Quantize` |
 //!
 //! Behind each, `@PATTERN` names layers, as often as there are patterns.
 
 use super::recipe::{Activity, BlockShape, Keep, Norm, Patterns, Recipe, Scope, Step};
-use super::{CompressError, Granularity, Scheme, Symmetry};
+use super::{Calibration, CompressError, Granularity, Scheme, Symmetry};
 use std::fmt;
 use std::str::FromStr;
 
 /// What the command line shows of short forms.
 const FORMS: &str = "write mean:ALPHA[,global], magnitude:SPARSITY[,global], nm:N:M, block:ROWSxCOLS,SPARSITY, block:array,SPARSITY, \
-                     channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R, energy:E or w8a8[,tensor][,symmetric], and behind it @PATTERN for some layers only";
+                     channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R, energy:E, equalize or w8a8[,tensor][,symmetric][,percentile:P|,mse|,kl][,bias], and behind it @PATTERN for some layers only";
 
 impl FromStr for Recipe {
     type Err = CompressError;
@@ -46,14 +47,25 @@ impl FromStr for Step {
         let mut options = form.split(',');
         if let Ok(scheme) = options.next().unwrap_or("").parse::<Scheme>() {
             let (mut weights, mut activations) = (Granularity::PerChannel, Symmetry::Affine);
+            let (mut calibration, mut bias_correction) = (Calibration::MinMax, false);
             for option in options {
                 match option {
                     "tensor" => weights = Granularity::PerTensor,
                     "symmetric" => activations = Symmetry::Symmetric,
-                    _ => return Err(fault()),
+                    "mse" => calibration = Calibration::Mse,
+                    "kl" => calibration = Calibration::Kl,
+                    "bias" => bias_correction = true,
+                    _ => {
+                        let percent = option.strip_prefix("percentile:").and_then(|percent| percent.parse().ok());
+                        calibration = Calibration::Percentile(percent.ok_or_else(fault)?);
+                    }
                 }
             }
-            return Ok(Self::Quantize { w: scheme.weight.bits(), a: scheme.activation.bits(), weights, activations, layers });
+            let (w, a) = (scheme.weight.bits(), scheme.activation.bits());
+            return Ok(Self::Quantize { w, a, weights, activations, calibration, bias_correction, layers });
+        }
+        if form == "equalize" {
+            return Ok(Self::Equalize { layers });
         }
         let (kind, rest) = form.split_once(':').ok_or_else(fault)?;
         let (first, option) = rest.split_once(',').map_or((rest, None), |(first, option)| (first, Some(option)));
@@ -105,9 +117,17 @@ impl fmt::Display for Step {
             }
             Self::LowRank { keep: Keep::Rank(rank), .. } => write!(f, "rank:{rank}"),
             Self::LowRank { keep: Keep::Energy(energy), .. } => write!(f, "energy:{energy}"),
-            Self::Quantize { w, a, weights, activations, .. } => {
+            Self::Equalize { .. } => f.write_str("equalize"),
+            Self::Quantize { w, a, weights, activations, calibration, bias_correction, .. } => {
                 let of_weights = if *weights == Granularity::PerTensor { ",tensor" } else { "" };
-                write!(f, "w{w}a{a}{of_weights}{}", if *activations == Symmetry::Symmetric { ",symmetric" } else { "" })
+                write!(f, "w{w}a{a}{of_weights}{}", if *activations == Symmetry::Symmetric { ",symmetric" } else { "" })?;
+                match calibration {
+                    Calibration::MinMax => Ok(()),
+                    Calibration::Percentile(percent) => write!(f, ",percentile:{percent}"),
+                    Calibration::Mse => f.write_str(",mse"),
+                    Calibration::Kl => f.write_str(",kl"),
+                }?;
+                f.write_str(if *bias_correction { ",bias" } else { "" })
             }
         }?;
         self.layers().into_iter().flat_map(|patterns| &patterns.0).try_for_each(|pattern| write!(f, "@{pattern}"))

@@ -3,7 +3,7 @@
 use super::pruning::array_tile;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
-use crate::compress::{Scheme, StepReport, Surroundings, calibrate, quantize, with_roundings};
+use crate::compress::{Scheme, StepReport, Surroundings, calibrate_as, correct_biases, quantize, with_roundings};
 use crate::mapping::{Lowered, Lowering, Mapping, lower};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
@@ -112,8 +112,12 @@ pub(super) fn pruned(
 
 /// The network in integers, its ranges found on the calibration samples.
 pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
-    let ranges = calibrate(compressed, calibration.view())?;
-    Ok(quantize(compressed, &ranges, &options.recipe)?)
+    let ranges = calibrate_as(compressed, calibration.view(), &options.recipe)?;
+    let quantized = quantize(compressed, &ranges, &options.recipe)?;
+    if options.recipe.corrects_biases() {
+        return Ok(correct_biases(compressed, &quantized, calibration.view())?);
+    }
+    Ok(quantized)
 }
 
 /// The operations of a model's network, quantized, before they are mapped.
