@@ -13,14 +13,13 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use systole::chip;
-use systole::compress::{Ranges, calibrate, quantize};
+use systole::compress::{Ranges, Scheme, calibrate, quantize};
 use systole::mapping::{Choice, WeightStart};
 use systole::network::{self, Bias, Conv, Dense, Element, Layer, LayerId, Network, NetworkBuilder, Op, Weight, fuse_activations};
 use systole::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Quantization, Requantizer};
 use systole::reference::{float, integer};
 use systole::sim::{Engine, Machine};
 
-const SCHEME: &str = "w8a8";
 const ARITHMETIC: Arithmetic =
     Arithmetic { accumulate: AccumulateRule { bits: 32, overflow: Overflow::Saturate, chunk: 16 }, requantize: Requantizer::Float };
 
@@ -33,7 +32,7 @@ fn again(network: &Network) -> Network {
 
 /// What was read, ready to run: nothing is to be calibrated.
 fn ready(network: &Network) -> Network {
-    quantize(&fuse_activations(network).unwrap(), &Ranges::default(), SCHEME.parse().unwrap()).unwrap_or_else(|error| panic!("{error}"))
+    quantize(&fuse_activations(network).unwrap(), &Ranges::default(), Scheme::EIGHT_BITS).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn samples(network: &Network, seed: u64, count: usize) -> Array2<f32> {
@@ -46,7 +45,7 @@ fn samples(network: &Network, seed: u64, count: usize) -> Array2<f32> {
 
 fn quantized(float: &Network, seed: u64) -> Network {
     let fused = fuse_activations(float).unwrap();
-    quantize(&fused, &calibrate(&fused, samples(float, seed, 4).view()).unwrap(), SCHEME.parse().unwrap()).unwrap()
+    quantize(&fused, &calibrate(&fused, samples(float, seed, 4).view()).unwrap(), Scheme::EIGHT_BITS).unwrap()
 }
 
 /// The logits by the integer reference; none of a network that has no integer form, as no chip would run it.

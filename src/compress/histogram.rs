@@ -31,7 +31,7 @@ pub enum Calibration {
     /// The part of the range, in hundredths, that loses the least squared error once rounded and clamped; each number counts as its bin's middle.
     Mse,
     /// The threshold of magnitudes with the least Kullback-Leibler divergence of the rounded distribution from the clamped one: the entropy method of
-    /// TensorRT (S. Migacz, 8-bit inference with TensorRT, GTC 2017). 2048 bins; `2^(bits - 1)` levels, 128 of 8 bits; of 16 bits there are more levels
+    /// TensorRT (S. Migacz, 8-bit inference with TensorRT, GTC 2017). 2048 bins, of which the first counts as the second does, so that zeros do not; `2^(bits - 1)` levels, 128 of 8 bits; of 16 bits there are more levels
     /// than bins, and the range stays whole.
     Kl,
 }
@@ -112,14 +112,17 @@ impl Histogram {
 
     /// The threshold with the least divergence, of a histogram of magnitudes.
     fn least_divergence(&self, levels: usize) -> f64 {
-        let total: u64 = self.counts.iter().sum();
+        // Zeros behind a relu are exact whatever the threshold, and would outweigh all else: they count as what lies next to them does, as in NVIDIA's
+        // pytorch-quantization.
+        let counts: Vec<u64> = self.counts[1..2].iter().chain(&self.counts[1..]).copied().collect();
+        let total: u64 = counts.iter().sum();
         let mut best = (BINS, f64::INFINITY);
-        let mut inside: u64 = self.counts.iter().take(levels).sum();
+        let mut inside: u64 = counts.iter().take(levels).sum();
         for bins in levels..=BINS {
             if bins > levels {
-                inside += self.counts[bins - 1];
+                inside += counts[bins - 1];
             }
-            let found = divergence(&self.counts[..bins], total - inside, levels);
+            let found = divergence(&counts[..bins], total - inside, levels);
             if found < best.1 {
                 best = (bins, found);
             }

@@ -351,7 +351,7 @@ impl Step {
     }
 
     /// A step that quantizes layers so.
-    pub(super) fn quantize(scheme: Scheme, layers: Patterns) -> Self {
+    pub fn quantize(scheme: Scheme, layers: Patterns) -> Self {
         let (w, a) = (scheme.weight.bits(), scheme.activation.bits());
         Self::Quantize {
             w,
