@@ -46,7 +46,7 @@ x = np.stack([normal, relu, two], axis=1).astype(np.float32)
 np.savez_compressed(
     pathlib.Path(__file__).parent.parent / "tests/golden/calibration.npz",
     x=x,
-    percentile=np.percentile(x.astype(np.float64), [0.05, 99.95], axis=0).T.astype(np.float32),
+    percentile=np.ascontiguousarray(np.percentile(x.astype(np.float64), [0.05, 99.95], axis=0).T.astype(np.float32)),
     kl8=np.array([threshold(column, 128) for column in x.T], dtype=np.float32),
     kl4=np.array([threshold(column, 8) for column in x.T], dtype=np.float32),
 )

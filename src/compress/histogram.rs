@@ -20,6 +20,9 @@ pub(super) const BINS: usize = 2048;
 /// Ranges that the least squared error is looked for among: so many parts of the whole one.
 const PARTS: u32 = 100;
 
+/// The most rounds through both ends.
+const ROUNDS: usize = 8;
+
 /// How the range of a value is found on the calibration data.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub enum Calibration {
@@ -28,7 +31,8 @@ pub enum Calibration {
     MinMax,
     /// This share of the numbers in percent: from the `(100 - p) / 2`-th percentile to the `(100 + p) / 2`-th.
     Percentile(f64),
-    /// The part of the range, in hundredths, that loses the least squared error once rounded and clamped; each number counts as its bin's middle.
+    /// The parts of both ends, in hundredths, that lose the least squared error once rounded and clamped, each number counting as its bin's middle: both
+    /// ends together first, then each by itself until none gets better.
     Mse,
     /// The threshold of magnitudes with the least Kullback-Leibler divergence of the rounded distribution from the clamped one: the entropy method of
     /// TensorRT (S. Migacz, 8-bit inference with TensorRT, GTC 2017). 2048 bins, of which the first counts as the second does, so that zeros do not; `2^(bits - 1)` levels, 128 of 8 bits; of 16 bits there are more levels
@@ -81,33 +85,47 @@ impl Histogram {
         self.high
     }
 
-    /// The part of the range with the least squared error.
-    fn least_error(&self, (dtype, symmetry): (Dtype, Symmetry)) -> f64 {
-        let error = |part: u32| {
-            let share = f64::from(part) / f64::from(PARTS);
-            #[expect(clippy::cast_possible_truncation, reason = "a range is f32")]
-            let (low, high) = ((self.low * share) as f32, (self.high * share) as f32);
-            let grid = match symmetry {
-                Symmetry::Affine => Quantization::affine(dtype, low, high),
-                Symmetry::Symmetric => Quantization::symmetric(dtype, high.max(-low)),
-            };
-            let of_bin = |(bin, count): (usize, &u64)| {
-                let middle = self.low + self.width() * (bin as f64 + 0.5);
-                #[expect(clippy::cast_possible_truncation, reason = "values are f32")]
-                let distance = middle - f64::from(grid.dequantize(grid.quantize(middle as f32)));
-                *count as f64 * distance * distance
-            };
-            self.counts.iter().enumerate().map(of_bin).sum::<f64>()
-        };
-        // The whole range comes first, so that of equal errors it is the one that is kept.
-        let mut best = (PARTS, error(PARTS));
-        for part in (1..PARTS).rev() {
-            let found = error(part);
+    /// The parts of both ends of the range with the least squared error: both together first, then each by itself until none gets better.
+    fn least_error(&self, format: (Dtype, Symmetry)) -> [f64; 2] {
+        let mut best = ([PARTS; 2], self.error(format, [PARTS; 2]));
+        let better = |parts: [u32; 2], best: &mut ([u32; 2], f64)| {
+            let found = self.error(format, parts);
+            // Of equal errors the larger range is kept.
             if found < best.1 {
-                best = (part, found);
+                *best = (parts, found);
+            }
+        };
+        (1..PARTS).rev().for_each(|part| better([part; 2], &mut best));
+        for _ in 0..ROUNDS {
+            let before = best.0;
+            (1..=PARTS).rev().for_each(|part| better([part, before[1]], &mut best));
+            let low = best.0[0];
+            (1..=PARTS).rev().for_each(|part| better([low, part], &mut best));
+            if best.0 == before {
+                break;
             }
         }
-        f64::from(best.0) / f64::from(PARTS)
+        best.0.map(|part| f64::from(part) / f64::from(PARTS))
+    }
+
+    /// The squared error of all numbers, once rounded and clamped to these parts of the ends.
+    fn error(&self, (dtype, symmetry): (Dtype, Symmetry), parts: [u32; 2]) -> f64 {
+        let [low, high] = [(self.low, parts[0]), (self.high, parts[1])].map(|(end, part)| {
+            #[expect(clippy::cast_possible_truncation, reason = "a range is f32")]
+            let end = (end * f64::from(part) / f64::from(PARTS)) as f32;
+            end
+        });
+        let grid = match symmetry {
+            Symmetry::Affine => Quantization::affine(dtype, low, high),
+            Symmetry::Symmetric => Quantization::symmetric(dtype, high.max(-low)),
+        };
+        let of_bin = |(bin, count): (usize, &u64)| {
+            let middle = self.low + self.width() * (bin as f64 + 0.5);
+            #[expect(clippy::cast_possible_truncation, reason = "values are f32")]
+            let distance = middle - f64::from(grid.dequantize(grid.quantize(middle as f32)));
+            *count as f64 * distance * distance
+        };
+        self.counts.iter().enumerate().map(of_bin).sum()
     }
 
     /// The threshold with the least divergence, of a histogram of magnitudes.
@@ -192,8 +210,8 @@ pub fn calibrate_as(network: &Network, samples: ArrayView2<f32>, formats: impl I
                 (histogram.quantile((1.0 - percent / 100.0) / 2.0), histogram.quantile((1.0 + percent / 100.0) / 2.0))
             }
             Calibration::Mse => {
-                let share = histogram.least_error((dtype, symmetry));
-                (f64::from(min) * share, f64::from(max) * share)
+                let [low, high] = histogram.least_error((dtype, symmetry));
+                (f64::from(min) * low, f64::from(max) * high)
             }
             Calibration::Kl => {
                 let levels = 1_usize << (dtype.bits() - 1);
@@ -244,14 +262,14 @@ mod tests {
         // A few far out, the rest near 0: four bits do better without them.
         let values: Vec<f32> = (0..4_000_u16).map(|x| (f32::from(x % 997) - 498.0) / 498.0).chain([9.0, -8.0]).collect();
         let found = of(&values, false).least_error((Dtype::Int4, Symmetry::Affine));
-        let error = |share: f32| {
-            let grid = Quantization::affine(Dtype::Int4, -8.0 * share, 9.0 * share);
+        let error = |[low, high]: [f32; 2]| {
+            let grid = Quantization::affine(Dtype::Int4, -8.0 * low, 9.0 * high);
             values.iter().map(|x| f64::from(x - grid.dequantize(grid.quantize(*x))).powi(2)).sum::<f64>()
         };
-        let errors: Vec<f64> = (1..=100_u8).map(|part| error(f32::from(part) / 100.0)).collect();
-        let least = errors.iter().copied().fold(f64::INFINITY, f64::min);
+        let parts = || (1..=50_u8).map(|part| f32::from(part) / 50.0);
+        let least = parts().flat_map(|low| parts().map(move |high| [low, high])).map(error).fold(f64::INFINITY, f64::min);
         #[expect(clippy::cast_possible_truncation, reason = "a share")]
-        let at_found = error(found as f32);
-        assert!(at_found <= 1.02 * least && found < 0.5, "{found}: {at_found} where {least} is the least");
+        let at_found = error(found.map(|part| part as f32));
+        assert!(at_found <= 1.02 * least && found.iter().all(|part| *part < 0.5), "{found:?}: {at_found} where {least} is the least");
     }
 }
