@@ -14,8 +14,8 @@ use systole::chip;
 use systole::compress::{self, Formats, Recipe, Scheme};
 use systole::mapping::{self, Choice, MappingError, WeightStart};
 use systole::network::{
-    Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Function, GeluForm, LayerId, LayerNorm, Network, NetworkBuilder, Op, Pad,
-    Pool, PoolKind, Span, Weight, fuse_activations,
+    Activation, Bias, BinaryConstant, BinaryOp, Border, Conv, Dense, Function, GeluForm, LayerId, LayerNorm, Network, NetworkBuilder, Op,
+    Pad, Pool, PoolKind, Span, Weight, fuse_activations,
 };
 use systole::program::emit_timing;
 use systole::sim::{Engine, Machine};
@@ -79,7 +79,7 @@ impl Drawing {
         let _: &Weight<ndarray::Ix4> = &weight;
         let (bias, stride, dilation, activation) = (self.bias(outputs), self.pair(1..=2), self.pair(1..=2), self.activation());
         let padding = [0; 4].map(|_: usize| self.rng.random_range(0..=1));
-        self.add(Op::Conv(Conv { weight, bias, stride, dilation, padding, groups, activation }), &[id])
+        self.add(Op::Conv(Conv { weight, bias, stride, dilation, padding, border: Border::Zero, groups, activation }), &[id])
     }
 
     fn pool(&mut self, id: LayerId) -> bool {
@@ -242,11 +242,11 @@ fn network(seed: u64, layers: usize) -> Network {
 }
 
 /// What may be refused of formats other than of 8 bits.
-const PACKING: &[&str] = &["begin within a byte", "are no whole bytes", "do not begin on a byte", "packed as this array takes them"];
+const PACKING: &[&str] = &["xbegin within a byte", "are no whole bytes", "do not begin on a byte", "packed as this array takes them"];
 
 /// Formats of a chip's, drawn for all layers and again for some.
 fn formats(rng: &mut ChaCha8Rng, network: &Network, chip: &chip::Chip) -> Formats {
-    let mut draw = |rng: &mut ChaCha8Rng| {
+    let draw = |rng: &mut ChaCha8Rng| {
         let formats = chip.formats();
         let format = &formats[rng.random_range(0..formats.len())];
         let options = ["", ",tensor", ",symmetric", ",tensor,symmetric"][rng.random_range(0..4)];
@@ -298,7 +298,10 @@ fn check(
             prop_assert!(needed > capacity);
             return Ok(());
         }
-        Err(other) => return Err(fail(&other)),
+        Err(other) => {
+            eprintln!("{:?}", quantized.layers().map(|l| (l.op.name(), l.output.clone())).collect::<Vec<_>>());
+            return Err(fail(&other));
+        }
     };
     let mapping = &on_chip.mapping;
     let format = &chip.formats()[0];

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
 use std::path::PathBuf;
 use systole::chip::Chip;
-use systole::compress::{Recipe, Scheme, Step};
+use systole::compress::{Recipe, Step};
 use systole::data::sha256_hex;
 use systole::mapping::{Layout, MappingFile, WeightStart};
 use systole::model::{self, Found, LayerTable};

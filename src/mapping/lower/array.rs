@@ -3,6 +3,7 @@
 use super::super::location::{Factor, Location, Tensor, joined, ordered_strides, packed, row_pitch};
 use super::super::operand::MAX_RUNS;
 use super::super::{MappingError, Operand, Problem, Rules};
+use super::vector::within_bytes;
 use super::{Lowered, Lowerer, Work, format_of_value, refused, shape_of, whole_bytes};
 use crate::chip::{Chip, Codec, Format, Group, Sparsity};
 use crate::network::{Bias, Conv, Dense, Layer, Op, Weight, exchanged, filters_as_rows, integers_of};
@@ -113,7 +114,8 @@ impl Lowerer<'_> {
         let by_row = source.split_last(shape.iter().product::<u64>() / inner, inner).expect("bug: the last axis lies element by element");
         let mut sorted: Vec<(usize, Factor)> = by_row.iter().copied().enumerate().collect();
         sorted.sort_by_key(|(place, factor)| (Reverse(factor.stride), *place));
-        let operand = self.batched(source, sorted.iter().map(|(_, factor)| *factor)).ok_or_else(|| too_many(layer))?;
+        let operand =
+            self.batched(source, sorted.iter().map(|(_, factor)| *factor)).ok_or_else(|| too_many(layer, source.tensor.format))?;
         // The rows that lie between one and the next, in the order in which they lie.
         let format = format_of_value(layer);
         let order = sorted.iter().map(|(place, factor)| (*place, factor.size));
@@ -189,7 +191,7 @@ impl Lowerer<'_> {
             return Ok((source, operand));
         }
         let source = self.relocated(layer, &source, shape, &[1, 2, 0]);
-        let operand = read(self, &source).ok_or_else(|| too_many(layer))?;
+        let operand = read(self, &source).ok_or_else(|| too_many(layer, source.tensor.format))?;
         Ok((source, operand))
     }
 
@@ -244,7 +246,7 @@ impl Lowerer<'_> {
         let factors = |shape: &[u64], strides: &[u64], count: usize| -> Vec<Factor> {
             shape.iter().zip(strides).take(count).map(|(size, stride)| Factor { size: *size, stride: *stride }).collect()
         };
-        let copied = self.batched(&right, factors(&to_right, &of_right, axes - 2)).ok_or_else(|| too_many(layer))?;
+        let copied = self.batched(&right, factors(&to_right, &of_right, axes - 2)).ok_or_else(|| too_many(layer, right.tensor.format))?;
         // A run for each copy, of all of K, even where copies are a stride apart.
         let starts = copied.starts.iter().flat_map(|start| (0..copied.run).map(move |number| start + number * copied.stride));
         let weights = Operand {
@@ -253,7 +255,7 @@ impl Lowerer<'_> {
             stride: weight.dtype.packed_bytes(of_right[axes - 2]),
             tensor: copied.tensor.clone(),
         };
-        let input = self.batched(&left, factors(&to_left, &of_left, axes - 1)).ok_or_else(|| too_many(layer))?;
+        let input = self.batched(&left, factors(&to_left, &of_left, axes - 1)).ok_or_else(|| too_many(layer, left.tensor.format))?;
         // Results lie in the order in which the left value does.
         let mut order: Vec<usize> = (0..axes - 1).collect();
         order.sort_by_key(|axis| (Reverse(of_left[*axis]), *axis));
@@ -261,7 +263,8 @@ impl Lowerer<'_> {
         let (tensor, sample) = self.tensor(problem.output, ordered_strides(problem.output, &output, &order).1);
         let location = Location::ordered(tensor, sample, &output, &order);
         let of_output = location.strides(&output).expect("bug: axes in an order have a stride each");
-        let stored = self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer))?;
+        let stored =
+            self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer, location.tensor.format))?;
         let stage = self.push(layer, Work::Product { weights, zero_point: weight.zero_point }, problem, vec![input], stored);
         stage.largest_sum = Some(inner * furthest(weight) * furthest(activation));
         Ok(location)
@@ -306,8 +309,11 @@ impl Lowerer<'_> {
     }
 }
 
-/// A layer whose rows lie in more pieces than a program spells out.
-pub(super) fn too_many(layer: &Layer) -> MappingError {
+/// A layer whose rows lie in more pieces than a program spells out, or, of elements of less than a byte, begin within one.
+pub(super) fn too_many(layer: &Layer, format: Dtype) -> MappingError {
+    if format.bits() < 8 {
+        return within_bytes(layer, format);
+    }
     refused(layer, format!("reads or writes rows in more than {MAX_RUNS} pieces"), "choose a smaller batch")
 }
 

@@ -70,7 +70,7 @@ impl Lowerer<'_> {
 
     /// The same where elements of less than a byte are read or written: rows are those of the innermost axis in memory, and results lie in the same
     /// order.
-    fn by_packed_rows(
+    pub(super) fn by_packed_rows(
         &mut self,
         layer: &Layer,
         part: &str,
@@ -82,6 +82,13 @@ impl Lowerer<'_> {
         let is_by_row = |strides: &[u64], inner: usize| strides[inner] == 1 || shape[inner] == 1;
         let found = source.strides(shape).zip(source.order(shape));
         let Some((strides, order)) = found.filter(|(strides, order)| order.last().is_some_and(|inner| is_by_row(strides, *inner))) else {
+            let is_packed = source.tensor.format.bits() < 8;
+            if is_packed
+                && source.factors.len() == shape.len()
+                && source.factors.iter().zip(shape).all(|(factor, size)| factor.size == *size)
+            {
+                return Err(within_bytes(layer, source.tensor.format));
+            }
             let axes: Vec<usize> = (0..shape.len()).collect();
             let moved = self.relocated(layer, source, shape, &axes);
             return self.fault.take().map_or_else(|| self.by_packed_rows(layer, part, op, &moved, shape, to), Err);
@@ -194,7 +201,8 @@ impl Lowerer<'_> {
             };
             moved.push(if is_there { whole } else { self.relocated(layer, &whole, &shape, &order) });
         }
-        let (rows, factors) = self.rows([&moved[0], &moved[1]], &shape, format_of_value(layer)).ok_or_else(|| too_many(layer))?;
+        let (rows, factors) =
+            self.rows([&moved[0], &moved[1]], &shape, format_of_value(layer)).ok_or_else(|| too_many(layer, moved[0].tensor.format))?;
         Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
@@ -235,8 +243,9 @@ impl Lowerer<'_> {
         });
         let Location { tensor, .. } = self.constant(held, laid.into_iter());
         let constant = Location { tensor, offset: 0, sample: 0, factors: value.factors.clone() };
-        let (rows, factors) =
-            self.rows(in_order(constant_first, &value, &constant), &shape, format_of_value(layer)).ok_or_else(|| too_many(layer))?;
+        let (rows, factors) = self
+            .rows(in_order(constant_first, &value, &constant), &shape, format_of_value(layer))
+            .ok_or_else(|| too_many(layer, value.tensor.format))?;
         Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
@@ -312,13 +321,15 @@ impl Lowerer<'_> {
             .unwrap_or(channels);
         let chunks = channels / chunk;
         let spread = |axis: usize| Factor { size: image[axis], stride: strides[axis] };
-        let input = self.batched(&source, [Factor { size: chunks, stride: chunk }, spread(1), spread(2)]).ok_or_else(|| too_many(layer))?;
+        let input = self
+            .batched(&source, [Factor { size: chunks, stride: chunk }, spread(1), spread(2)])
+            .ok_or_else(|| too_many(layer, source.tensor.format))?;
         let pixels = [channels, rows * cols];
         let (tensor, sample) = self.tensor(to, ordered_strides(to, &pixels, &[1, 0]).1);
         let location = Location::ordered(tensor, sample, &pixels, &[1, 0]);
         let pitch = ordered_strides(to, &pixels, &[1, 0]).0[1];
         let stored = [Factor { size: chunks, stride: chunk }, Factor { size: rows * cols, stride: pitch }];
-        let stored = self.batched(&location, stored).ok_or_else(|| too_many(layer))?;
+        let stored = self.batched(&location, stored).ok_or_else(|| too_many(layer, location.tensor.format))?;
         let problem = Problem {
             n: self.batch * chunks,
             m: chunk,
