@@ -91,14 +91,22 @@ impl Lowerer<'_> {
             self.array(layer, problem, operand, output)?;
             return Ok(Location::dense(tensor, sample, outputs));
         }
-        if source.split_last(rows, inner).is_none() {
-            source = self.row_major(layer, &source);
-        }
+        source = self.by_rows(layer, source, rows, inner);
         let (operand, tensor, location) = self.rows_of(layer, &source, &shape, outputs)?;
         let problem = Problem { output: result, ..Problem::matrix(self.batch * rows, inner, outputs, weight, activation) };
         let output = Operand::dense(tensor, self.batch * rows, problem.output_bytes(outputs));
         self.array(layer, problem, operand, output)?;
         Ok(location)
+    }
+
+    /// A value whose rows of `inner` elements lie element by element, each on bytes of its own: as it is if it lies so already.
+    pub(super) fn by_rows(&mut self, layer: &Layer, source: Location, rows: u64, inner: u64) -> Location {
+        let is_whole = |places: u64| whole_bytes(source.tensor.format, places).is_some();
+        let lies = |factors: &[Factor]| factors.iter().all(|factor| is_whole(factor.stride));
+        if is_whole(source.offset) && source.split_last(rows, inner).is_some_and(|factors| lies(&factors)) {
+            return source;
+        }
+        self.relocated(layer, &source, &[rows, inner], &[0, 1])
     }
 
     /// The rows over the last axis of a value, in the order in which they lie; and where rows of `outputs` elements go in that order. The last
@@ -222,8 +230,8 @@ impl Lowerer<'_> {
             let problem = "multiplies two values, and what plays the weights is not packed as this array takes them".to_string();
             return Err(refused(layer, problem, "choose a chip of one lane without N:M sparsity"));
         }
-        if weight.dtype.bits() < 8 {
-            let problem = format!("multiplies by {} values, whose elements do not lie as this array takes weights", weight.dtype);
+        if let Some(narrow) = [weight, activation].iter().find(|value| value.dtype.bits() < 8) {
+            let problem = format!("multiplies {} values, whose elements are not packed as this array takes them", narrow.dtype);
             return Err(refused(layer, problem, "keep what plays the weights in 8 bits"));
         }
         // Copies of what broadcasts are the same bytes.

@@ -91,16 +91,21 @@ impl Lowerer<'_> {
     pub(super) fn relocated(&mut self, layer: &Layer, source: &Location, shape: &[u64], order: &[usize]) -> Location {
         let format = source.tensor.format;
         if format.bits() < 8 {
-            let sizes: Vec<u64> = source.factors.iter().map(|factor| factor.size).collect();
-            let sizes = if sizes.is_empty() { vec![1] } else { sizes };
+            let mut sizes: Vec<u64> = source.factors.iter().map(|factor| factor.size).collect();
+            // Elements that each have bytes of their own are rows of one.
+            if source.factors.iter().all(|factor| factor.stride != 1) {
+                sizes.push(1);
+            }
             let wide = self.by_packed_rows(layer, " (widened)", same(format, Dtype::Int8), source, &sizes, Dtype::Int8);
             let packed = wide.and_then(|wide| {
                 let moved = self.relocated(layer, &wide, shape, order);
                 self.by_packed_rows(layer, " (packed)", same(Dtype::Int8, format), &moved, shape, format)
             });
             return packed.unwrap_or_else(|fault| {
+                // The layer is refused; until then it goes on as if its value lay so.
                 self.fault.get_or_insert(fault);
-                source.clone()
+                let (tensor, sample) = self.tensor(format, ordered_strides(format, shape, order).1);
+                Location::ordered(tensor, sample, shape, order)
             });
         }
         let (tensor, sample) = self.tensor(format, ordered_strides(format, shape, order).1);

@@ -38,7 +38,7 @@ impl Lowerer<'_> {
             VectorKind::Softmax | VectorKind::LayerNorm => {
                 let inner = shape.last().copied().unwrap_or(1);
                 let rows = shape.iter().product::<u64>() / inner;
-                let source = if source.split_last(rows, inner).is_some() { source } else { self.row_major(layer, &source) };
+                let source = self.by_rows(layer, source, rows, inner);
                 let (operand, tensor, location) = self.rows_of(layer, &source, &shape, inner)?;
                 let problem = matrix(self.batch * rows, inner, source.tensor.format, tensor.format);
                 let output = Operand::dense(tensor, self.batch * rows, problem.output_bytes(inner));
@@ -79,14 +79,17 @@ impl Lowerer<'_> {
         shape: &[u64],
         to: Dtype,
     ) -> Result<Location, MappingError> {
-        let is_by_row = |strides: &[u64], inner: usize| strides[inner] == 1 || shape[inner] == 1;
+        let is_whole = |places: u64| whole_bytes(source.tensor.format, places).is_some();
+        let is_by_row = |strides: &[u64], inner: usize| {
+            let others = (0..shape.len()).filter(|axis| *axis != inner && shape[*axis] > 1);
+            (strides[inner] == 1 || shape[inner] == 1) && others.into_iter().all(|axis| is_whole(strides[axis])) && is_whole(source.offset)
+        };
         let found = source.strides(shape).zip(source.order(shape));
         let Some((strides, order)) = found.filter(|(strides, order)| order.last().is_some_and(|inner| is_by_row(strides, *inner))) else {
-            let is_packed = source.tensor.format.bits() < 8;
-            if is_packed
-                && source.factors.len() == shape.len()
-                && source.factors.iter().zip(shape).all(|(factor, size)| factor.size == *size)
-            {
+            // What was counted by its own factors cannot be counted better.
+            let is_own = source.factors.iter().zip(shape).all(|(factor, size)| factor.size == *size);
+            let count = source.factors.len();
+            if source.tensor.format.bits() < 8 && is_own && (count..=count + 1).contains(&shape.len()) {
                 return Err(within_bytes(layer, source.tensor.format));
             }
             let axes: Vec<usize> = (0..shape.len()).collect();
@@ -302,7 +305,7 @@ impl Lowerer<'_> {
         let (kernel, [rows, cols]) = placed.unwrap_or(([height, width], [1, 1]));
         let source = if is_column {
             // Rows of channels are pixels.
-            let source = if source.split_last(height, channels).is_some() { source } else { self.row_major(layer, &source) };
+            let source = self.by_rows(layer, source, height, channels);
             source.transposed(&[height, channels], &[1, 0]).expect("bug: rows of elements side by side are an axis")
         } else {
             source
