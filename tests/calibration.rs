@@ -9,7 +9,7 @@ use std::path::Path;
 use systole::compress::{CompressError, Recipe, Surroundings, calibrate, calibrate_as, correct_biases, quantize};
 use systole::data::{Values, read_array};
 use systole::model::{self, Split};
-use systole::network::{Activation, Bias, Conv, Dense, Network, NetworkBuilder, Op, Pool, PoolKind, Weight, fuse_activations};
+use systole::network::{Activation, Bias, Border, Conv, Dense, Network, NetworkBuilder, Op, Pool, PoolKind, Weight, fuse_activations};
 use systole::reference::float;
 
 fn golden(name: &str) -> ArrayD<f32> {
@@ -102,7 +102,7 @@ fn uneven() -> Network {
     let biases = |size| Some(Bias::Float(Array1::linspace(-0.5, 0.5, size)));
     let conv = |weight: Weight<Ix4>, groups, activation| {
         let bias = biases(weight.shape()[0]);
-        Op::Conv(Conv { weight, bias, stride: [1, 1], dilation: [1, 1], padding: [1, 1, 1, 1], groups, activation })
+        Op::Conv(Conv { weight, bias, stride: [1, 1], dilation: [1, 1], padding: [1, 1, 1, 1], border: Border::Zero, groups, activation })
     };
     let mut builder = NetworkBuilder::new("uneven");
     let x = builder.input("x", vec![2, 8, 8]).unwrap();

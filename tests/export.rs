@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use systole::chip;
 use systole::compress::{Ranges, Scheme, calibrate, quantize};
 use systole::mapping::{Choice, WeightStart};
-use systole::network::{self, Bias, Conv, Dense, Element, Layer, LayerId, Network, NetworkBuilder, Op, Weight, fuse_activations};
+use systole::network::{self, Bias, Border, Conv, Dense, Element, Layer, LayerId, Network, NetworkBuilder, Op, Weight, fuse_activations};
 use systole::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Quantization, Requantizer};
 use systole::reference::{float, integer};
 use systole::sim::{Engine, Machine};
@@ -227,6 +227,25 @@ fn every_format_of_weights_and_values_comes_back_as_it_was() {
         for name in ["x", "y"] {
             assert_eq!((&layer(&read, name).op, &layer(&read, name).output), (&layer(&network, name).op, &layer(&network, name).output));
         }
+    }
+}
+
+#[test]
+fn a_border_of_ones_comes_back() {
+    for border in [Border::Minus, Border::Plus] {
+        let held = Quantization { dtype: Dtype::Binary, scale: 0.5, zero_point: 0 };
+        let values = ndarray::Array4::from_shape_fn((2, 1, 3, 3), |(m, _, r, s)| if (m + r * s) % 2 == 0 { 1 } else { -1 });
+        let weight = Weight::Integer { values, dtype: Dtype::Binary, scales: vec![0.25, 2.0], zero_points: Vec::new() };
+        let (stride, dilation, padding, activation) = ([1, 1], [1, 1], [1, 0, 2, 1], network::Activation::None);
+        let conv = Conv { weight, bias: None, stride, dilation, padding, border, groups: 1, activation };
+        let mut builder = NetworkBuilder::new("bordered");
+        let x = builder.input("x", vec![1, 4, 4]).unwrap();
+        builder.quantize(x, held);
+        let y = builder.layer("y", Op::Conv(conv), &[x]).unwrap();
+        builder.quantize(y, Quantization { dtype: Dtype::Int8, scale: 0.125, zero_point: 3 });
+        let network = builder.finish(y).unwrap();
+        let read = again(&network);
+        assert_eq!((&layer(&read, "y").op, &layer(&read, "y").output), (&layer(&network, "y").op, &layer(&network, "y").output));
     }
 }
 

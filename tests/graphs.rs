@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use systole::chip;
-use systole::compress::{self, Formats, Recipe, Scheme};
+use systole::compress::{self, Formats, Recipe, Scheme, Surroundings};
 use systole::mapping::{self, Choice, MappingError, WeightStart};
 use systole::network::{Network, Op, fuse_activations};
 use systole::program::emit_timing;
@@ -22,9 +22,16 @@ use systole::sim::{Engine, Machine};
 /// What may be refused of formats other than of 8 bits.
 const PACKING: &[&str] = &["begin within a byte", "are no whole bytes", "do not begin on a byte", "packed as this array takes them"];
 
+/// A network behind steps of a recipe; as it is where they would leave a layer with nothing.
+fn pruned(network: &Network, steps: &str) -> Network {
+    let samples = Array2::zeros((1, network.input().output.elements()));
+    let around = Surroundings { samples: samples.view(), tile: [16, 16] };
+    steps.parse::<Recipe>().unwrap().prune(network, around).map_or_else(|_| network.clone(), |(pruned, _)| pruned)
+}
+
 /// Formats of a chip's, drawn for all layers and again for some.
 fn formats(rng: &mut ChaCha8Rng, network: &Network, chip: &chip::Chip) -> Formats {
-    let mut draw = |rng: &mut ChaCha8Rng| {
+    let draw = |rng: &mut ChaCha8Rng| {
         let formats = chip.formats();
         let format = &formats[rng.random_range(0..formats.len())];
         let options = ["", ",tensor", ",symmetric", ",tensor,symmetric"][rng.random_range(0..4)];
@@ -53,6 +60,13 @@ fn check(
     let mut rng = ChaCha8Rng::seed_from_u64(seed + 1);
     let formats = if mixed { formats(&mut rng, &float, &chip) } else { Formats::from(Scheme::EIGHT_BITS) };
     let float = compress::with_roundings(&float, formats.clone()).unwrap();
+    // An array with N:M sparsity takes weights that are pruned so; blocks of zeros are skipped by another.
+    let pruning = match name {
+        "nm-16x16" => Some("nm:2:4"),
+        "tileskip-16x16" => Some("block:16x16,0.4"),
+        _ => None,
+    };
+    let float = pruning.map_or_else(|| float.clone(), |steps| pruned(&float, steps));
     let samples = usize::try_from(batch).unwrap();
     let inputs = Array2::from_shape_simple_fn((samples, float.input().output.elements()), || rng.random_range(-1.0..1.0_f32));
     let ranges = compress::calibrate(&float, inputs.view()).map_err(|error| fail(&error))?;
@@ -108,7 +122,7 @@ fn check(
 const CHIPS: &[&str] = &["edge-16x16", "edge-16x16-ddr4", "gemmini-16x16-os", "gemmini-16x16-ws", "axis-sa-8x8", "ideal-16x16"];
 
 /// Those with several formats, some with lanes.
-const MIXED: &[&str] = &["edge-16x16", "edge-16x16-ddr4", "codec-16x16"];
+const MIXED: &[&str] = &["edge-16x16", "edge-16x16-ddr4", "codec-16x16", "nm-16x16", "tileskip-16x16", "xnor-16x16"];
 
 /// Chips that differ in what stages go by: dataflows, memories, engines, the vector unit.
 fn chips() -> impl Strategy<Value = Vec<(String, String)>> {

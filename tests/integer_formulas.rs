@@ -8,8 +8,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use systole::compress::{calibrate, quantize};
 use systole::network::{
-    Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Element, Function, GeluForm, LayerId, LayerNorm, Network, NetworkBuilder, Op,
-    Pad, Pool, PoolKind, Span, Weight,
+    Activation, Bias, BinaryConstant, BinaryOp, Border, Conv, Dense, Element, Function, GeluForm, LayerId, LayerNorm, Network,
+    NetworkBuilder, Op, Pad, Pool, PoolKind, Span, Weight,
 };
 use systole::numerics::{AccumulateRule, Arithmetic, Dtype, LayerClass, OutputStage, Overflow, Quantization, Requantizer, Rounding};
 use systole::reference::{float, integer};
@@ -64,7 +64,7 @@ proptest! {
         builder.quantize(x, read);
         let weight = Weight::Integer { values: values.clone(), dtype: Dtype::Int8, scales: scales.clone(), zero_points: zero_points.clone() };
         let activation = Activation::Clip { min: -1.0, max: 2.0 };
-        let op = Op::Conv(Conv { weight, bias: Some(Bias::Integer(bias.clone())), stride, dilation, padding, groups, activation });
+        let op = Op::Conv(Conv { weight, bias: Some(Bias::Integer(bias.clone())), stride, dilation, padding, border: Border::Zero, groups, activation });
         let Ok(y) = builder.layer("conv", op, &[x]) else { return Ok(()) };
         builder.quantize(y, wrote);
         let network = builder.finish(y).unwrap();

@@ -209,7 +209,7 @@ fn windows_are_pooled_as_numerics_says_a_tap_at_a_time() {
             format: Dtype::Int8,
             rows: u32::try_from(rows).unwrap(),
             cols: u32::try_from(channels).unwrap(),
-            window: Some(Window { slide, ring: pixels, vector: Address::at(0), inner: Address::at(0), planes: None }),
+            window: Some(Window { slide, ring: pixels, vector: Address::at(0), inner: Address::at(0), planes: None, plus_border: false }),
         };
         let case = Case { op, work, bytes: random_bytes(rng, pixels * pitch) };
         let run = run(&chip, &case);
@@ -248,7 +248,7 @@ fn a_command_that_makes_no_sense_is_refused_in_words() {
     let chip = chip::load("edge-16x16", &[]).unwrap();
     let input = |at| VectorInput { address: Address::at(at), stride: 8, format: Dtype::Int8 };
     let slide = Slide { channels: 8, input: [1, 1], output: [1, 1], filter: [1, 1], stride: [1, 1], dilation: [1, 1], padding: [0, 0] };
-    let window = Window { slide, ring: 1, vector: Address::at(0), inner: Address::at(0), planes: None };
+    let window = Window { slide, ring: 1, vector: Address::at(0), inner: Address::at(0), planes: None, plus_border: false };
     let work = VectorWork {
         op: 0,
         place: PAD,

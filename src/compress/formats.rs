@@ -211,7 +211,10 @@ pub fn with_roundings(network: &Network, formats: impl Into<Formats>) -> Result<
             let is_integer = matches!(&layer.op, Op::Dense(_) | Op::Conv(_)) && !has_float_weights(layer);
             let has = of_group.or(given.filter(|_| !is_integer && matches!(&layer.op, Op::Dense(_) | Op::Conv(_))));
             let asks = asked(network, layer, slot, &formats, groups.group(read) == groups.group(layer.id));
+            // What moves elements takes any that lie in bytes of their own.
+            let moves = matches!(layer.op, Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Concat { .. } | Op::Pad(_));
             let differs = match (has, asks) {
+                _ if moves => None,
                 (Some(has), Some(asks)) if matches!(layer.op, Op::Dense(_) | Op::Conv(_)) => (has != asks).then_some(asks),
                 // Others read what is narrower as it is, and tables what has 8 bits.
                 (Some(has), Some(asks)) => (has > asks && has > Dtype::Int8).then_some(asks),

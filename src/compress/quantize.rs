@@ -7,7 +7,7 @@
 
 use super::formats::LayerFormats;
 use super::{CompressError, Formats, Granularity, Ranges, values};
-use crate::network::{Activation, Bias, Function, Layer, LayerId, Network, NetworkBuilder, Op, Weight};
+use crate::network::{Activation, Bias, Border, Function, Layer, LayerId, Network, NetworkBuilder, Op, Weight};
 use crate::numerics::{Dtype, Quantization, of_channel};
 use ndarray::{Array, Array1, ArrayView, Axis, RemoveAxis, Slice};
 use std::collections::BTreeMap;
@@ -60,7 +60,14 @@ fn without_activation(mut op: Op, is_sign: bool) -> Op {
 fn integers(layer: &Layer, mut op: Op, read: Option<Quantization>, formats: LayerFormats) -> Result<Op, CompressError> {
     match &mut op {
         Op::Dense(dense) => held(layer, &mut dense.weight, &mut dense.bias, Axis(1), read, formats)?,
-        Op::Conv(conv) => held(layer, &mut conv.weight, &mut conv.bias, Axis(0), read, formats)?,
+        Op::Conv(conv) => {
+            // Signs have no zero for a border: -1 is the bit 0.
+            let is_new = matches!(conv.weight, Weight::Float(_)) && conv.border == Border::Zero;
+            if is_new && read.is_some_and(|read| read.dtype == Dtype::Binary) {
+                conv.border = Border::Minus;
+            }
+            held(layer, &mut conv.weight, &mut conv.bias, Axis(0), read, formats)?;
+        }
         _ => {}
     }
     Ok(op)

@@ -6,7 +6,7 @@
 
 use super::keep::{follows, keep_edges, lay_out, place_activations, stage_bytes};
 use super::stored::{coding, stored};
-use super::tiling::rows_for_blocks;
+use super::tiling::{not_whole, rows_for_blocks};
 use super::{
     Buffers, Layout, LoopNest, Lowered, Mapping, MappingError, Order, Problem, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work,
     largest_divisor, round_up,
@@ -482,18 +482,6 @@ fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), M
         return fault(format!("a chunk of {} channels is none: it is {} to {}", tiling.chunk, chunks.start(), chunks.end()));
     }
     Ok(())
-}
-
-/// Results of less than a byte whose chunks would share bytes.
-fn not_whole(lowered: &Lowered, most: u64) -> MappingError {
-    let Problem { output, groups, .. } = lowered.problem;
-    let of = if groups > 1 { format!(" of a group's {}", lowered.problem.group_outputs()) } else { String::new() };
-    MappingError::NotSupported {
-        layer: lowered.name.clone(),
-        op: "layer",
-        problem: format!("yields {output} values, {most} channels at a time{of}, which are no whole bytes"),
-        help: "let what reads it have activations of 8 bits (Quantize(w: .., a: 8, layers: [NAME])), or choose an array with more columns",
-    }
 }
 
 fn activations_in_words(problem: &Problem, unit: u64) -> String {

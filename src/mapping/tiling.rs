@@ -6,7 +6,7 @@
 //! | activations | as many as stream past a tile | one piece of all of K | for each tile of vectors a line a channel, of vectors |
 //! | sums | the array's columns | one panel of all of K | a line a vector, of channels; by columns: for each tile of vectors a line a channel |
 
-use super::{Layout, Problem, round_up};
+use super::{Layout, Lowered, MappingError, Problem, round_up};
 use crate::chip::{ArrayMode, Chip, Dataflow, Format, MaxPassVectors, Stationary};
 use serde::{Deserialize, Serialize};
 
@@ -217,6 +217,18 @@ impl Rules {
     /// The most channels of a chunk: the array's columns, or what streams past a tile in whole passes.
     pub fn chunk_unit(&self) -> u64 {
         if self.mode.stationary == Stationary::Input { self.pass } else { self.cols() }
+    }
+}
+
+/// Results of less than a byte whose chunks would share bytes.
+pub(super) fn not_whole(lowered: &Lowered, most: u64) -> MappingError {
+    let Problem { output, groups, .. } = lowered.problem;
+    let of = if groups > 1 { format!(" of a group's {}", lowered.problem.group_outputs()) } else { String::new() };
+    MappingError::NotSupported {
+        layer: lowered.name.clone(),
+        op: "layer",
+        problem: format!("yields {output} values, {most} channels at a time{of}, which are no whole bytes"),
+        help: "let what reads it have activations of 8 bits (Quantize(w: .., a: 8, layers: [NAME])), or choose an array with more columns",
     }
 }
 

@@ -15,7 +15,7 @@
 //! | names, and the rows of a table that they name | the host's |
 
 use super::weight::channel_axis;
-use super::{BinaryConstant, BinaryOp, Element, Function, GeluForm, Layer, Network, NetworkError, Op, Pool, PoolKind, Weight};
+use super::{BinaryConstant, BinaryOp, Border, Element, Function, GeluForm, Layer, Network, NetworkError, Op, Pool, PoolKind, Weight};
 use crate::numerics::VectorOp;
 use crate::numerics::{
     Average, Dtype, LayerClass, LayerNorm, MAX_ROW, OutputStage, Product, Quantization, Requantizer, Rescale, Softmax, Sum, Table,
@@ -136,6 +136,10 @@ impl Former<'_> {
         let op = &self.layer.op;
         match op {
             Op::Dense(dense) => Ok(self.array(LayerClass::Dense, self.scales(&dense.weight)?, dense.activation.bounds())),
+            Op::Conv(conv) if (self.inputs[0].dtype == Dtype::Binary) != (conv.border != Border::Zero) && conv.padding != [0; 4] => {
+                let problem = format!("on {} values with a border that is not one of theirs", self.inputs[0].dtype);
+                Err(self.none(&problem, "a binary value's border is -1 or +1, another's 0: pad with one of them, or not at all"))
+            }
             Op::Conv(conv) => Ok(self.array(LayerClass::Convolution, self.scales(&conv.weight)?, conv.activation.bounds())),
             Op::MatMul => Ok(self.array(LayerClass::Dense, &[self.inputs[1].scale], FREE)),
             Op::Constant(weight) => Ok(IntegerForm::Constant(integers_in(weight, &self.output).mapv(narrow))),

@@ -212,6 +212,8 @@ pub struct Window {
     pub inner: Address,
     /// How the channels of a pixel lie that do not all lie side by side.
     pub planes: Option<Planes>,
+    /// Whether padding of binary elements is +1, else -1; other elements' padding is zero.
+    pub plus_border: bool,
 }
 
 /// Shifts a stationary tile in, a step of its panel an array row; the array's other rows and columns hold zero.

@@ -110,7 +110,7 @@ impl WindowOf<'_> {
 
     /// What is wrong with it, if anything is, where the loops around it run so many times. `format` is that of its elements.
     pub(super) fn fault(&self, trips: &[u64], format: Dtype) -> Option<String> {
-        let Window { slide, ring, vector, inner, planes } = self.window;
+        let Window { slide, ring, vector, inner, planes, plus_border: _ } = self.window;
         let sides = [slide.input, slide.output, slide.filter, slide.stride, slide.dilation];
         if sides.iter().flatten().any(|side| !(1..=MAX_SIDE).contains(side)) || slide.padding.iter().any(|side| *side > MAX_SIDE) {
             return Some(format!("its window has a side that is not 1 to {MAX_SIDE}: {slide:?}"));

@@ -6,8 +6,8 @@ use ndarray::{Array, Array1, ArrayD, IxDyn};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use systole::network::{
-    Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Function, GeluForm, LayerId, LayerNorm, Network, NetworkBuilder, Op, Pad,
-    Pool, PoolKind, Span, Weight,
+    Activation, Bias, BinaryConstant, BinaryOp, Border, Conv, Dense, Function, GeluForm, LayerId, LayerNorm, Network, NetworkBuilder, Op,
+    Pad, Pool, PoolKind, Span, Weight,
 };
 
 /// A network of so many operations, drawn among those that fit the values that there are.
@@ -69,7 +69,7 @@ impl Drawing {
         let _: &Weight<ndarray::Ix4> = &weight;
         let (bias, stride, dilation, activation) = (self.bias(outputs), self.pair(1..=2), self.pair(1..=2), self.activation());
         let padding = [0; 4].map(|_: usize| self.rng.random_range(0..=1));
-        self.add(Op::Conv(Conv { weight, bias, stride, dilation, padding, groups, activation }), &[id])
+        self.add(Op::Conv(Conv { weight, bias, stride, dilation, padding, border: Border::Zero, groups, activation }), &[id])
     }
 
     fn pool(&mut self, id: LayerId) -> bool {

@@ -3,6 +3,7 @@
 use super::super::location::{Factor, Location, Tensor, joined, ordered_strides, packed, row_pitch};
 use super::super::operand::MAX_RUNS;
 use super::super::{MappingError, Operand, Problem, Rules};
+use super::vector::within_bytes;
 use super::{Lowered, Lowerer, Work, format_of_value, refused, shape_of, whole_bytes};
 use crate::chip::{Chip, Codec, Format, Group, Sparsity};
 use crate::network::{Bias, Conv, Dense, Layer, Op, Weight, exchanged, filters_as_rows, integers_of};
@@ -90,14 +91,22 @@ impl Lowerer<'_> {
             self.array(layer, problem, operand, output)?;
             return Ok(Location::dense(tensor, sample, outputs));
         }
-        if source.split_last(rows, inner).is_none() {
-            source = self.row_major(layer, &source);
-        }
+        source = self.by_rows(layer, source, rows, inner);
         let (operand, tensor, location) = self.rows_of(layer, &source, &shape, outputs)?;
         let problem = Problem { output: result, ..Problem::matrix(self.batch * rows, inner, outputs, weight, activation) };
         let output = Operand::dense(tensor, self.batch * rows, problem.output_bytes(outputs));
         self.array(layer, problem, operand, output)?;
         Ok(location)
+    }
+
+    /// A value whose rows of `inner` elements lie element by element, each on bytes of its own: as it is if it lies so already.
+    pub(super) fn by_rows(&mut self, layer: &Layer, source: Location, rows: u64, inner: u64) -> Location {
+        let is_whole = |places: u64| whole_bytes(source.tensor.format, places).is_some();
+        let lies = |factors: &[Factor]| factors.iter().all(|factor| is_whole(factor.stride));
+        if is_whole(source.offset) && source.split_last(rows, inner).is_some_and(|factors| lies(&factors)) {
+            return source;
+        }
+        self.relocated(layer, &source, &[rows, inner], &[0, 1])
     }
 
     /// The rows over the last axis of a value, in the order in which they lie; and where rows of `outputs` elements go in that order. The last
@@ -113,7 +122,8 @@ impl Lowerer<'_> {
         let by_row = source.split_last(shape.iter().product::<u64>() / inner, inner).expect("bug: the last axis lies element by element");
         let mut sorted: Vec<(usize, Factor)> = by_row.iter().copied().enumerate().collect();
         sorted.sort_by_key(|(place, factor)| (Reverse(factor.stride), *place));
-        let operand = self.batched(source, sorted.iter().map(|(_, factor)| *factor)).ok_or_else(|| too_many(layer))?;
+        let operand =
+            self.batched(source, sorted.iter().map(|(_, factor)| *factor)).ok_or_else(|| too_many(layer, source.tensor.format))?;
         // The rows that lie between one and the next, in the order in which they lie.
         let format = format_of_value(layer);
         let order = sorted.iter().map(|(place, factor)| (*place, factor.size));
@@ -189,7 +199,7 @@ impl Lowerer<'_> {
             return Ok((source, operand));
         }
         let source = self.relocated(layer, &source, shape, &[1, 2, 0]);
-        let operand = read(self, &source).ok_or_else(|| too_many(layer))?;
+        let operand = read(self, &source).ok_or_else(|| too_many(layer, source.tensor.format))?;
         Ok((source, operand))
     }
 
@@ -220,8 +230,8 @@ impl Lowerer<'_> {
             let problem = "multiplies two values, and what plays the weights is not packed as this array takes them".to_string();
             return Err(refused(layer, problem, "choose a chip of one lane without N:M sparsity"));
         }
-        if weight.dtype.bits() < 8 {
-            let problem = format!("multiplies by {} values, whose elements do not lie as this array takes weights", weight.dtype);
+        if let Some(narrow) = [weight, activation].iter().find(|value| value.dtype.bits() < 8) {
+            let problem = format!("multiplies {} values, whose elements are not packed as this array takes them", narrow.dtype);
             return Err(refused(layer, problem, "keep what plays the weights in 8 bits"));
         }
         // Copies of what broadcasts are the same bytes.
@@ -244,7 +254,7 @@ impl Lowerer<'_> {
         let factors = |shape: &[u64], strides: &[u64], count: usize| -> Vec<Factor> {
             shape.iter().zip(strides).take(count).map(|(size, stride)| Factor { size: *size, stride: *stride }).collect()
         };
-        let copied = self.batched(&right, factors(&to_right, &of_right, axes - 2)).ok_or_else(|| too_many(layer))?;
+        let copied = self.batched(&right, factors(&to_right, &of_right, axes - 2)).ok_or_else(|| too_many(layer, right.tensor.format))?;
         // A run for each copy, of all of K, even where copies are a stride apart.
         let starts = copied.starts.iter().flat_map(|start| (0..copied.run).map(move |number| start + number * copied.stride));
         let weights = Operand {
@@ -253,7 +263,7 @@ impl Lowerer<'_> {
             stride: weight.dtype.packed_bytes(of_right[axes - 2]),
             tensor: copied.tensor.clone(),
         };
-        let input = self.batched(&left, factors(&to_left, &of_left, axes - 1)).ok_or_else(|| too_many(layer))?;
+        let input = self.batched(&left, factors(&to_left, &of_left, axes - 1)).ok_or_else(|| too_many(layer, left.tensor.format))?;
         // Results lie in the order in which the left value does.
         let mut order: Vec<usize> = (0..axes - 1).collect();
         order.sort_by_key(|axis| (Reverse(of_left[*axis]), *axis));
@@ -261,7 +271,8 @@ impl Lowerer<'_> {
         let (tensor, sample) = self.tensor(problem.output, ordered_strides(problem.output, &output, &order).1);
         let location = Location::ordered(tensor, sample, &output, &order);
         let of_output = location.strides(&output).expect("bug: axes in an order have a stride each");
-        let stored = self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer))?;
+        let stored =
+            self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer, location.tensor.format))?;
         let stage = self.push(layer, Work::Product { weights, zero_point: weight.zero_point }, problem, vec![input], stored);
         stage.largest_sum = Some(inner * furthest(weight) * furthest(activation));
         Ok(location)
@@ -306,8 +317,11 @@ impl Lowerer<'_> {
     }
 }
 
-/// A layer whose rows lie in more pieces than a program spells out.
-pub(super) fn too_many(layer: &Layer) -> MappingError {
+/// A layer whose rows lie in more pieces than a program spells out, or, of elements of less than a byte, begin within one.
+pub(super) fn too_many(layer: &Layer, format: Dtype) -> MappingError {
+    if format.bits() < 8 {
+        return within_bytes(layer, format);
+    }
     refused(layer, format!("reads or writes rows in more than {MAX_RUNS} pieces"), "choose a smaller batch")
 }
 

@@ -5,7 +5,7 @@ use super::super::{MappingError, Operand, Problem};
 use super::vector::within_bytes;
 use super::{Copy, Lowerer, Work, format_of_value, refused, shape_of, whole_bytes};
 use crate::network::{Layer, Op};
-use crate::numerics::{Dtype, VectorOp};
+use crate::numerics::{Dtype, Quantization, Table, VectorOp};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -86,8 +86,28 @@ impl Lowerer<'_> {
     }
 
     /// A value moved into a tensor of its own, the axes of `shape` in this order in memory.
+    ///
+    /// Elements of less than a byte go by way of bytes: the vector unit widens them, they are moved, and it packs them again.
     pub(super) fn relocated(&mut self, layer: &Layer, source: &Location, shape: &[u64], order: &[usize]) -> Location {
         let format = source.tensor.format;
+        if format.bits() < 8 {
+            let mut sizes: Vec<u64> = source.factors.iter().map(|factor| factor.size).collect();
+            // Elements that each have bytes of their own are rows of one.
+            if source.factors.iter().all(|factor| factor.stride != 1) {
+                sizes.push(1);
+            }
+            let wide = self.by_packed_rows(layer, " (widened)", same(format, Dtype::Int8), source, &sizes, Dtype::Int8);
+            let packed = wide.and_then(|wide| {
+                let moved = self.relocated(layer, &wide, shape, order);
+                self.by_packed_rows(layer, " (packed)", same(Dtype::Int8, format), &moved, shape, format)
+            });
+            return packed.unwrap_or_else(|fault| {
+                // The layer is refused; until then it goes on as if its value lay so.
+                self.fault.get_or_insert(fault);
+                let (tensor, sample) = self.tensor(format, ordered_strides(format, shape, order).1);
+                Location::ordered(tensor, sample, shape, order)
+            });
+        }
         let (tensor, sample) = self.tensor(format, ordered_strides(format, shape, order).1);
         let target = Location::ordered(tensor, sample, shape, order);
         let copy = self.copy(layer, source, &target);
@@ -124,6 +144,12 @@ impl Lowerer<'_> {
         let output = Operand::dense(target.tensor.clone(), self.batch, format.packed_bytes(target.sample));
         self.push(layer, Work::Movement(copies), problem, Vec::new(), output).name.push_str(part);
     }
+}
+
+/// The table that gives the integers of one format in another.
+fn same(from: Dtype, to: Dtype) -> VectorOp {
+    let unit = |dtype| Quantization { dtype, scale: 1.0, zero_point: 0 };
+    VectorOp::Table(Table::new(&unit(from), &unit(to), |x| x))
 }
 
 /// Places and factors that are counted in elements, in bytes; none where elements would be taken out of the middle of bytes. The innermost factor,

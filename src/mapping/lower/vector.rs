@@ -38,7 +38,7 @@ impl Lowerer<'_> {
             VectorKind::Softmax | VectorKind::LayerNorm => {
                 let inner = shape.last().copied().unwrap_or(1);
                 let rows = shape.iter().product::<u64>() / inner;
-                let source = if source.split_last(rows, inner).is_some() { source } else { self.row_major(layer, &source) };
+                let source = self.by_rows(layer, source, rows, inner);
                 let (operand, tensor, location) = self.rows_of(layer, &source, &shape, inner)?;
                 let problem = matrix(self.batch * rows, inner, source.tensor.format, tensor.format);
                 let output = Operand::dense(tensor, self.batch * rows, problem.output_bytes(inner));
@@ -70,7 +70,7 @@ impl Lowerer<'_> {
 
     /// The same where elements of less than a byte are read or written: rows are those of the innermost axis in memory, and results lie in the same
     /// order.
-    fn by_packed_rows(
+    pub(super) fn by_packed_rows(
         &mut self,
         layer: &Layer,
         part: &str,
@@ -79,9 +79,19 @@ impl Lowerer<'_> {
         shape: &[u64],
         to: Dtype,
     ) -> Result<Location, MappingError> {
-        let is_by_row = |strides: &[u64], inner: usize| strides[inner] == 1 || shape[inner] == 1;
+        let is_whole = |places: u64| whole_bytes(source.tensor.format, places).is_some();
+        let is_by_row = |strides: &[u64], inner: usize| {
+            let others = (0..shape.len()).filter(|axis| *axis != inner && shape[*axis] > 1);
+            (strides[inner] == 1 || shape[inner] == 1) && others.into_iter().all(|axis| is_whole(strides[axis])) && is_whole(source.offset)
+        };
         let found = source.strides(shape).zip(source.order(shape));
         let Some((strides, order)) = found.filter(|(strides, order)| order.last().is_some_and(|inner| is_by_row(strides, *inner))) else {
+            // What was counted by its own factors cannot be counted better.
+            let is_own = source.factors.iter().zip(shape).all(|(factor, size)| factor.size == *size);
+            let count = source.factors.len();
+            if source.tensor.format.bits() < 8 && is_own && (count..=count + 1).contains(&shape.len()) {
+                return Err(within_bytes(layer, source.tensor.format));
+            }
             let axes: Vec<usize> = (0..shape.len()).collect();
             let moved = self.relocated(layer, source, shape, &axes);
             return self.fault.take().map_or_else(|| self.by_packed_rows(layer, part, op, &moved, shape, to), Err);
@@ -194,7 +204,8 @@ impl Lowerer<'_> {
             };
             moved.push(if is_there { whole } else { self.relocated(layer, &whole, &shape, &order) });
         }
-        let (rows, factors) = self.rows([&moved[0], &moved[1]], &shape, format_of_value(layer)).ok_or_else(|| too_many(layer))?;
+        let (rows, factors) =
+            self.rows([&moved[0], &moved[1]], &shape, format_of_value(layer)).ok_or_else(|| too_many(layer, moved[0].tensor.format))?;
         Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
@@ -235,8 +246,9 @@ impl Lowerer<'_> {
         });
         let Location { tensor, .. } = self.constant(held, laid.into_iter());
         let constant = Location { tensor, offset: 0, sample: 0, factors: value.factors.clone() };
-        let (rows, factors) =
-            self.rows(in_order(constant_first, &value, &constant), &shape, format_of_value(layer)).ok_or_else(|| too_many(layer))?;
+        let (rows, factors) = self
+            .rows(in_order(constant_first, &value, &constant), &shape, format_of_value(layer))
+            .ok_or_else(|| too_many(layer, value.tensor.format))?;
         Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
@@ -293,7 +305,7 @@ impl Lowerer<'_> {
         let (kernel, [rows, cols]) = placed.unwrap_or(([height, width], [1, 1]));
         let source = if is_column {
             // Rows of channels are pixels.
-            let source = if source.split_last(height, channels).is_some() { source } else { self.row_major(layer, &source) };
+            let source = self.by_rows(layer, source, height, channels);
             source.transposed(&[height, channels], &[1, 0]).expect("bug: rows of elements side by side are an axis")
         } else {
             source
@@ -312,13 +324,15 @@ impl Lowerer<'_> {
             .unwrap_or(channels);
         let chunks = channels / chunk;
         let spread = |axis: usize| Factor { size: image[axis], stride: strides[axis] };
-        let input = self.batched(&source, [Factor { size: chunks, stride: chunk }, spread(1), spread(2)]).ok_or_else(|| too_many(layer))?;
+        let input = self
+            .batched(&source, [Factor { size: chunks, stride: chunk }, spread(1), spread(2)])
+            .ok_or_else(|| too_many(layer, source.tensor.format))?;
         let pixels = [channels, rows * cols];
         let (tensor, sample) = self.tensor(to, ordered_strides(to, &pixels, &[1, 0]).1);
         let location = Location::ordered(tensor, sample, &pixels, &[1, 0]);
         let pitch = ordered_strides(to, &pixels, &[1, 0]).0[1];
         let stored = [Factor { size: chunks, stride: chunk }, Factor { size: rows * cols, stride: pitch }];
-        let stored = self.batched(&location, stored).ok_or_else(|| too_many(layer))?;
+        let stored = self.batched(&location, stored).ok_or_else(|| too_many(layer, location.tensor.format))?;
         let problem = Problem {
             n: self.batch * chunks,
             m: chunk,

@@ -5,10 +5,10 @@ use super::graph::{Graph, Step, float, integer, long, sizes, text};
 use crate::network::Weight;
 use crate::network::import::onnx::AttributeProto;
 use crate::network::{
-    Activation, Bias, BinaryConstant, BinaryOp, Function, GeluForm, Layer, LayerNorm, NetworkError, Op, Pad, Pool, PoolKind, Span,
-    integers_in,
+    Activation, Bias, BinaryConstant, BinaryOp, Border, Conv, Function, GeluForm, Layer, LayerNorm, NetworkError, Op, Pad, Pool, PoolKind,
+    Span, integers_in,
 };
-use crate::numerics::Quantization;
+use crate::numerics::{Dtype, Quantization};
 
 impl Graph<'_> {
     /// Adds a layer, behind those that it reads.
@@ -96,7 +96,12 @@ impl Graph<'_> {
                 let grid = read[0].output.quantization;
                 operands.push(self.weight(layer, "weight", &conv.weight, conv.weight.shape(), 0)?);
                 operands.extend(self.bias_of(layer, conv.bias.as_ref(), grid, conv.weight.scales())?);
-                let mut attributes = window(conv.kernel(), conv.stride, conv.dilation, conv.padding);
+                // A border of ones stands before the convolution, whose own would be zeros.
+                let padding = if conv.border == Border::Zero { conv.padding } else { [0; 4] };
+                if conv.border != Border::Zero && conv.padding != [0; 4] {
+                    operands[0] = self.border_of_ones(layer, conv, grid, operands[0].clone())?;
+                }
+                let mut attributes = window(conv.kernel(), conv.stride, conv.dilation, padding);
                 attributes.push(integer("group", long(conv.groups)));
                 let mut steps = vec![Step::new("", "Conv", operands, attributes)];
                 self.activation(layer, conv.activation, &mut steps);
@@ -156,6 +161,22 @@ impl Graph<'_> {
                 one("Gather", operands, Vec::new())
             }
         }
+    }
+
+    /// The nodes that put a border of one of its two values around a binary image, and their value.
+    fn border_of_ones(&mut self, layer: &Layer, conv: &Conv, grid: Option<Quantization>, image: String) -> Result<String, NetworkError> {
+        let Some(grid) = grid.filter(|grid| grid.dtype == Dtype::Binary) else {
+            return Err(fault(layer, "has a border of ones around an image that is not binary", "such a border is a binary value's"));
+        };
+        let [top, left, bottom, right] = conv.padding.map(long);
+        let pads = self.list(layer, "pads", &[0, 0, top, left, 0, 0, bottom, right]);
+        let value = self.real(layer, "border", if conv.border == Border::Minus { -grid.scale } else { grid.scale });
+        let scale = self.real(layer, "border_scale", grid.scale);
+        let name = self.name(layer);
+        let (padded, bordered) = (self.beside(&name, "padded"), self.beside(&name, "bordered"));
+        self.node(&padded, "Pad", vec![image, pads, value], Vec::new());
+        self.node(&bordered, "BipolarQuant", vec![padded, scale], Vec::new());
+        Ok(bordered)
     }
 
     fn bias_of(

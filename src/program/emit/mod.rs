@@ -26,7 +26,7 @@ use super::{
 use crate::chip::Chip;
 use crate::counts::StallReason;
 use crate::mapping::{Buffers, InputBuffer, Layout, Mapping, Operand, OutputBuffer, Tensor, Work, weights_of};
-use crate::network::{Bias, Conv, Dense, IntegerForm, Network, Op, integers_of};
+use crate::network::{Bias, Border, Conv, Dense, IntegerForm, Network, Op, integers_of};
 use crate::numerics::{OutputStage, VectorOp};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use plan::{Endpoints, Plan};
@@ -45,6 +45,8 @@ pub struct StageNumbers<'n> {
     pub bias: Option<ArrayView1<'n, i64>>,
     /// The input's zero point.
     pub zero_point: i32,
+    /// Whether the border of binary images is +1, else -1.
+    pub plus_border: bool,
     /// From sums to outputs.
     pub output: OutputStage,
 }
@@ -79,7 +81,8 @@ pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program
         let read = integers_of(network.layer(network.inputs(layer.id)[0])).expect("bug: lower refuses what is not quantized");
         let form = IntegerForm::of(network, layer, chip.vector().requantize);
         let Ok(IntegerForm::Array(output)) = form else { unreachable!("bug: the array computes sums alone") };
-        StageNumbers { weights: weights.view(), bias, zero_point: read.zero_point, output }
+        let plus_border = matches!(&layer.op, Op::Conv(Conv { border: Border::Plus, .. }));
+        StageNumbers { weights: weights.view(), bias, zero_point: read.zero_point, plus_border, output }
     });
     emit_stages(mapping, chip, numbers)
 }

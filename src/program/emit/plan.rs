@@ -60,6 +60,8 @@ pub(super) struct Plan<'s> {
     pub(super) tag: Tag,
     pub(super) ends: Endpoints,
     pub(super) zero_point: i32,
+    /// Whether the border of binary images is +1.
+    pub(super) plus_border: bool,
     pub(super) output_stage: u32,
     pub(super) layout: Layout,
     pub(super) weight_image: u64,
@@ -147,6 +149,7 @@ impl<'c> Emitter<'c> {
             tag: Tag { stage: index(ends.number), sample: 0 },
             ends,
             zero_point: numbers.map_or(0, |numbers| numbers.zero_point),
+            plus_border: numbers.is_some_and(|numbers| numbers.plus_border),
             output_stage: index(self.output_stages.len()),
             layout,
             weight_image,

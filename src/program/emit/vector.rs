@@ -63,6 +63,7 @@ impl Emitter<'_> {
                 vector: Address::at(block.start),
                 inner: Address::at(0),
                 planes: None,
+                plus_border: false,
             });
             let work = VectorWork {
                 op: index(self.vector_ops.len() as u64 + number),

@@ -2,7 +2,7 @@
 
 use super::super::{ReferenceError, movement};
 use super::{each_sample, flat, flat_mut};
-use crate::network::{Bias, Conv, Layer, NetworkError, Op, integers_of};
+use crate::network::{Bias, Border, Conv, Layer, NetworkError, Op, integers_of};
 use crate::numerics::{AccumulateRule, OutputStage};
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -260,6 +260,11 @@ fn convolution<T: Operand>(
                 pixel[channel] = T::of(x.saturating_sub(zero));
             }
         }
+        let border = T::of(match conv.border {
+            Border::Zero => 0,
+            Border::Minus => -1,
+            Border::Plus => 1,
+        });
         let mut outputs = vec![0; filters * p * q];
         outputs.par_chunks_exact_mut(q * filters).enumerate().for_each(|(p, outputs)| {
             let mut window = vec![T::default(); inner];
@@ -273,7 +278,7 @@ fn convolution<T: Operand>(
                             (q * conv.stride[1] + element % columns * conv.dilation[1]).checked_sub(conv.padding[1]).filter(|at| *at < w);
                         match line.zip(at) {
                             Some((line, at)) => window.copy_from_slice(&image[(line * w + at) * c + group * channels..][..channels]),
-                            None => window.fill(T::default()),
+                            None => window.fill(border),
                         }
                     }
                     let first = group * (filters / conv.groups);
