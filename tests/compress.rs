@@ -10,7 +10,7 @@ use systole::compress::{CompressError, Recipe, StepReport, Surroundings, calibra
 use systole::metrics::{accuracy, size};
 use systole::model::{self, Split};
 use systole::network::{
-    Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Function, LayerId, LayerNorm, Network, NetworkBuilder, Op, Pad, Pool,
+    Activation, Bias, BinaryConstant, BinaryOp, Border, Conv, Dense, Function, LayerId, LayerNorm, Network, NetworkBuilder, Op, Pad, Pool,
     PoolKind, Span, Weight, fuse_activations,
 };
 use systole::reference::float;
@@ -61,6 +61,7 @@ impl Random {
             stride: [stride, stride],
             dilation: [1, 1],
             padding: [border; 4],
+            border: Border::Zero,
             groups,
             activation,
         })
@@ -190,7 +191,8 @@ fn what_is_pruned_is_zero_in_integers_too() {
     let samples = model.split(Split::Calibrate, Some(50)).unwrap().inputs;
     for recipe in ["mean:1", "nm:2:4", "block:16x16,0.5", "magnitude:0.9,global"] {
         let (pruned, _) = pruned(&network, recipe, &samples).unwrap();
-        let integers = quantize(&pruned, &calibrate(&pruned, samples.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
+        let integers =
+            quantize(&pruned, &calibrate(&pruned, samples.view()).unwrap(), "w8a8".parse::<systole::compress::Scheme>().unwrap()).unwrap();
         for name in ["z1", "z2", "z3"] {
             let (Weight::Float(real), Weight::Integer { values, zero_points, .. }) = (weights(&pruned, name), weights(&integers, name))
             else {
@@ -326,7 +328,8 @@ fn a_network_without_channels_runs_in_integers() {
     let network = branches(&mut random);
     let samples = random.matrix(20, 192);
     let (smaller, _) = pruned(&network, "channel:0.25,l2+features:0.25", &samples).unwrap();
-    let integers = quantize(&smaller, &calibrate(&smaller, samples.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
+    let integers =
+        quantize(&smaller, &calibrate(&smaller, samples.view()).unwrap(), "w8a8".parse::<systole::compress::Scheme>().unwrap()).unwrap();
     assert_eq!(integers.parameters(), smaller.parameters());
     let bits = size(&integers);
     assert_eq!(bits.bit_operations, u128::from(bits.macs) * 64);
@@ -433,7 +436,8 @@ fn what_cannot_be_pruned_is_refused_with_help() {
     // What is added goes together where the step names both.
     let (smaller, _) = pruned(&network, "channel:0.5@c1@c2", &samples).unwrap();
     assert!(smaller.macs() < network.macs());
-    let integers = quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
+    let integers =
+        quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse::<systole::compress::Scheme>().unwrap()).unwrap();
     let found = error(&integers, "mean:1", &samples);
     assert!(found.contains("integer weights already"), "{found}");
 }

@@ -11,7 +11,7 @@ use arrays::Array;
 use ndarray::{Array2, ArrayD, Axis, IxDyn};
 use std::collections::BTreeMap;
 use std::path::Path;
-use systole::network::{Activation, Bias, Conv, Dense, NetworkBuilder, Op, Weight};
+use systole::network::{Activation, Bias, Border, Conv, Dense, NetworkBuilder, Op, Weight};
 use systole::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Quantization, Requantizer};
 use systole::reference::integer;
 
@@ -71,7 +71,16 @@ fn found(name: &str, case: &Case) -> Array2<i32> {
             let (padding, dilation) = (pair(&case["pads"]), pair(&case["dilation"]));
             let weight = Weight::Integer { values: values.into_dimensionality().unwrap(), dtype: Dtype::Int8, scales, zero_points };
             let [groups] = pair(&case["groups"]);
-            Op::Conv(Conv { weight, bias, stride: pair(stride), dilation, padding, groups, activation: Activation::None })
+            Op::Conv(Conv {
+                weight,
+                bias,
+                stride: pair(stride),
+                dilation,
+                padding,
+                border: Border::Zero,
+                groups,
+                activation: Activation::None,
+            })
         } else {
             let weight = Weight::Integer { values: values.into_dimensionality().unwrap(), dtype: Dtype::Int8, scales, zero_points };
             Op::Dense(Dense { weight, bias, activation: Activation::None })

@@ -8,8 +8,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use systole::compress::{calibrate, quantize};
 use systole::network::{
-    Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Element, Function, GeluForm, LayerId, LayerNorm, Network, NetworkBuilder, Op,
-    Pad, Pool, PoolKind, Span, Weight,
+    Activation, Bias, BinaryConstant, BinaryOp, Border, Conv, Dense, Element, Function, GeluForm, LayerId, LayerNorm, Network,
+    NetworkBuilder, Op, Pad, Pool, PoolKind, Span, Weight,
 };
 use systole::numerics::{AccumulateRule, Arithmetic, Dtype, LayerClass, OutputStage, Overflow, Quantization, Requantizer, Rounding};
 use systole::reference::{float, integer};
@@ -64,7 +64,7 @@ proptest! {
         builder.quantize(x, read);
         let weight = Weight::Integer { values: values.clone(), dtype: Dtype::Int8, scales: scales.clone(), zero_points: zero_points.clone() };
         let activation = Activation::Clip { min: -1.0, max: 2.0 };
-        let op = Op::Conv(Conv { weight, bias: Some(Bias::Integer(bias.clone())), stride, dilation, padding, groups, activation });
+        let op = Op::Conv(Conv { weight, bias: Some(Bias::Integer(bias.clone())), stride, dilation, padding, border: Border::Zero, groups, activation });
         let Ok(y) = builder.layer("conv", op, &[x]) else { return Ok(()) };
         builder.quantize(y, wrote);
         let network = builder.finish(y).unwrap();
@@ -212,7 +212,9 @@ fn every_operation_is_within_a_step_of_the_reals() {
     for (op, shape) in ops() {
         let (network, y) = single(&op, &shape);
         let samples = Array2::from_shape_fn((6, shape.iter().product()), |_| rng.random_range(-2.0..1.5_f32));
-        let quantized = quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
+        let quantized =
+            quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse::<systole::compress::Scheme>().unwrap())
+                .unwrap();
         let held = quantized.layer(y).output.quantization.unwrap();
         // The float reference on the same grids, by its own formulas.
         let reals = float::run(&quantized, samples.view()).unwrap();
@@ -244,7 +246,9 @@ fn what_only_moves_keeps_its_quantization_and_joined_values_share_one() {
     for (op, shape) in ops() {
         let (network, y) = single(&op, &shape);
         let samples = Array2::from_elem((1, shape.iter().product()), -1.25);
-        let quantized = quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
+        let quantized =
+            quantize(&network, &calibrate(&network, samples.view()).unwrap(), "w8a8".parse::<systole::compress::Scheme>().unwrap())
+                .unwrap();
         if op.only_moves() {
             for input in quantized.inputs(y) {
                 assert_eq!(quantized.layer(input).output.quantization, quantized.layer(y).output.quantization, "{op:?}");
@@ -267,7 +271,7 @@ fn names_are_looked_up_by_the_host_and_quotients_go_through_reals() {
     let network = builder.finish(quotient).unwrap();
     let samples = ndarray::array![[0.0_f32, 4.0, -2.0]];
     let ranges = calibrate(&network, ndarray::array![[2.0_f32, 3.0, 4.0]].view()).unwrap();
-    let quantized = quantize(&network, &ranges, "w8a8".parse().unwrap()).unwrap();
+    let quantized = quantize(&network, &ranges, "w8a8".parse::<systole::compress::Scheme>().unwrap()).unwrap();
     let arithmetic =
         Arithmetic { accumulate: AccumulateRule { bits: 32, overflow: Overflow::Wrap, chunk: 4 }, requantize: Requantizer::Float };
     let names = integer::quantize_inputs(&quantized, samples.view()).unwrap();

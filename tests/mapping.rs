@@ -107,7 +107,7 @@ fn every_objective_has_a_bound_and_finds_its_best() {
             for layer in layers() {
                 let candidates = mapping::candidates(&layer, &chip, 1, WeightStart::Cold, Layout::default());
                 let costs = candidates.iter().map(|(_, mapping)| {
-                    let (bound, cost) = (cost.bound(mapping), cost.of(&cost.time(mapping).unwrap()));
+                    let (bound, cost) = (cost.bound(mapping), cost.of(mapping, &cost.time(mapping).unwrap()));
                     assert!(0.0 < bound && bound <= cost, "{objective} {name} {:?}: {bound} of {cost}", mapping.stages()[0].tiling);
                     cost
                 });

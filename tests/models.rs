@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use systole::chip::{self, Chip};
 use systole::mapping::{self, WeightStart};
 use systole::model::{self, Found, LayerTable, Split};
-use systole::network::{Activation, Conv, NetworkBuilder, Op, Weight};
+use systole::network::{Activation, Border, Conv, NetworkBuilder, Op, Weight};
 use systole::numerics::{Dtype, Quantization};
 use systole::pipeline::{self, RunOptions};
 use systole::program::emit_timing;
@@ -191,7 +191,7 @@ fn a_convolution_in_groups_is_that_of_a_network() {
         let values = ndarray::Array4::from_elem((filters, channels / groups, 3, 3), 1);
         let weight = Weight::Integer { values, dtype: Dtype::Int8, scales: vec![1.0], zero_points: Vec::new() };
         let (stride, dilation, padding, activation) = ([1, 1], [1, 1], [1; 4], Activation::None);
-        let conv = Op::Conv(Conv { weight, bias: None, stride, dilation, padding, groups, activation });
+        let conv = Op::Conv(Conv { weight, bias: None, stride, dilation, padding, border: Border::Zero, groups, activation });
         let y = builder.layer("g", conv, &[x]).unwrap();
         builder.quantize(y, Quantization { dtype: Dtype::Int8, scale: 1.0, zero_point: 0 });
         let (network, chip) = (builder.finish(y).unwrap(), edge());

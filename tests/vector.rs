@@ -141,7 +141,7 @@ fn rows_are_worked_on_as_numerics_says_in_the_time_of_the_formula() {
         let (first, second, result) = (pitch(rng), if rng.random_bool(0.3) { 0 } else { pitch(rng) }, pitch(rng));
         // Three areas, apart.
         let area = 1024;
-        let input = |number, stride| VectorInput { address: Address::at(number * area), stride };
+        let input = |number, stride| VectorInput { address: Address::at(number * area), stride, format: Dtype::Int8 };
         let work = VectorWork {
             op: 0,
             place: PAD,
@@ -149,6 +149,7 @@ fn rows_are_worked_on_as_numerics_says_in_the_time_of_the_formula() {
             second: (kind.inputs() == 2).then(|| input(1, second)),
             result: Address::at(2 * area),
             result_stride: result,
+            format: Dtype::Int8,
             rows,
             cols,
             window: None,
@@ -211,13 +212,14 @@ fn windows_are_pooled_and_convolved_as_numerics_says_a_tap_at_a_time() {
         let work = VectorWork {
             op: 0,
             place: PAD,
-            input: VectorInput { address: Address::at(0), stride: pitch },
-            second: is_depthwise.then(|| VectorInput { address: Address::at(pixels * pitch), stride: channels }),
+            input: VectorInput { address: Address::at(0), stride: pitch, format: Dtype::Int8 },
+            second: is_depthwise.then(|| VectorInput { address: Address::at(pixels * pitch), stride: channels, format: Dtype::Int8 }),
             result: Address::at(pixels * pitch + constants),
             result_stride: channels,
+            format: Dtype::Int8,
             rows: u32::try_from(rows).unwrap(),
             cols: u32::try_from(channels).unwrap(),
-            window: Some(Window { slide, ring: pixels, vector: Address::at(0), inner: Address::at(0), planes: None }),
+            window: Some(Window { slide, ring: pixels, vector: Address::at(0), inner: Address::at(0), planes: None, plus_border: false }),
         };
         let case = Case { op, work, bytes: random_bytes(rng, pixels * pitch + constants) };
         let run = run(&chip, &case);
@@ -267,9 +269,9 @@ fn windows_are_pooled_and_convolved_as_numerics_says_a_tap_at_a_time() {
 #[test]
 fn a_command_that_makes_no_sense_is_refused_in_words() {
     let chip = chip::load("edge-16x16", &[]).unwrap();
-    let input = |at| VectorInput { address: Address::at(at), stride: 8 };
+    let input = |at| VectorInput { address: Address::at(at), stride: 8, format: Dtype::Int8 };
     let slide = Slide { channels: 8, input: [1, 1], output: [1, 1], filter: [1, 1], stride: [1, 1], dilation: [1, 1], padding: [0, 0] };
-    let window = Window { slide, ring: 1, vector: Address::at(0), inner: Address::at(0), planes: None };
+    let window = Window { slide, ring: 1, vector: Address::at(0), inner: Address::at(0), planes: None, plus_border: false };
     let work = VectorWork {
         op: 0,
         place: PAD,
@@ -277,6 +279,7 @@ fn a_command_that_makes_no_sense_is_refused_in_words() {
         second: None,
         result: Address::at(64),
         result_stride: 8,
+        format: Dtype::Int8,
         rows: 1,
         cols: 8,
         window: None,

@@ -15,10 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The chips inside the program.
-const SHIPPED: [(&str, &str); 11] = [
+const SHIPPED: [(&str, &str); 14] = [
     ("edge-16x16", include_str!("../../hw-configs/edge-16x16.ron")),
     ("edge-16x16-ddr4", include_str!("../../hw-configs/edge-16x16-ddr4.ron")),
     ("codec-16x16", include_str!("../../hw-configs/codec-16x16.ron")),
+    ("nm-16x16", include_str!("../../hw-configs/nm-16x16.ron")),
+    ("tileskip-16x16", include_str!("../../hw-configs/tileskip-16x16.ron")),
+    ("xnor-16x16", include_str!("../../hw-configs/xnor-16x16.ron")),
     ("edge-32x32", include_str!("../../hw-configs/edge-32x32.ron")),
     ("gemmini-16x16-ws", include_str!("../../hw-configs/gemmini-16x16-ws.ron")),
     ("gemmini-16x16-os", include_str!("../../hw-configs/gemmini-16x16-os.ron")),

@@ -1,12 +1,14 @@
 //! The command line: arguments, and one file a subcommand. Belongs to the binary; nothing in the library prints.
 
 mod chip;
+mod compress;
 mod dram;
 mod dump;
 mod gemm;
 mod map;
 mod model;
 mod options;
+mod recipe;
 mod run;
 mod topology;
 
@@ -33,6 +35,8 @@ enum Command {
     Run(run::RunArguments),
     /// Run one matrix product of random integers on a chip, and check it against the integer product
     Gemm(gemm::GemmArguments),
+    /// Prune and quantize a network, and write it as ONNX (QDQ) with a model card beside it and a report
+    Compress(compress::CompressArguments),
     /// Look for the best mapping of a network or a layer table, and show it level by level
     Map(map::MapArguments),
     /// Time the layers of a layer table in SCALE-Sim's format on a chip
@@ -50,6 +54,7 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     match &arguments.command {
         Command::Run(run) => run::run(run),
         Command::Gemm(gemm) => gemm::run(gemm),
+        Command::Compress(compress) => compress::run(compress),
         Command::Map(map) => map::run(map),
         Command::Topology(topology) => topology::run(topology),
         Command::Dram(dram) => dram::run(dram),

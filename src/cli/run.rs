@@ -2,13 +2,13 @@
 
 use super::dump::Dump;
 use super::options::{ChipOptions, Drive, complain_of_columns, user_fault};
+use super::recipe::RecipeOptions;
 use super::{complain, say};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
 use std::path::PathBuf;
 use systole::chip::Chip;
-use systole::compress::{Recipe, Scheme, Step};
 use systole::data::sha256_hex;
 use systole::mapping::{Layout, MappingFile, WeightStart};
 use systole::model::{self, Found, LayerTable};
@@ -35,18 +35,8 @@ pub(crate) struct RunArguments {
     /// Where weights are when a batch starts
     #[arg(long, value_enum, default_value_t = Weights::Cold)]
     weights: Weights,
-    /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations, and what is meant where neither this nor a recipe says
-    #[arg(long, value_name = "SCHEME")]
-    quant: Option<Scheme>,
-    /// Prune first, one step; may stand several times, in order. mean:ALPHA[,global] (|w| below ALPHA times the mean of |w| becomes 0),
-    /// magnitude:SPARSITY[,global], nm:N:M (N of each M along K stay), block:ROWSxCOLS,SPARSITY, block:array,SPARSITY,
-    /// channel:FRACTION[,l2], features:FRACTION[,zeros] (channels, by activations), rank:R or energy:E (two layers in place of one);
-    /// behind it @PATTERN for some layers only, such as nm:2:4@conv*
-    #[arg(long, value_name = "STEP")]
-    prune: Vec<Step>,
-    /// A recipe in RON: steps as --prune has them, and formats; recipe.ron beside the results is one
-    #[arg(long, value_name = "FILE", conflicts_with = "prune")]
-    recipe: Option<PathBuf>,
+    #[command(flatten)]
+    recipe: RecipeOptions,
     /// Only the first N samples of the data; all where it is not given
     #[arg(long, value_name = "N")]
     samples: Option<usize>,
@@ -140,7 +130,7 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
             Weights::Cold => WeightStart::Cold,
             Weights::Resident => WeightStart::Resident,
         },
-        recipe: recipe(arguments)?,
+        recipe: arguments.recipe.with_formats()?,
         samples: arguments.samples,
         engine: arguments.engine.engine(),
         seed: arguments.seed,
@@ -149,20 +139,6 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
         layout: arguments.layout,
         command: command_line(),
     })
-}
-
-/// The recipe that was asked for, its formats written out.
-fn recipe(arguments: &RunArguments) -> Result<Recipe, Box<dyn Error>> {
-    let recipe = match &arguments.recipe {
-        Some(path) => Recipe::load(path)?,
-        None => Recipe::new(arguments.prune.clone())?,
-    };
-    match (recipe.quantization(), arguments.quant) {
-        (Some(said), Some(asked)) if said != asked => {
-            Err(format!("the recipe quantizes to {said}, and --quant {asked} was given\n  help: say it in one place").into())
-        }
-        (said, asked) => Ok(recipe.with_scheme(asked.or(said).unwrap_or(recipe.scheme()))),
-    }
 }
 
 /// Times a layer table.
@@ -212,7 +188,7 @@ fn show(
 }
 
 /// The command as a user would type it again, without what changes no figure: where results go, and how they are shown.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     recorded(words)
 }

@@ -1,6 +1,7 @@
 //! Does what a recipe says, step by step, up to quantization.
 
 use super::channels::{by_activity, by_norm};
+use super::equalize::equalize;
 use super::lowrank::low_rank;
 use super::matrix::{Matrix, counts, has_weights};
 use super::prune::prune;
@@ -72,7 +73,7 @@ impl Recipe {
 }
 
 /// The layers with weights that a step names.
-fn named(step: &Step, network: &Network) -> Result<Vec<LayerId>, CompressError> {
+pub(super) fn named(step: &Step, network: &Network) -> Result<Vec<LayerId>, CompressError> {
     let layers: Vec<&Layer> = network.layers().filter(|layer| has_weights(layer)).collect();
     let everything = Patterns::default();
     let patterns = step.layers().unwrap_or(&everything);
@@ -93,6 +94,7 @@ fn applied(step: &Step, network: &Network, named: &[LayerId], around: Surroundin
         Step::Channel { fraction, by, .. } => by_norm(network, step, *fraction, *by, named),
         Step::FeatureMap { fraction, by, .. } => by_activity(network, step, *fraction, *by, named, around.samples),
         Step::LowRank { keep, .. } => low_rank(network, step, *keep, named),
+        Step::Equalize { .. } => equalize(network, step, named),
         Step::MeanThreshold { .. } | Step::Magnitude { .. } | Step::NM { .. } | Step::Block { .. } | Step::Quantize { .. } => {
             let mut layers: Vec<Matrix> = named.iter().map(|id| Matrix::of(network, network.layer(*id))).collect::<Result<_, _>>()?;
             prune(step, &mut layers, around.tile);

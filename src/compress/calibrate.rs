@@ -6,9 +6,9 @@ use crate::reference::float;
 use ndarray::{ArrayView2, Axis};
 use std::collections::BTreeMap;
 
-/// The least and the greatest number of each layer's value.
+/// The least and the greatest number of each layer's value, and the sum of magnitudes with their count.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Ranges(BTreeMap<LayerId, (f32, f32)>);
+pub struct Ranges(BTreeMap<LayerId, (f32, f32)>, BTreeMap<LayerId, (f64, u64)>);
 
 /// Numbers of a block of samples that are held at a time (256 MiB), if one sample has no more.
 const BLOCK_NUMBERS: usize = 1 << 26;
@@ -17,6 +17,19 @@ impl Ranges {
     /// A layer's least and greatest number; `None` where it was not calibrated.
     pub fn get(&self, id: LayerId) -> Option<(f32, f32)> {
         self.0.get(&id).copied()
+    }
+
+    /// Gives a layer another range.
+    pub(super) fn set(&mut self, id: LayerId, range: (f32, f32)) {
+        self.0.insert(id, range);
+    }
+
+    /// The mean of the magnitudes of a layer's numbers; `None` where it was not calibrated.
+    pub fn mean_magnitude(&self, id: LayerId) -> Option<f32> {
+        let (sum, count) = self.1.get(&id)?;
+        #[expect(clippy::cast_possible_truncation, reason = "a scale is f32")]
+        let mean = (sum / *count as f64) as f32;
+        Some(mean)
     }
 }
 
@@ -37,14 +50,17 @@ pub fn calibrate(network: &Network, samples: ArrayView2<f32>) -> Result<Ranges, 
         return Err(CompressError::NoSamples);
     }
     let mut ranges: BTreeMap<LayerId, (f32, f32)> = BTreeMap::new();
+    let mut magnitudes: BTreeMap<LayerId, (f64, u64)> = BTreeMap::new();
     for block in samples.axis_chunks_iter(Axis(0), blocks_of(network)) {
         for (id, values) in float::run(network, block)?.iter() {
             if values.iter().any(|x| !x.is_finite()) {
                 return Err(CompressError::NotFinite { layer: network.layer(id).name.clone() });
             }
             let range = ranges.entry(id).or_insert((f32::INFINITY, f32::NEG_INFINITY));
+            let magnitude = magnitudes.entry(id).or_default();
+            *magnitude = (values.iter().fold(magnitude.0, |sum, x| sum + f64::from(x.abs())), magnitude.1 + values.len() as u64);
             *range = values.iter().fold(*range, |(min, max), x| (min.min(*x), max.max(*x)));
         }
     }
-    Ok(Ranges(ranges))
+    Ok(Ranges(ranges, magnitudes))
 }

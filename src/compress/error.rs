@@ -7,14 +7,8 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum CompressError {
     /// The scheme's name does not read as one.
-    #[error("\"{given}\" is no quantization\n  help: write the bits of weights and activations, such as w8a8")]
+    #[error("\"{given}\" is no quantization\n  help: write the bits of weights and activations, each 16, 8, 4, 2 or 1, such as w8a8")]
     NoScheme {
-        /// What was given.
-        given: String,
-    },
-    /// The scheme is one of a later version's.
-    #[error("not supported yet: quantization to {given}\n  help: w8a8 is supported")]
-    SchemeNotSupported {
         /// What was given.
         given: String,
     },

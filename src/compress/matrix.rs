@@ -116,6 +116,7 @@ fn flattened(network: &Network, layer: &Layer) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Border;
     use crate::network::{Activation, Conv, Dense, NetworkBuilder};
     use ndarray::{Array1, Array4};
 
@@ -130,6 +131,7 @@ mod tests {
             stride: [1, 1],
             dilation: [1, 1],
             padding: [0; 4],
+            border: Border::Zero,
             groups: 2,
             activation: Activation::Relu,
         };

@@ -4,9 +4,14 @@
 //! then `calibrate` finds the range of every value, and `quantize` turns weights, biases and values into integers. What is zero stays zero.
 
 mod apply;
+mod bias;
 mod calibrate;
 mod channels;
+mod equalize;
 mod error;
+mod formats;
+mod histogram;
+mod isolate;
 mod lowrank;
 mod matrix;
 mod prune;
@@ -18,8 +23,12 @@ mod short;
 mod values;
 
 pub use apply::{LayerReport, StepReport, Surroundings};
+pub use bias::correct_biases;
 pub use calibrate::{Ranges, calibrate};
 pub use error::CompressError;
+pub use formats::{Formats, with_roundings};
+pub use histogram::{Calibration, calibrate_as};
+pub use isolate::{all_but, only};
 pub use quantize::quantize;
 pub use recipe::{Activity, BlockShape, Keep, Norm, Patterns, Recipe, Scope, Step};
-pub use scheme::Scheme;
+pub use scheme::{Granularity, Scheme, Symmetry};

@@ -2,8 +2,9 @@
 //!
 //! Not here: how a step is done (`apply`).
 
-use super::{CompressError, Scheme};
-use crate::numerics::Dtype;
+use super::formats::LayerFormats;
+use super::histogram::Calibration;
+use super::{CompressError, Granularity, Scheme, Symmetry};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -15,7 +16,7 @@ const FORMAT_VERSION: u32 = 1;
 /// The largest recipe that is read, in bytes.
 const MAX_RECIPE: u64 = 1 << 20;
 
-/// An ordered list of steps that ends with quantization.
+/// An ordered list of steps, of which the last ones quantize.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recipe {
     format_version: u32,
@@ -99,13 +100,40 @@ pub enum Step {
         #[serde(default)]
         layers: Patterns,
     },
-    /// Integers of so many bits. The last step; w8a8 where there is none.
+    /// Layers that a relu joins share their ranges channel by channel; the float network stays what it is (cross-layer equalization).
+    Equalize {
+        /// Patterns of the names of layers that are read.
+        #[serde(default)]
+        layers: Patterns,
+    },
+    /// Integers of so many bits, 1 being binary. The last steps, a later one in the place of an earlier one for the layers that it names; w8a8 for
+    /// those that none names.
     Quantize {
         /// Bits of weights.
         w: u32,
-        /// Bits of activations.
+        /// Bits of the values that layers read.
         a: u32,
+        /// What shares a scale of weights.
+        #[serde(default, skip_serializing_if = "is_default")]
+        weights: Granularity,
+        /// Whether values have zero points.
+        #[serde(default, skip_serializing_if = "is_default")]
+        activations: Symmetry,
+        /// How the ranges of values are found.
+        #[serde(default, skip_serializing_if = "is_default")]
+        calibration: Calibration,
+        /// Whether biases take back what quantization does to the mean of each channel.
+        #[serde(default, skip_serializing_if = "is_default")]
+        bias_correction: bool,
+        /// Patterns of layers' names; those two are for all layers, and stand in the step that names none.
+        #[serde(default, skip_serializing_if = "is_default")]
+        layers: Patterns,
     },
+}
+
+/// What is as it is where nothing is said is not written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Over what a step counts.
@@ -190,9 +218,10 @@ impl Recipe {
     pub fn new(steps: Vec<Step>) -> Result<Self, CompressError> {
         for (number, step) in steps.iter().enumerate() {
             step.check()?;
-            if matches!(step, Step::Quantize { .. }) && number + 1 < steps.len() {
-                let problem = format!("stands before {}", steps[number + 1]);
-                return Err(step.fault(problem, "quantize last, and once: what is pruned later would not be what ran"));
+            let next = steps.get(number + 1).filter(|_| matches!(step, Step::Quantize { .. }));
+            if let Some(next) = next.filter(|next| !matches!(next, Step::Quantize { .. })) {
+                let problem = format!("stands before {next}");
+                return Err(step.fault(problem, "quantize last: what is pruned later would not be what ran"));
             }
         }
         Ok(Self { format_version: FORMAT_VERSION, steps })
@@ -200,8 +229,7 @@ impl Recipe {
 
     /// Nothing but quantization.
     pub fn quantized(scheme: Scheme) -> Self {
-        let step = Step::Quantize { w: scheme.weight.bits(), a: scheme.activation.bits() };
-        Self { format_version: FORMAT_VERSION, steps: vec![step] }
+        Self { format_version: FORMAT_VERSION, steps: vec![Step::quantize(scheme, Patterns::default())] }
     }
 
     /// Reads a recipe's RON; `path` stands in messages.
@@ -243,29 +271,41 @@ impl Recipe {
 
     /// Steps before quantization.
     pub fn pruning(&self) -> &[Step] {
-        match self.steps.split_last() {
-            Some((Step::Quantize { .. }, before)) => before,
-            _ => &self.steps,
-        }
+        &self.steps[..self.first_quantization()]
     }
 
-    /// The formats that the last step quantizes to, if it quantizes.
-    pub fn quantization(&self) -> Option<Scheme> {
-        match self.steps.last() {
-            Some(Step::Quantize { w, a }) => Scheme::of_bits(*w, *a).ok(),
-            _ => None,
-        }
+    /// The steps that say formats, which are the last ones; none where none does.
+    pub fn quantization(&self) -> &[Step] {
+        &self.steps[self.first_quantization()..]
     }
 
-    /// The formats that the network runs in: w8a8 where no step says.
+    fn first_quantization(&self) -> usize {
+        self.steps.iter().position(|step| matches!(step, Step::Quantize { .. })).unwrap_or(self.steps.len())
+    }
+
+    /// The formats of layers in general: those of the last step that names none, w8a8 where there is no such step.
     pub fn scheme(&self) -> Scheme {
-        self.quantization().unwrap_or(Scheme { weight: Dtype::Int8, activation: Dtype::Int8 })
+        let of_all = self.quantization().iter().rev().filter_map(Step::formats).find(|(_, layers)| layers.0.is_empty());
+        of_all.map_or(Scheme::EIGHT_BITS, |(formats, _)| formats.scheme)
+    }
+
+    /// Whether biases are corrected: as the last step for all layers says.
+    pub fn corrects_biases(&self) -> bool {
+        let of_all = |step: &&Step| step.layers().is_none_or(|layers| layers.0.is_empty());
+        let last = self.quantization().iter().rev().find(of_all);
+        matches!(last, Some(Step::Quantize { bias_correction: true, .. }))
     }
 
     /// The recipe with its formats written out.
     #[must_use]
-    pub fn with_scheme(&self, scheme: Scheme) -> Self {
-        let steps = self.pruning().iter().cloned().chain(Self::quantized(scheme).steps).collect();
+    pub fn with_formats(&self) -> Self {
+        if self.quantization().is_empty() { self.quantized_by(&Self::quantized(Scheme::EIGHT_BITS)) } else { self.clone() }
+    }
+
+    /// The recipe with the formats of another one.
+    #[must_use]
+    pub fn quantized_by(&self, other: &Self) -> Self {
+        let steps = self.pruning().iter().chain(other.quantization()).cloned().collect();
         Self { format_version: FORMAT_VERSION, steps }
     }
 
@@ -275,17 +315,17 @@ impl Recipe {
     /// Never: a recipe is plain data.
     pub fn to_ron(&self) -> String {
         let config = ron::ser::PrettyConfig::new().struct_names(true).depth_limit(2);
-        ron::ser::to_string_pretty(&self.with_scheme(self.scheme()), config).expect("bug: a recipe is plain data") + "\n"
+        ron::ser::to_string_pretty(&self.with_formats(), config).expect("bug: a recipe is plain data") + "\n"
     }
 }
 
 impl fmt::Display for Recipe {
     /// Short forms, joined by `+`: `mean:0.5,global+w8a8`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in self.pruning() {
-            write!(f, "{step}+")?;
+        for (number, step) in self.with_formats().steps.iter().enumerate() {
+            write!(f, "{}{step}", if number == 0 { "" } else { "+" })?;
         }
-        write!(f, "{}", self.scheme())
+        Ok(())
     }
 }
 
@@ -304,9 +344,31 @@ impl Step {
             | Self::Block { layers, .. }
             | Self::Channel { layers, .. }
             | Self::FeatureMap { layers, .. }
-            | Self::LowRank { layers, .. } => Some(layers),
-            Self::Quantize { .. } => None,
+            | Self::LowRank { layers, .. }
+            | Self::Equalize { layers }
+            | Self::Quantize { layers, .. } => Some(layers),
         }
+    }
+
+    /// A step that quantizes layers so.
+    pub fn quantize(scheme: Scheme, layers: Patterns) -> Self {
+        let (w, a) = (scheme.weight.bits(), scheme.activation.bits());
+        Self::Quantize {
+            w,
+            a,
+            weights: Granularity::default(),
+            activations: Symmetry::default(),
+            calibration: Calibration::default(),
+            bias_correction: false,
+            layers,
+        }
+    }
+
+    /// The formats that it says, and of which layers.
+    pub(super) fn formats(&self) -> Option<(LayerFormats, &Patterns)> {
+        let Self::Quantize { w, a, weights, activations, layers, .. } = self else { return None };
+        let scheme = Scheme::of_bits(*w, *a).ok()?;
+        Some((LayerFormats { scheme, weights: *weights, activations: *activations }, layers))
     }
 
     fn check(&self) -> Result<(), CompressError> {
@@ -337,8 +399,17 @@ impl Step {
             Self::LowRank { keep: Keep::Energy(energy), .. } if !(*energy > 0.0 && *energy <= 1.0) => {
                 Err(self.fault(format!("energy is {energy}"), "it is a share: above 0, and at most 1"))
             }
-            Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } => Ok(()),
-            Self::Quantize { w, a } => Scheme::of_bits(*w, *a).map(|_| ()),
+            Self::Quantize { calibration: Calibration::Percentile(percent), .. } if !(*percent > 0.0 && *percent <= 100.0) => {
+                Err(self.fault(format!("the percentile is {percent}"), "it is a share in percent: above 0, and at most 100"))
+            }
+            Self::Quantize { calibration, bias_correction, layers, .. }
+                if !layers.0.is_empty() && (*calibration != Calibration::MinMax || *bias_correction) =>
+            {
+                let help = "say it in the step that names no layers: values that layers share have one range, and biases one correction";
+                Err(self.fault("calibration and bias correction are for all layers, and it names some", help))
+            }
+            Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } | Self::Equalize { .. } => Ok(()),
+            Self::Quantize { w, a, .. } => Scheme::of_bits(*w, *a).map(|_| ()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::CompressError;
 use crate::numerics::Dtype;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -24,29 +25,48 @@ impl FromStr for Scheme {
         let Some((weight, activation)) = parts.and_then(|(w, a)| Some((bits(w)?, bits(a)?))) else {
             return Err(CompressError::NoScheme { given: text.to_string() });
         };
-        Self::supported(weight, activation)
+        Ok(Self { weight, activation })
     }
 }
 
 impl Scheme {
+    /// 8 bits of both, which is meant where nothing is said.
+    pub const EIGHT_BITS: Self = Self { weight: Dtype::Int8, activation: Dtype::Int8 };
+
     /// The scheme of these bits.
     ///
     /// # Errors
-    /// Bits that no format has, or formats that are not supported yet.
+    /// Bits that no format has.
     pub fn of_bits(weight: u32, activation: u32) -> Result<Self, CompressError> {
         let formats = Dtype::from_bits(weight).zip(Dtype::from_bits(activation));
         let (weight, activation) = formats.ok_or_else(|| CompressError::NoScheme { given: format!("w{weight}a{activation}") })?;
-        Self::supported(weight, activation)
+        Ok(Self { weight, activation })
     }
 
-    fn supported(weight: Dtype, activation: Dtype) -> Result<Self, CompressError> {
-        let scheme = Self { weight, activation };
-        if (weight, activation) == (Dtype::Int8, Dtype::Int8) {
-            Ok(scheme)
-        } else {
-            Err(CompressError::SchemeNotSupported { given: scheme.to_string() })
-        }
+    /// Whether weights or activations are binary.
+    pub fn is_binary(self) -> bool {
+        [self.weight, self.activation].contains(&Dtype::Binary)
     }
+}
+
+/// What shares a scale of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Granularity {
+    /// The weights of an output channel.
+    #[default]
+    PerChannel,
+    /// All weights of a layer.
+    PerTensor,
+}
+
+/// Whether a value may have a zero point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Symmetry {
+    /// It has one that makes the most of its range.
+    #[default]
+    Affine,
+    /// It has none: 0 stands for 0.0.
+    Symmetric,
 }
 
 impl fmt::Display for Scheme {
@@ -61,8 +81,10 @@ mod tests {
 
     #[test]
     fn a_scheme_reads_back_and_what_is_none_is_refused() {
-        assert_eq!("w8a8".parse::<Scheme>().expect("a scheme").to_string(), "w8a8");
-        for text in ["", "w8", "a8w8", "w8a", "w7a8", "int8", "w8a8x", "w-8a8", "w4a8", "w1a1"] {
+        for text in ["w8a8", "w16a16", "w4a8", "w2a4", "w1a1"] {
+            assert_eq!(text.parse::<Scheme>().expect("a scheme").to_string(), text);
+        }
+        for text in ["", "w8", "a8w8", "w8a", "w7a8", "int8", "w8a8x", "w-8a8", "w0a8"] {
             assert!(text.parse::<Scheme>().is_err(), "{text}");
         }
     }

@@ -9,18 +9,19 @@
 //! | `channel:FRACTION[,l1\|l2]` | `Channel` |
 //! | `features:FRACTION[,mean\|zeros]` | `FeatureMap` |
 //! | `rank:R`, `energy:E` | `LowRank` |
-//! | `w8a8` | `Quantize` |
+//! | `equalize` | `Equalize` |
+//! | `w8a8[,tensor][,symmetric][,percentile:P\|,mse\|,kl][,bias]` | `Quantize` |
 //!
-//! Behind each but the last, `@PATTERN` names layers, as often as there are patterns.
+//! Behind each, `@PATTERN` names layers, as often as there are patterns.
 
 use super::recipe::{Activity, BlockShape, Keep, Norm, Patterns, Recipe, Scope, Step};
-use super::{CompressError, Scheme};
+use super::{Calibration, CompressError, Granularity, Scheme, Symmetry};
 use std::fmt;
 use std::str::FromStr;
 
 /// What the command line shows of short forms.
 const FORMS: &str = "write mean:ALPHA[,global], magnitude:SPARSITY[,global], nm:N:M, block:ROWSxCOLS,SPARSITY, block:array,SPARSITY, \
-                     channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R or energy:E, and behind it @PATTERN for some layers only";
+                     channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R, energy:E, equalize or w8a8[,tensor][,symmetric][,percentile:P|,mse|,kl][,bias], and behind it @PATTERN for some layers only";
 
 impl FromStr for Recipe {
     type Err = CompressError;
@@ -36,11 +37,6 @@ impl FromStr for Step {
 
     fn from_str(text: &str) -> Result<Self, CompressError> {
         let fault = || CompressError::ShortForm { given: text.to_string(), help: FORMS };
-        match text.parse::<Scheme>() {
-            Ok(scheme) => return Ok(Self::Quantize { w: scheme.weight.bits(), a: scheme.activation.bits() }),
-            Err(error @ CompressError::SchemeNotSupported { .. }) => return Err(error),
-            Err(_) => {}
-        }
         let mut parts = text.split('@');
         let form = parts.next().unwrap_or("");
         let patterns: Vec<String> = parts.map(str::to_string).collect();
@@ -48,6 +44,29 @@ impl FromStr for Step {
             return Err(fault());
         }
         let layers = Patterns(patterns);
+        let mut options = form.split(',');
+        if let Ok(scheme) = options.next().unwrap_or("").parse::<Scheme>() {
+            let (mut weights, mut activations) = (Granularity::PerChannel, Symmetry::Affine);
+            let (mut calibration, mut bias_correction) = (Calibration::MinMax, false);
+            for option in options {
+                match option {
+                    "tensor" => weights = Granularity::PerTensor,
+                    "symmetric" => activations = Symmetry::Symmetric,
+                    "mse" => calibration = Calibration::Mse,
+                    "kl" => calibration = Calibration::Kl,
+                    "bias" => bias_correction = true,
+                    _ => {
+                        let percent = option.strip_prefix("percentile:").and_then(|percent| percent.parse().ok());
+                        calibration = Calibration::Percentile(percent.ok_or_else(fault)?);
+                    }
+                }
+            }
+            let (w, a) = (scheme.weight.bits(), scheme.activation.bits());
+            return Ok(Self::Quantize { w, a, weights, activations, calibration, bias_correction, layers });
+        }
+        if form == "equalize" {
+            return Ok(Self::Equalize { layers });
+        }
         let (kind, rest) = form.split_once(':').ok_or_else(fault)?;
         let (first, option) = rest.split_once(',').map_or((rest, None), |(first, option)| (first, Some(option)));
         let real = |text: &str| text.parse::<f64>().map_err(|_| fault());
@@ -98,7 +117,18 @@ impl fmt::Display for Step {
             }
             Self::LowRank { keep: Keep::Rank(rank), .. } => write!(f, "rank:{rank}"),
             Self::LowRank { keep: Keep::Energy(energy), .. } => write!(f, "energy:{energy}"),
-            Self::Quantize { w, a } => write!(f, "w{w}a{a}"),
+            Self::Equalize { .. } => f.write_str("equalize"),
+            Self::Quantize { w, a, weights, activations, calibration, bias_correction, .. } => {
+                let of_weights = if *weights == Granularity::PerTensor { ",tensor" } else { "" };
+                write!(f, "w{w}a{a}{of_weights}{}", if *activations == Symmetry::Symmetric { ",symmetric" } else { "" })?;
+                match calibration {
+                    Calibration::MinMax => Ok(()),
+                    Calibration::Percentile(percent) => write!(f, ",percentile:{percent}"),
+                    Calibration::Mse => f.write_str(",mse"),
+                    Calibration::Kl => f.write_str(",kl"),
+                }?;
+                f.write_str(if *bias_correction { ",bias" } else { "" })
+            }
         }?;
         self.layers().into_iter().flat_map(|patterns| &patterns.0).try_for_each(|pattern| write!(f, "@{pattern}"))
     }
@@ -111,7 +141,7 @@ mod tests {
     #[test]
     fn short_forms_and_ron_say_the_same() {
         let forms = "mean:0.5,global+mean:1@z1@z2+magnitude:0.9+nm:2:4@conv*+block:16x8,0.5+block:array,0.25+channel:0.25,l2+\
-                     features:0.5,zeros+features:0.1+rank:16+energy:0.9@fc?+w8a8";
+                     features:0.5,zeros+features:0.1+rank:16+energy:0.9@fc?+w8a8+w4a8,tensor,symmetric@z*+w1a1@x@y";
         let recipe: Recipe = forms.parse().unwrap();
         assert_eq!(recipe.to_string(), forms);
         assert_eq!(Recipe::parse(&recipe.to_ron(), "x.ron").unwrap(), recipe);
@@ -140,9 +170,9 @@ mod tests {
             ("energy:0", "energy is 0"),
             ("energy:1.1", "energy is 1.1"),
             ("w8a8+mean:1", "stands before mean:1"),
-            ("w8a8+w8a8", "stands before w8a8"),
-            ("w4a8", "not supported yet"),
             ("w3a8", "no step"),
+            ("w8a8,both", "no step"),
+            ("w4a8@z1+nm:2:4", "stands before nm:2:4"),
             ("mean", "no step"),
             ("mean:0.5,both", "no step"),
             ("mean:0.5@", "no step"),
@@ -163,7 +193,7 @@ mod tests {
             ("Recipe(format_version: 2, steps: [])", "format_version is 2"),
             ("Recipe(format_version: 1,\n steps: [Mean(alpha: 1)])", "x.ron:2:"),
             ("Recipe(format_version: 1, steps: [MeanThreshold(alfa: 1)])", "alfa"),
-            ("Recipe(format_version: 1, steps: [Quantize(w: 4, a: 8)])", "not supported yet"),
+            ("Recipe(format_version: 1, steps: [Quantize(w: 3, a: 8)])", "no quantization"),
             ("Recipe(format_version: 1, steps: [MeanThreshold(alpha: NaN)])", "alpha is NaN"),
             ("Recipe(format_version: 1, steps: [NM(n: -2, m: 4)])", "x.ron:1:"),
         ] {

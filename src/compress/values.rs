@@ -9,15 +9,18 @@
 //! | one that nothing but a relu or clip reads | the relu's: clamping to it is the relu |
 //! | a softmax that is not at the end | steps of 1/256 from 0 |
 //! | the second value of a product of two, and what shares its quantization | symmetric: it plays the array's weights |
-//! | all others | affine, over the calibrated range widened to hold 0; rows of a table: over the whole table |
+//! | all others | affine, or symmetric where that is asked for, over the calibrated range widened to hold 0; rows of a table: over the whole table |
+//!
+//! `formats` finds how many bits it has. 16 bits are symmetric always; binary values are signs.
 
-use super::{CompressError, Ranges, Scheme};
+use super::formats::{Resolved, of_values};
+use super::{CompressError, Ranges, Symmetry};
 use crate::network::{Element, Function, Layer, LayerId, Network, Op, Weight};
-use crate::numerics::{Quantization, Softmax};
+use crate::numerics::{Dtype, Quantization, Softmax};
 use std::collections::BTreeMap;
 
 /// Values that share one quantization.
-struct Groups<'n> {
+pub(super) struct Groups<'n> {
     network: &'n Network,
     /// A value of the same group, or itself for the one that stands for all.
     parent: BTreeMap<LayerId, LayerId>,
@@ -27,8 +30,8 @@ struct Groups<'n> {
     clamped: Vec<LayerId>,
 }
 
-/// The quantization of every value that is real and gets one: all but a softmax at the end, which is the host's.
-pub(super) fn plan(network: &Network, ranges: &Ranges, scheme: Scheme) -> Result<BTreeMap<LayerId, Quantization>, CompressError> {
+/// Which values share one quantization.
+pub(super) fn groups(network: &Network) -> Groups<'_> {
     let mut groups = Groups { network, parent: BTreeMap::new(), fixed: BTreeMap::new(), clamped: Vec::new() };
     let layers: Vec<&Layer> = network.layers().filter(|layer| gets_one(network, layer)).collect();
     for layer in &layers {
@@ -40,22 +43,43 @@ pub(super) fn plan(network: &Network, ranges: &Ranges, scheme: Scheme) -> Result
     for layer in &layers {
         groups.tie(layer);
     }
-    let mut spans: BTreeMap<LayerId, (f32, f32)> = BTreeMap::new();
+    groups
+}
+
+/// Whether the host takes a value from the chip.
+pub(super) fn host_reads(network: &Network, layer: &Layer) -> bool {
+    layer.id == network.logits().id
+}
+
+/// The quantization of every value that is real and gets one: all but a softmax at the end, which is the host's.
+pub(super) fn plan(network: &Network, ranges: &Ranges, formats: &Resolved) -> Result<BTreeMap<LayerId, Quantization>, CompressError> {
+    let groups = groups(network);
+    let layers: Vec<&Layer> = network.layers().filter(|layer| gets_one(network, layer)).collect();
+    let mut spans: BTreeMap<LayerId, Span> = BTreeMap::new();
     for layer in &layers {
         let group = groups.of(layer.id);
         if groups.fixed.contains_key(&group) || groups.clamped.contains(&layer.id) {
             continue;
         }
-        let (min, max) = span(layer, ranges)?;
-        let span = spans.entry(group).or_insert((min, max));
-        *span = (span.0.min(min), span.1.max(max));
+        let of_layer = span(layer, ranges)?;
+        let span = spans.entry(group).or_insert(Span { mean: 0.0, ..of_layer });
+        *span = Span { min: span.min.min(of_layer.min), max: span.max.max(of_layer.max), mean: span.mean.max(of_layer.mean) };
     }
+    let of_values = of_values(network, formats, |id| groups.group(id));
     let of = |layer: &&Layer| {
         let group = groups.of(layer.id);
-        let affine = || spans.get(&group).map(|(min, max)| groups.quantization(group, scheme, *min, *max));
-        groups.fixed.get(&group).copied().or_else(affine).map(|quantization| (layer.id, quantization))
+        let of_span = || Some(groups.quantization(group, of_values.get(&group).copied()?, spans.get(&group)?));
+        groups.fixed.get(&group).copied().or_else(of_span).map(|quantization| (layer.id, quantization))
     };
     Ok(layers.iter().filter_map(of).collect())
+}
+
+/// The reals that a value must hold, and the mean of their magnitudes.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    min: f32,
+    max: f32,
+    mean: f32,
 }
 
 fn gets_one(network: &Network, layer: &Layer) -> bool {
@@ -68,9 +92,7 @@ fn given(network: &Network, layer: &Layer) -> Option<Quantization> {
     if layer.output.quantization.is_some() {
         return layer.output.quantization;
     }
-    if let Op::Constant(Weight::Integer { dtype, scales, zero_points, .. }) = &layer.op
-        && dtype.bits() <= 8
-    {
+    if let Op::Constant(Weight::Integer { dtype, scales, zero_points, .. }) = &layer.op {
         return Some(Quantization { dtype: *dtype, scale: scales[0], zero_point: zero_points.first().copied().unwrap_or(0) });
     }
     if matches!(layer.op, Op::Softmax { .. }) {
@@ -82,17 +104,19 @@ fn given(network: &Network, layer: &Layer) -> Option<Quantization> {
     (layer.id != network.output().id && readers.all(|reader| rounds(reader) == Some(first))).then_some(first)
 }
 
-/// The reals that a value must hold.
-fn span(layer: &Layer, ranges: &Ranges) -> Result<(f32, f32), CompressError> {
+/// What a layer's value must hold.
+fn span(layer: &Layer, ranges: &Ranges) -> Result<Span, CompressError> {
     let missing = || CompressError::NoRange { layer: layer.name.clone() };
     if let Op::Gather(table) | Op::Constant(table) = &layer.op {
         let reals = table.to_reals();
         if reals.iter().any(|x| !x.is_finite()) {
             return Err(CompressError::WeightNotFinite { layer: layer.name.clone() });
         }
-        return Ok(reals.iter().fold((0.0, 0.0), |(min, max): (f32, f32), x| (min.min(*x), max.max(*x))));
+        let (min, max) = reals.iter().fold((0.0, 0.0), |(min, max): (f32, f32), x| (min.min(*x), max.max(*x)));
+        return Ok(Span { min, max, mean: max.max(-min) });
     }
-    ranges.get(layer.id).ok_or_else(missing)
+    let (min, max) = ranges.get(layer.id).ok_or_else(missing)?;
+    Ok(Span { min, max, mean: ranges.mean_magnitude(layer.id).ok_or_else(missing)? })
 }
 
 impl Groups<'_> {
@@ -104,19 +128,29 @@ impl Groups<'_> {
         id
     }
 
-    /// Affine; symmetric where any of the group plays the weights of a product of two values, from which an array subtracts no zero point.
-    fn quantization(&self, group: LayerId, scheme: Scheme, min: f32, max: f32) -> Quantization {
+    /// The same, if it has one.
+    pub(super) fn group(&self, id: LayerId) -> Option<LayerId> {
+        self.parent.contains_key(&id).then(|| self.of(id))
+    }
+
+    /// Affine, if it may be; symmetric where any of the group plays the weights of a product of two values, from which an array subtracts no zero
+    /// point. Binary: by sign, each as far from zero as magnitudes are on the average (XNOR-Net's factor of activations, one for all).
+    fn quantization(&self, group: LayerId, (format, symmetry): (Dtype, Symmetry), span: &Span) -> Quantization {
         let plays_weights = |member: &LayerId| {
             let mut readers = self.network.consumers(*member).into_iter().map(|id| self.network.layer(id));
             readers.any(|reader| reader.op == Op::MatMul && self.network.inputs(reader.id)[1] == *member)
         };
-        if self.members(group).iter().any(plays_weights) {
-            return Quantization::symmetric(scheme.activation, max.max(-min));
+        if format == Dtype::Binary {
+            return Quantization::symmetric(format, span.mean);
         }
-        Quantization::affine(scheme.activation, min, max)
+        if symmetry == Symmetry::Symmetric || self.members(group).iter().any(plays_weights) {
+            return Quantization::symmetric(format, span.max.max(-span.min));
+        }
+        Quantization::affine(format, span.min, span.max)
     }
 
-    fn is_fixed(&self, id: LayerId) -> bool {
+    /// Whether its quantization is given.
+    pub(super) fn is_fixed(&self, id: LayerId) -> bool {
         self.fixed.contains_key(&self.of(id))
     }
 

@@ -190,7 +190,7 @@ impl Traffic {
         if let Work::Host(_) = &stage.work {
             return Self::default();
         }
-        let of_channels = problem.activation.packed_bytes(problem.c);
+        let of_channels = problem.input_pixel();
         let rows = |block: u64| stage.new_rows(block).end - stage.new_rows(block).start;
         let is_fetched = |input: &(InputBuffer, &Operand)| matches!(input.0, InputBuffer::Fetched { .. });
         let any_fetched = stage.inputs().any(|input| is_fetched(&input));
@@ -210,7 +210,7 @@ impl Traffic {
             input: constants + stage.inputs().filter(is_fetched).map(of_input).sum::<u64>(),
             output: only_if(
                 matches!(stage.output, OutputBuffer::Stored { .. }),
-                problem.vectors() * problem.activation.packed_bytes(problem.channels()),
+                problem.vectors() * problem.output_bytes(problem.channels()),
             ),
         }
     }

@@ -7,10 +7,10 @@
 use super::hold::Holds;
 use super::keep::{constant_bytes, follows, keep_edges, lay_out, place_activations, stage_bytes};
 use super::stored::{coding, stored};
-use super::tiling::rows_for_blocks;
+use super::tiling::{not_whole, rows_for_blocks};
 use super::{
-    Buffers, Layout, LoopNest, Lowered, Mapping, MappingError, Order, Problem, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work,
-    largest_divisor, lower_bounds, round_up,
+    Buffers, InputBuffer, Layout, LoopNest, Lowered, Mapping, MappingError, Order, Problem, Rules, Stage, Tiling, WeightBuffer,
+    WeightStart, Work, largest_divisor, lower_bounds, round_up,
 };
 use crate::chip::{Chip, Dataflow, Scratchpad, Sparsity, Stationary};
 use serde::{Deserialize, Serialize};
@@ -180,7 +180,10 @@ fn map_within(
     let map = |spreads: bool| map_into(stages, chip, batch, choices, capacity, spreads);
     let close = map(false)?;
     let Ok(spread) = map(true) else { return Ok(close) };
-    let keeps_less = close.edges().zip(spread.edges()).any(|((_, close), (_, spread))| close && !spread);
+    let kept = |mapping: &Mapping| {
+        mapping.stages().iter().flat_map(Stage::inputs).filter(|(buffer, _)| matches!(buffer, InputBuffer::Kept { .. })).count()
+    };
+    let keeps_less = kept(&close) > kept(&spread);
     let costs = || lower_bounds(&spread, chip).program > lower_bounds(&close, chip).program;
     Ok(if keeps_less || costs() { close } else { spread })
 }
@@ -220,10 +223,12 @@ fn map_into(
     lay_out(stages, choices, &follows, &mut rules)?;
     let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
     // One ring serves all stages: its slots hold the largest piece of any.
-    let chunks = asked.iter().map(|((stage, rules), choice)| {
-        choice.tiling.map_or_else(|| chunk(&stage.problem, rules, capacity), |tiling| tiling.chunk.clamp(1, stage.problem.channels()))
+    let chunks = asked.iter().map(|((stage, rules), choice)| match choice.tiling {
+        Some(tiling) => Ok(tiling.chunk.clamp(1, stage.problem.channels())),
+        None if stage.work.is_array() => chunk(stage, rules, capacity),
+        None => Ok(stage.problem.channels()),
     });
-    let chunks: Vec<u64> = chunks.collect();
+    let chunks: Vec<u64> = chunks.collect::<Result<_, _>>()?;
     let slots = asked.iter().zip(&chunks).filter(|(((stage, _), _), _)| array(stage));
     let slots = slots.map(|(((stage, rules), _), chunk)| rules.weight_slot(&stage.problem, &cut(1, *chunk)));
     let slot = slots.max().unwrap_or(1);
@@ -490,10 +495,14 @@ fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), M
     if problem.groups > 1 && (tiling.chunk == 0 || !channels.is_multiple_of(tiling.chunk)) {
         return fault(format!("a chunk of {} channels is none: chunks divide the {channels} of a group", tiling.chunk));
     }
+    let Some(share) = problem.share(rules.chunk_unit().min(channels)) else { return Err(not_whole(lowered, rules.chunk_unit())) };
+    if problem.output.bits() < 8 && (1..=channels).contains(&tiling.chunk) && problem.share(tiling.chunk) != Some(tiling.chunk) {
+        return Err(not_whole(lowered, tiling.chunk));
+    }
     let chunks = match rules.mode.stationary {
         Stationary::Input => 1..=channels,
         _ if problem.groups > 1 => 1..=rules.chunk_unit().min(channels),
-        Stationary::Weight | Stationary::Output => rules.chunk_unit().min(channels)..=rules.chunk_unit().min(channels),
+        Stationary::Weight | Stationary::Output => share..=share,
     };
     if !chunks.contains(&tiling.chunk) {
         return fault(format!("a chunk of {} channels is none: it is {} to {}", tiling.chunk, chunks.start(), chunks.end()));
@@ -511,12 +520,10 @@ fn activations_in_words(problem: &Problem, unit: u64) -> String {
 
 /// The channels of a chunk: the array's columns, or the most that stream past a tile in whole passes, that take no more than a half of the
 /// weights' room for two pieces, and have their sums in the accumulator.
-fn chunk(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>) -> u64 {
+fn chunk(lowered: &Lowered, rules: &Rules, capacity: &Capacity<'_>) -> Result<u64, MappingError> {
+    let problem = &lowered.problem;
     // A chunk of a group is a whole share of it, so that all are alike.
-    let whole_share = |most: u64| match problem.groups {
-        1 => most,
-        _ => largest_divisor(problem.group_outputs(), |chunk| chunk <= most).unwrap_or(1),
-    };
+    let whole_share = |most: u64| problem.share(most).ok_or_else(|| not_whole(lowered, most));
     if rules.mode.stationary != Stationary::Input {
         return whole_share(rules.chunk_unit().min(problem.channels()));
     }

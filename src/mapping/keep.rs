@@ -26,13 +26,12 @@ pub(super) fn follows(stages: &[Lowered]) -> Vec<Option<usize>> {
 
 /// Whether a stage of the array or the vector unit yields, byte for byte and whole, what another reads as one of its inputs.
 pub(super) fn is_as_it_lies(this: &Lowered, reader: &Lowered, input: usize) -> bool {
-    let bytes = |problem: &Problem, elements: u64| problem.activation.packed_bytes(elements);
     let read = &reader.inputs[input];
-    this.output.is_whole(bytes(&this.problem, this.problem.m))
+    this.output.is_whole(this.problem.output_bytes(this.problem.m))
         && !matches!(this.work, Work::Movement(_) | Work::Host(_))
         && is_same_tensor(&this.problem, &reader.problem)
         && read.tensor == this.output.tensor
-        && read.is_whole(bytes(&reader.problem, reader.problem.c))
+        && read.is_whole(reader.problem.input_pixel())
 }
 
 /// Says how each stage's input lies, and its output: as the next stage reads it, or channel-innermost where the host does. Only images that the array
@@ -47,10 +46,11 @@ pub(super) fn lay_out(stages: &[Lowered], choices: &[Choice], follows: &[Option<
         let maker = stages[..index].iter().rposition(|earlier| earlier.output.tensor == *tensor);
         let readers = stages.iter().flat_map(Lowered::reads).filter(|read| *read == tensor).count();
         let is_makers = maker.is_none_or(|maker| maker + 1 == index && stages[maker].work == Work::Array && follows[index].is_some());
-        let is_whole = stage.inputs[0].is_whole(problem.activation.packed_bytes(problem.c));
-        if !is_makers || !is_whole || readers != 1 || problem.groups > 1 {
+        let is_whole = stage.inputs[0].is_whole(problem.input_pixel());
+        let is_bytes = problem.activation.bits() == 8;
+        if !is_makers || !is_whole || !is_bytes || readers != 1 || problem.groups > 1 {
             let what = format!(
-                "its input lies {}, and is not pixel by pixel what the layer of the array before yields for it alone, in one group",
+                "its input lies {}, and is not pixel by pixel what the layer of the array before yields for it alone, in one group and a byte an element",
                 choice.layout
             );
             return Err(MappingError::Pinned { layer: stage.name.clone(), problem: what });
@@ -79,7 +79,7 @@ pub(super) fn keep_edges(drafts: &mut [Draft<'_>], room: u64) {
 
 /// Whether a stage's output is the next one's input, pixel by pixel: then it lies on the chip in the same way.
 fn is_same_tensor(this: &Problem, next: &Problem) -> bool {
-    (next.n, next.input, next.c, next.activation) == (this.n, [this.p, this.q], this.m, this.activation)
+    (next.n, next.input, next.c, next.activation) == (this.n, [this.p, this.q], this.m, this.output)
 }
 
 /// Bytes of a stage's input and output buffers, but for what is held for later stages.

@@ -49,7 +49,7 @@ fn of_stage(stage: &Stage, element: u64, chip: &Chip) -> LeastActions {
         let (dram_read_bytes, dram_write_bytes) = (traffic.input, traffic.output);
         return LeastActions { vector_operations, dram_read_bytes, dram_write_bytes, ..LeastActions::default() };
     }
-    let results = vectors * problem.activation.packed_bytes(channels);
+    let results = vectors * problem.output_bytes(channels);
     // Tiles of vectors that weights go to the array for.
     let unit = stage.rules.vector_unit();
     let tiles: u64 = (0..stage.blocks()).map(|block| stage.block(block)).map(|block| (block.end - block.start).div_ceil(unit)).sum();

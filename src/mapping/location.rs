@@ -1,6 +1,11 @@
-//! Where the values of a network lie in DRAM, a byte an element: strides, as arrays have them, over a list of factors rather than the axes of
+//! Where the values of a network lie in DRAM: strides, as arrays have them, over a list of factors rather than the axes of
 //! one shape. So a reshape never moves a byte, and a transpose or a slice only where no list of strides says the same.
+//!
+//! Places are counted in elements of the tensor's format. Elements of less than a byte are packed along the innermost axis, low bits first; each
+//! of its rows starts on a byte, so that its pitch is a whole number of bytes ([`row_pitch`]).
 
+use crate::numerics::Dtype;
+use crate::numerics::packed::{pack, unpack};
 use std::sync::Arc;
 
 /// Bytes of DRAM that hold a value for a whole batch.
@@ -8,18 +13,20 @@ use std::sync::Arc;
 pub struct Tensor {
     /// Which one it is, among those of a network.
     pub number: usize,
+    /// The format of its elements.
+    pub format: Dtype,
     /// Bytes for all samples of a batch; what is the same for every sample is there once.
     pub bytes: u64,
     /// What lies there at the start, where that is known: a constant, or a border.
     pub content: Option<Arc<Vec<u8>>>,
 }
 
-/// One factor of a place: elements, and bytes from one to the next.
+/// One factor of a place: how many, and how far from one to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Factor {
     /// How many.
     pub size: u64,
-    /// Bytes from one to the next; 0 where they are all the same byte.
+    /// Elements from one to the next (bytes, where bytes are counted); 0 where they are all the same.
     pub stride: u64,
 }
 
@@ -28,9 +35,9 @@ pub struct Factor {
 pub struct Location {
     /// In what.
     pub tensor: Tensor,
-    /// The first element's byte.
+    /// The first element's place.
     pub offset: u64,
-    /// Bytes from a sample to the next.
+    /// Elements from a sample to the next.
     pub sample: u64,
     /// The factors that the elements of a sample, row-major, are counted by, the outermost first.
     pub factors: Vec<Factor>,
@@ -45,9 +52,9 @@ impl Location {
         Self { tensor, offset: 0, sample, factors: joined([Factor { size: elements, stride: 1 }]) }
     }
 
-    /// A value of `shape` whose axes lie in the order `order` in memory, the outermost first, with nothing between.
+    /// A value of `shape` whose axes lie in the order `order` in memory, the outermost first, with nothing between but what fills rows up to bytes.
     pub fn ordered(tensor: Tensor, sample: u64, shape: &[u64], order: &[usize]) -> Self {
-        let (strides, _) = packed(order.iter().map(|axis| (*axis, shape[*axis])), 1);
+        let (strides, _) = ordered_strides(tensor.format, shape, order);
         let factors = shape.iter().zip(strides).map(|(size, stride)| Factor { size: *size, stride });
         Self { tensor, offset: 0, sample, factors: joined(factors) }
     }
@@ -97,7 +104,7 @@ impl Location {
         axes.collect()
     }
 
-    /// The factors of its rows, where each row of `inner` elements lies byte by byte.
+    /// The factors of its rows, where the elements of each row of `inner` lie side by side.
     pub fn split_last(&self, rows: u64, inner: u64) -> Option<Vec<Factor>> {
         let [rows, inner]: [Vec<Factor>; 2] = self.of_axes(&[rows, inner])?.try_into().ok()?;
         let inner = joined(inner);
@@ -151,18 +158,18 @@ impl Location {
         Some(order)
     }
 
-    /// A batch of values, sample by sample, row-major, as they lie; samples that are all `filling` fill the batch up.
+    /// A batch of values, sample by sample, row-major, as they lie; samples that are all `filling` fill the batch up, and it lies in what is
+    /// no element.
     ///
     /// # Panics
-    /// If a value has more than eight bits, or the tensor is larger than memory.
+    /// If a value is none of the tensor's format, or the tensor is larger than memory.
     pub fn lay(&self, values: impl IntoIterator<Item = i32>, samples: u64, filling: i32) -> Vec<u8> {
-        let mut bytes = vec![0; size(self.tensor.bytes)];
+        let format = self.tensor.format;
+        let narrow = |value: i32| i16::try_from(value).expect("bug: a value is within its format");
+        let mut elements = vec![narrow(filling); size(self.tensor.bytes * 8 / u64::from(format.bits()))];
         let mut values = values.into_iter().chain(std::iter::repeat(filling));
-        self.each(samples, |byte| {
-            let value = values.next().unwrap_or(filling);
-            bytes[size(byte)] = i8::try_from(value).expect("bug: an int8 value is within eight bits").to_le_bytes()[0];
-        });
-        bytes
+        self.each(samples, |place| elements[size(place)] = narrow(values.next().unwrap_or(filling)));
+        pack(format, elements.into_iter())
     }
 
     /// The values of so many samples in what lies there.
@@ -170,12 +177,15 @@ impl Location {
     /// # Panics
     /// If the bytes are not all of the tensor.
     pub fn pick(&self, bytes: &[u8], samples: u64) -> Vec<i32> {
+        let format = self.tensor.format;
+        let mut elements = vec![0; bytes.len() * 8 / format.bits() as usize];
+        unpack(format, bytes, 0, &mut elements);
         let mut values = Vec::new();
-        self.each(samples, |byte| values.push(i32::from(i8::from_le_bytes([bytes[size(byte)]]))));
+        self.each(samples, |place| values.push(i32::from(elements[size(place)])));
         values
     }
 
-    /// The bytes of a batch's elements, sample by sample, row-major.
+    /// The places of a batch's elements, sample by sample, row-major.
     pub fn each(&self, samples: u64, mut see: impl FnMut(u64)) {
         fn walk(factors: &[Factor], at: u64, see: &mut impl FnMut(u64)) {
             match factors {
@@ -193,15 +203,36 @@ fn size(bytes: u64) -> usize {
     usize::try_from(bytes).expect("bug: a batch is limited far below what memory holds")
 }
 
-/// The strides of sizes that lie in this order, the outermost first, with nothing between and `inner` bytes from one of the innermost to the next;
-/// each is at its place. And the bytes of all.
-pub(super) fn packed(order: impl DoubleEndedIterator<Item = (usize, u64)> + ExactSizeIterator, inner: u64) -> (Vec<u64>, u64) {
-    let mut strides = vec![0; order.len()];
-    let bytes = order.rev().fold(inner, |stride, (place, size)| {
+/// Elements from a row of `elements` to the next, each row on bytes of its own.
+pub(super) fn row_pitch(format: Dtype, elements: u64) -> u64 {
+    elements.next_multiple_of(u64::from(8 / format.bits().min(8)))
+}
+
+/// The strides of the axes of a shape that lie in this order, and the elements of all.
+pub(super) fn ordered_strides(format: Dtype, shape: &[u64], order: &[usize]) -> (Vec<u64>, u64) {
+    let Some((inner, outer)) = order.split_last() else { return (Vec::new(), row_pitch(format, 1)) };
+    let mut strides = vec![0; shape.len()];
+    strides[*inner] = 1;
+    let (of_outer, elements) = packed(
+        outer.iter().map(|axis| (*axis, shape[*axis])).collect::<Vec<_>>().into_iter(),
+        row_pitch(format, shape[*inner]),
+        shape.len(),
+    );
+    for axis in outer {
+        strides[*axis] = of_outer[*axis];
+    }
+    (strides, elements)
+}
+
+/// The strides of sizes that lie in this order, the outermost first, with nothing between and `inner` elements from one of the innermost to the next;
+/// each is at its place, of so many. And the elements of all.
+pub(super) fn packed(order: impl DoubleEndedIterator<Item = (usize, u64)>, inner: u64, places: usize) -> (Vec<u64>, u64) {
+    let mut strides = vec![0; places];
+    let elements = order.rev().fold(inner, |stride, (place, size)| {
         strides[place] = stride;
         stride * size
     });
-    (strides, bytes)
+    (strides, elements)
 }
 
 /// Factors without those of one element, neighbours that go on as one being one.
@@ -260,7 +291,7 @@ mod tests {
     use super::*;
 
     fn tensor(bytes: u64) -> Tensor {
-        Tensor { number: 0, bytes, content: None }
+        Tensor { number: 0, format: Dtype::Int8, bytes, content: None }
     }
 
     fn bytes(place: &Location) -> Vec<u64> {

@@ -1,6 +1,6 @@
 //! What one array operation computes, without its values: dimensions, operand formats.
 
-use super::Slide;
+use super::{Slide, largest_divisor};
 use crate::numerics::Dtype;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -63,10 +63,12 @@ pub struct Problem {
     pub weight: Dtype,
     /// The activations' format.
     pub activation: Dtype,
+    /// The results' format.
+    pub output: Dtype,
 }
 
 impl Problem {
-    /// A matrix product: `rows` x `inner` by `inner` x `cols`.
+    /// A matrix product: `rows` x `inner` by `inner` x `cols`, whose results have the activations' format.
     pub fn matrix(rows: u64, inner: u64, cols: u64, weight: Dtype, activation: Dtype) -> Self {
         Self {
             n: rows,
@@ -83,6 +85,7 @@ impl Problem {
             padding: [0, 0],
             weight,
             activation,
+            output: activation,
         }
     }
 
@@ -119,6 +122,27 @@ impl Problem {
     /// Bytes of the weights as stored.
     pub fn weight_bytes(&self) -> u64 {
         self.reduction() * self.weight.packed_bytes(self.channels())
+    }
+
+    /// Bytes of a pixel of the input.
+    pub const fn input_pixel(&self) -> u64 {
+        self.activation.packed_bytes(self.c)
+    }
+
+    /// Bytes of so many channels of a pixel of the output.
+    pub const fn output_bytes(&self, channels: u64) -> u64 {
+        self.output.packed_bytes(channels)
+    }
+
+    /// The largest share of at most `most` output channels whose results are whole bytes, so that they lie apart from the next share's: all channels, or
+    /// of a group's a divisor; none where there is none.
+    pub fn share(&self, most: u64) -> Option<u64> {
+        let is_whole = |share: u64| share == self.m || (share * u64::from(self.output.bits())).is_multiple_of(8);
+        let most = most.min(self.group_outputs());
+        if self.groups > 1 {
+            return largest_divisor(self.group_outputs(), |share| share <= most && is_whole(share));
+        }
+        (0..most.min(8)).map(|less| most - less).find(|share| is_whole(*share))
     }
 
     /// Whether it is a matrix product: each vector is all that there is of an image.

@@ -6,7 +6,7 @@
 //! | activations | as many as stream past a tile | one piece of all of K | for each tile of vectors a line a channel, of vectors |
 //! | sums | the array's columns | one panel of all of K | a line a vector, of channels; by columns: for each tile of vectors a line a channel |
 
-use super::{Layout, Problem, round_up};
+use super::{Layout, Lowered, MappingError, Problem, round_up};
 use crate::chip::{ArrayMode, Chip, Dataflow, Format, MaxPassVectors, Stationary};
 use serde::{Deserialize, Serialize};
 
@@ -146,16 +146,15 @@ impl Rules {
     /// Bytes from a pixel to the next on the chip. A vector by itself starts on a row of the memory; pixels of an image lie one behind the
     /// other. Where pixels would all begin in one bank, so that the array holds that bank for as long as it reads the same channels of one
     /// after the other, a row may be left between them.
-    fn pixel(&self, problem: &Problem, image: [u64; 2], layout: Layout, channels: u64) -> u64 {
-        let bytes = problem.activation.packed_bytes(layout.block(channels));
+    fn pixel(&self, bytes: u64, pixels: u64, image: [u64; 2], is_one_plane: bool) -> u64 {
         let pitch = if image == [1, 1] { round_up(bytes, self.activation_port) } else { bytes };
         let in_one_bank = self.activation_banks > 1 && pitch.is_multiple_of(self.activation_port * self.activation_banks);
-        let are_several = problem.n * image[0] * image[1] > 1;
-        if self.spreads && in_one_bank && are_several && layout.is_one_plane(channels) { pitch + self.activation_port } else { pitch }
+        if self.spreads && in_one_bank && pixels > 1 && is_one_plane { pitch + self.activation_port } else { pitch }
     }
 
     fn input_pitch(&self, problem: &Problem) -> u64 {
-        self.pixel(problem, problem.input, self.input_layout, problem.c)
+        let (layout, pixels) = (self.input_layout, problem.n * problem.input[0] * problem.input[1]);
+        self.pixel(problem.activation.packed_bytes(layout.block(problem.c)), pixels, problem.input, layout.is_one_plane(problem.c))
     }
 
     /// Whether a row is left between the pixels of the input.
@@ -164,19 +163,19 @@ impl Rules {
     }
 
     fn output_pitch(&self, problem: &Problem) -> u64 {
-        self.pixel(problem, [problem.p, problem.q], self.output_layout, problem.m)
+        let layout = self.output_layout;
+        self.pixel(problem.output_bytes(layout.block(problem.m)), problem.vectors(), [problem.p, problem.q], layout.is_one_plane(problem.m))
     }
 
     /// Every pitch of a stage.
     pub fn pitches(&self, problem: &Problem, tiling: &Tiling) -> Pitches {
-        let activation = |elements: u64| problem.activation.packed_bytes(elements);
         // Several short steps may share a row of the memory; longer ones start on a row of their own.
         let step = |bytes: u64| if self.weight_port.is_multiple_of(bytes) { bytes } else { round_up(bytes, self.weight_port) };
         let line = if self.lines_are_channels() { self.vector_unit() } else { tiling.chunk.min(problem.channels()) };
         Pitches {
             input: self.input_pitch(problem),
             output: self.output_pitch(problem),
-            stored: round_up(activation(tiling.chunk.min(problem.channels())), self.activation_port),
+            stored: round_up(problem.output_bytes(tiling.chunk.min(problem.channels())), self.activation_port),
             weight: match self.mode.stationary {
                 Stationary::Weight => step(self.mode.tile_row_bytes(self.cols().min(problem.channels()))),
                 Stationary::Input => round_up(self.weight_vector(problem), self.weight_port),
@@ -239,6 +238,18 @@ impl Rules {
     /// The most channels of a chunk: the array's columns, or what streams past a tile in whole passes.
     pub fn chunk_unit(&self) -> u64 {
         if self.mode.stationary == Stationary::Input { self.pass } else { self.cols() }
+    }
+}
+
+/// Results of less than a byte whose chunks would share bytes.
+pub(super) fn not_whole(lowered: &Lowered, most: u64) -> MappingError {
+    let Problem { output, groups, .. } = lowered.problem;
+    let of = if groups > 1 { format!(" of a group's {}", lowered.problem.group_outputs()) } else { String::new() };
+    MappingError::NotSupported {
+        layer: lowered.name.clone(),
+        op: "layer",
+        problem: format!("yields {output} values, {most} channels at a time{of}, which are no whole bytes"),
+        help: "let what reads it have activations of 8 bits (Quantize(w: .., a: 8, layers: [NAME])), or choose an array with more columns",
     }
 }
 

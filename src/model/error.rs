@@ -105,6 +105,14 @@ pub enum ModelError {
         /// What to do, with a line break before it; empty where the error says it.
         help: &'static str,
     },
+    /// A card that cannot be written for a network.
+    #[error("no card can be written beside {path}: {problem}\n  help: choose another file with --out")]
+    Write {
+        /// The network's path.
+        path: String,
+        /// Why not.
+        problem: String,
+    },
     /// A label that is none of the task's classes.
     #[error("{path}: sample {sample} has the label {label} and model \"{model}\" has {classes} classes (0 to {})\n  help: give data that belongs to the model", classes.saturating_sub(1))]
     Label {

@@ -90,10 +90,20 @@ impl Model {
     /// # Errors
     /// If the model names no data for it.
     pub fn split_data(&self, split: Split) -> Result<&SplitData, ModelError> {
-        let no_data = |help| ModelError::NoData { model: self.card.name.clone(), split, help };
         if let (Split::Report, Some(data)) = (split, &self.data) {
             return Ok(data);
         }
+        self.own_split_data(split)
+    }
+
+    /// Whether a card says where samples lie.
+    pub(super) const fn has_splits(&self) -> bool {
+        self.splits.is_some()
+    }
+
+    /// Where the samples of a split lie, as the card says, whatever data stands in for it.
+    pub(super) fn own_split_data(&self, split: Split) -> Result<&SplitData, ModelError> {
+        let no_data = |help| ModelError::NoData { model: self.card.name.clone(), split, help };
         let Some([train, calibrate, select, report]) = &self.splits else {
             return Err(no_data(
                 "write a model card (.ron) beside the network and give that: it names the data that quantization is calibrated on, which \

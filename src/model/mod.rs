@@ -10,9 +10,11 @@ mod load;
 mod locate;
 mod schema;
 mod shipped;
+mod write;
 
 pub use card::{Card, Layout, Preprocessing, Samples, Scale, Split, SplitData};
 pub use error::{Fault, ModelError};
 pub use find::{Found, LayerTable, find, find_table, names};
 pub use load::{Model, load};
 pub use shipped::shipped_names;
+pub use write::card_beside;

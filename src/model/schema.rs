@@ -2,10 +2,10 @@
 
 use super::Preprocessing;
 use crate::data::{Metric, Task};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename = "Model")]
 pub(super) struct CardFile {
     /// The version of this format: 1.
@@ -33,7 +33,7 @@ pub(super) struct CardFile {
 }
 
 /// A data set: its name in this card and where it lies, relative to the card.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DataFile {
     /// The name that splits use.
@@ -43,7 +43,7 @@ pub(super) struct DataFile {
 }
 
 /// The files of a data set.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) enum FilesFile {
     /// Two IDX files, packed with gzip or not.
@@ -58,7 +58,7 @@ pub(super) enum FilesFile {
 }
 
 /// The four splits.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SplitsFile {
     pub(super) train: SplitFile,
@@ -68,7 +68,7 @@ pub(super) struct SplitsFile {
 }
 
 /// Some samples of a data set.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SplitFile {
     /// The data set's name.

@@ -173,4 +173,16 @@ pub enum NetworkError {
         /// What to do.
         help: &'static str,
     },
+    /// What a model file cannot say.
+    #[error("layer \"{layer}\" ({op}) cannot be written to an ONNX file: it {problem}\n  help: {help}")]
+    NotExported {
+        /// The layer's name.
+        layer: String,
+        /// Its operation.
+        op: &'static str,
+        /// Why not, with the values.
+        problem: String,
+        /// What to do.
+        help: &'static str,
+    },
 }

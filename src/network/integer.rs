@@ -5,12 +5,13 @@
 //! | --- | --- |
 //! | dense, conv, the product of two values | sums, through an [`OutputStage`] (of a product, the right value plays the weights) |
 //! | a function of an element; an operation with a constant of one number; a rounding to another quantization | [`Table`] |
+//! | a rounding, a relu or a clip of a value of 16 bits | [`VectorOp::Rescale`]; it has no other functions, and no softmax |
 //! | a `PRelu` with several slopes | a [`Table`] for each slope |
-//! | add, sub; mul | [`VectorOp::Sum`]; [`VectorOp::Product`]; a constant is a tensor of symmetric 8 bits, or its own integers |
+//! | add, sub; mul | [`VectorOp::Sum`]; [`VectorOp::Product`]; a constant is a tensor of symmetric 8 bits (16, where its value has 16), or its own integers |
 //! | softmax over an axis; layer normalisation over the last ones | [`VectorOp::Softmax`], [`VectorOp::LayerNorm`] |
-//! | max pool | [`VectorOp::Maximum`], and a table behind it where the quantizations differ |
+//! | max pool | [`VectorOp::Maximum`], and a table (or [`VectorOp::Rescale`]) behind it where the quantizations differ |
 //! | average pool; mean over axes | [`VectorOp::Average`] |
-//! | concat, slice, pad, reshape, transpose | movement, of each input through a table first where quantizations differ |
+//! | concat, slice, pad, reshape, transpose | movement, of each input through a table (or [`VectorOp::Rescale`]) first where quantizations differ |
 //! | the quotient of two values, or of several constants by a value; a `PRelu` with more slopes than 1,024 | [`RealOp`]: through reals, the host's |
 //! | names, and the rows of a table that they name | the host's before the chip begins |
 //!
@@ -18,10 +19,10 @@
 //! reciprocal of eight bits loses the quotient, and one of more has no operation of the vector unit behind it.
 
 use super::weight::channel_axis;
-use super::{BinaryConstant, BinaryOp, Element, Function, GeluForm, Layer, Network, NetworkError, Op, Pool, PoolKind, Weight};
+use super::{BinaryConstant, BinaryOp, Border, Element, Function, GeluForm, Layer, Network, NetworkError, Op, Pool, PoolKind, Weight};
 use crate::numerics::{
-    Average, Dtype, LayerClass, LayerNorm, MAX_ROW, OutputStage, Product, Quantization, RealFunction, RealOp, Requantizer, Softmax, Sum,
-    Table, VectorOp,
+    Average, Dtype, LayerClass, LayerNorm, MAX_ROW, OutputStage, Product, Quantization, RealFunction, RealOp, Requantizer, Rescale,
+    Softmax, Sum, Table, VectorOp,
 };
 use ndarray::{Array, ArrayD, Axis, IxDyn, RemoveAxis};
 
@@ -31,22 +32,24 @@ pub enum IntegerForm {
     /// The host's, before the chip begins: the network's input, names, and the rows that names name.
     Host,
     /// Nothing is computed: these integers, in the output's quantization and shape.
-    Constant(ArrayD<i8>),
+    Constant(ArrayD<i16>),
     /// A dense layer, a convolution or a product of two values, through this output stage.
     Array(OutputStage),
     /// An operation of the vector unit on the values that the layer reads.
     Vector {
         /// Element by element, over rows of the last axis, or over windows.
         op: VectorOp,
-        /// A table for the results.
-        then: Option<Table>,
+        /// A table or a rescaling for the results.
+        then: Option<VectorOp>,
     },
     /// A sum or product with a constant, whose shape broadcasts with the value's.
     WithConstant {
         /// A sum or a product.
         op: VectorOp,
         /// The constant.
-        constant: ArrayD<i8>,
+        constant: ArrayD<i16>,
+        /// The format of its integers.
+        format: Dtype,
         /// Whether the constant is the left operand.
         constant_first: bool,
     },
@@ -62,9 +65,9 @@ pub enum IntegerForm {
     /// Nothing is computed: elements change places, those of each input through its table first where there is one.
     Moves {
         /// One for each input; `None` where its quantization is the output's.
-        tables: Vec<Option<Table>>,
+        tables: Vec<Option<VectorOp>>,
         /// The integer that a border consists of.
-        border: i8,
+        border: i16,
     },
 }
 
@@ -140,17 +143,24 @@ struct Former<'n> {
 impl Former<'_> {
     fn form(self) -> Result<IntegerForm, NetworkError> {
         let op = &self.layer.op;
-        if !matches!(op, Op::Dense(_) | Op::Conv(_) | Op::MatMul) {
-            self.eight_bits()?;
-        }
         match op {
             Op::Dense(dense) => Ok(self.array(LayerClass::Dense, self.scales(&dense.weight)?, dense.activation.bounds())),
+            Op::Conv(conv) if (self.inputs[0].dtype == Dtype::Binary) != (conv.border != Border::Zero) && conv.padding != [0; 4] => {
+                let problem = format!("on {} values with a border that is not one of theirs", self.inputs[0].dtype);
+                Err(self.none(&problem, "a binary value's border is -1 or +1, another's 0: pad with one of them, or not at all"))
+            }
             Op::Conv(conv) => Ok(self.array(LayerClass::Convolution, self.scales(&conv.weight)?, conv.activation.bounds())),
             Op::MatMul => Ok(self.array(LayerClass::Dense, &[self.inputs[1].scale], FREE)),
             Op::Constant(weight) => Ok(IntegerForm::Constant(integers_in(weight, &self.output).mapv(narrow))),
             Op::Binary(BinaryOp::Div) => Ok(self.reals(RealFunction::Quotient)),
             Op::Binary(op) => Ok(vector(self.pair(*op, [&self.inputs[0], &self.inputs[1]]))),
             Op::BinaryConstant(binary) => self.with_constant(binary),
+            Op::Unary(Function::Relu) if self.is_wide() => Ok(vector(self.rescaled((0.0, f32::INFINITY)))),
+            Op::Unary(Function::Clip { min, max }) if self.is_wide() => Ok(vector(self.rescaled((*min, *max)))),
+            Op::Unary(_) | Op::Softmax { .. } if self.is_wide() => {
+                let help = "round the value to 8 bits first: quantize what reads it to 8 bits";
+                Err(self.none(&format!("on {} values", self.inputs[0].dtype), help))
+            }
             Op::Unary(Function::PRelu { slopes }) => {
                 let table = |slope: &f32| self.table(|x| if x < 0.0 { f64::from(*slope) * x } else { x });
                 if slopes.len() == 1 {
@@ -163,7 +173,7 @@ impl Former<'_> {
             }
             Op::Unary(function) => Ok(vector(VectorOp::Table(self.table(|x| real(function, x))))),
             Op::Quantize if self.inputs[0] == self.output => Ok(self.moves()),
-            Op::Quantize => Ok(vector(VectorOp::Table(self.table(|x| x)))),
+            Op::Quantize => Ok(vector(between(self.requantizer, &self.inputs[0], &self.output))),
             Op::Softmax { .. } => Ok(vector(VectorOp::Softmax(Softmax::new(&self.inputs[0], &self.output)))),
             Op::LayerNorm(norm) => {
                 self.at_most(norm.scale.len())?;
@@ -206,7 +216,7 @@ impl Former<'_> {
 
     fn with_constant(&self, binary: &BinaryConstant) -> Result<IntegerForm, NetworkError> {
         let BinaryConstant { op, constant, constant_first } = binary;
-        if constant.len() == 1 && self.read[0].output.shape == self.layer.output.shape {
+        if constant.len() == 1 && self.read[0].output.shape == self.layer.output.shape && !self.is_wide() {
             let number = f64::from(constant.to_reals().iter().copied().next().unwrap_or(0.0));
             return Ok(vector(VectorOp::Table(
                 self.table(|x| if *constant_first { op_of(*op, number, x) } else { op_of(*op, x, number) }),
@@ -221,8 +231,9 @@ impl Former<'_> {
             _ => None,
         };
         let constant = reciprocals.as_ref().unwrap_or(constant);
+        let wide = if self.is_wide() { Dtype::Int16 } else { Dtype::Int8 };
         let held = match constant {
-            Weight::Integer { dtype, scales, zero_points, .. } if dtype.bits() <= 8 => {
+            Weight::Integer { dtype, scales, zero_points, .. } if dtype.bits() <= wide.bits() => {
                 Quantization { dtype: *dtype, scale: scales[0], zero_point: zero_points.first().copied().unwrap_or(0) }
             }
             _ => {
@@ -230,13 +241,14 @@ impl Former<'_> {
                 if reals.iter().any(|x| !x.is_finite()) {
                     return Err(self.none("with constants that are infinite or not a number", "check the model's constants"));
                 }
-                Quantization::symmetric(Dtype::Int8, reals.iter().fold(0.0, |max: f32, x| max.max(x.abs())))
+                Quantization::symmetric(wide, reals.iter().fold(0.0, |max: f32, x| max.max(x.abs())))
             }
         };
         let inputs = if *constant_first { [&held, &self.inputs[0]] } else { [&self.inputs[0], &held] };
         Ok(IntegerForm::WithConstant {
             op: self.pair(*op, inputs),
             constant: integers_in(constant, &held).mapv(narrow),
+            format: held.dtype,
             constant_first: *constant_first,
         })
     }
@@ -266,15 +278,19 @@ impl Former<'_> {
         Table::new(&self.inputs[0], &self.output, f)
     }
 
-    /// The table from one quantization to the output's; `None` where they are the same.
-    fn table_between(&self, input: &Quantization) -> Option<Table> {
-        (*input != self.output).then(|| Table::new(input, &self.output, |x| x))
+    /// The way from one quantization to the output's; `None` where they are the same.
+    fn table_between(&self, input: &Quantization) -> Option<VectorOp> {
+        (*input != self.output).then(|| between(self.requantizer, input, &self.output))
     }
 
-    /// The vector unit holds eight bits.
-    fn eight_bits(&self) -> Result<(), NetworkError> {
-        let wide = self.inputs.iter().chain([&self.output]).find(|value| value.dtype.bits() > 8);
-        wide.map_or(Ok(()), |value| Err(self.none(&format!("on {} values", value.dtype), "values of at most 8 bits have one")))
+    /// The same from the first input's, kept between two reals.
+    fn rescaled(&self, bounds: (f32, f32)) -> VectorOp {
+        VectorOp::Rescale(Rescale::new(self.requantizer, &self.inputs[0], &self.output, bounds))
+    }
+
+    /// Whether the first value has more integers than a table has entries.
+    fn is_wide(&self) -> bool {
+        self.inputs[0].dtype.bits() > 8
     }
 
     /// Rows and windows have a limit, so that their sums and tables do.
@@ -294,9 +310,17 @@ const fn vector(op: VectorOp) -> IntegerForm {
     IntegerForm::Vector { op, then: None }
 }
 
-/// An integer of a format of at most eight bits.
-fn narrow(integer: i32) -> i8 {
-    i8::try_from(integer.clamp(i32::from(i8::MIN), i32::from(i8::MAX))).expect("bug: clamped to eight bits just before")
+/// The way from one quantization to another: a table, where there is one.
+fn between(requantizer: Requantizer, input: &Quantization, output: &Quantization) -> VectorOp {
+    if input.dtype.bits() <= 8 {
+        return VectorOp::Table(Table::new(input, output, |x| x));
+    }
+    VectorOp::Rescale(Rescale::new(requantizer, input, output, FREE))
+}
+
+/// An integer of a format of at most sixteen bits.
+fn narrow(integer: i32) -> i16 {
+    i16::try_from(integer.clamp(i32::from(i16::MIN), i32::from(i16::MAX))).expect("bug: clamped to sixteen bits just before")
 }
 
 fn op_of(op: BinaryOp, a: f64, b: f64) -> f64 {

@@ -70,7 +70,7 @@ pub struct Dense {
 }
 
 /// A convolution: `y[m][p][q] = activation(b[m] + sum_{c,r,s} x[c][p*stride + r*dilation - top][...] W[m][c][r][s])`, a group of M/groups
-/// filters reading C/groups channels. Outside of the image x is 0 (in integers: the zero point).
+/// filters reading C/groups channels. Outside of the image x is 0 (in integers: the zero point), or what [`Border`] says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv {
     /// Filters, M x C/groups x R x S.
@@ -83,10 +83,24 @@ pub struct Conv {
     pub dilation: [usize; 2],
     /// Border of zeros: top, left, bottom, right.
     pub padding: [usize; 4],
+    /// What the border consists of, where the image is binary and has no zero.
+    pub border: Border,
     /// Groups of channels; as many as channels is a depthwise convolution.
     pub groups: usize,
     /// What follows at once, in the same output quantization.
     pub activation: Activation,
+}
+
+/// What the border around a convolution's image consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Border {
+    /// Zeros. A binary image has none, and so no such border.
+    #[default]
+    Zero,
+    /// The bit for -1.
+    Minus,
+    /// The bit for +1.
+    Plus,
 }
 
 /// A fused activation.

@@ -48,7 +48,7 @@ impl Depthwise {
     }
 
     /// Adds a tap: a pixel's channels by their weights.
-    pub fn add(&self, sums: &mut [i64], pixel: &[i8], weights: &[u8]) {
+    pub fn add(&self, sums: &mut [i64], pixel: &[i16], weights: &[u8]) {
         for ((sum, x), weight) in sums.iter_mut().zip(pixel).zip(weights) {
             let x = i64::from(*x) - i64::from(self.zero_point);
             *sum = sum.saturating_add(x.saturating_mul(i64::from(i8::from_le_bytes([*weight]))));
@@ -73,12 +73,13 @@ impl Depthwise {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numerics::Dtype;
 
     #[test]
     fn a_sum_is_the_bias_and_the_taps() {
         let rows = Depthwise::rows([vec![2, -3], vec![-128, 127]].into_iter(), &[1000, -70_000]);
         assert_eq!(rows.len(), 2 * (2 + 4));
-        let op = Depthwise { zero_point: -1, stage: OutputStage::unit(), first: 0 };
+        let op = Depthwise { zero_point: -1, stage: OutputStage::unit(Dtype::Int8), first: 0 };
         let mut sums = Vec::new();
         Depthwise::biases(rows[4..].chunks(2), &mut sums, 2);
         assert_eq!(sums, [1000, -70_000]);

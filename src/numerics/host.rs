@@ -37,7 +37,7 @@ impl RealOp {
     ///
     /// # Panics
     /// If a value is missing or shorter, or there is no numerator or slope, which [`HostOp::fault`] says.
-    pub fn apply(&self, inputs: &[&[i8]], place: usize) -> i32 {
+    pub fn apply(&self, inputs: &[&[i16]], place: usize) -> i32 {
         let real = |slot: usize| self.inputs[slot].dequantize(i32::from(inputs[slot][place]));
         self.output.quantize(match &self.function {
             RealFunction::Quotient => real(0) / real(1),
@@ -134,17 +134,17 @@ impl HostOp {
     ///
     /// # Panics
     /// If it does not fit what it reads, which [`HostOp::fault`] says.
-    pub fn apply(&self, inputs: &[&[i8]], results: &mut [i8]) {
+    pub fn apply(&self, inputs: &[&[i16]], results: &mut [i8]) {
         match self {
             Self::Reals(op) => results.iter_mut().enumerate().for_each(|(place, y)| *y = narrow(op.apply(inputs, place))),
-            Self::Copy => results.copy_from_slice(inputs[0]),
+            Self::Copy => results.iter_mut().zip(inputs[0]).for_each(|(y, x)| *y = narrow(i32::from(*x))),
             Self::Product(product) => product.apply([inputs[0], inputs[1]], results),
         }
     }
 }
 
 impl HostProduct {
-    fn apply(&self, [left, right]: [&[i8]; 2], results: &mut [i8]) {
+    fn apply(&self, [left, right]: [&[i16]; 2], results: &mut [i8]) {
         let size = |size: u64| usize::try_from(size).expect("bug: what was read is as large as memory at most");
         let (rows, inner, cols, chunk) = (size(self.rows), size(self.inner), size(self.cols), usize::try_from(self.rule.chunk));
         let chunk = chunk.unwrap_or(usize::MAX);
@@ -152,7 +152,7 @@ impl HostProduct {
         for ((left, right), results) in matrices {
             for (place, y) in results.iter_mut().enumerate() {
                 let products = |k: usize| {
-                    let of = |x: i8, zero: i32| i64::from(x) - i64::from(zero);
+                    let of = |x: i16, zero: i32| i64::from(x) - i64::from(zero);
                     of(left[place / cols * inner + k], self.zero_points[0]) * of(right[k * cols + place % cols], self.zero_points[1])
                 };
                 let sum_of = |first: usize| (first..first.saturating_add(chunk).min(inner)).map(products).sum();
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_product_is_updated_chunk_by_chunk() {
         let rule = AccumulateRule { bits: 8, overflow: Overflow::Saturate, chunk: 1 };
-        let product = HostProduct { rows: 1, inner: 3, cols: 1, zero_points: [1, 0], rule, stage: OutputStage::unit() };
+        let product = HostProduct { rows: 1, inner: 3, cols: 1, zero_points: [1, 0], rule, stage: OutputStage::unit(Dtype::Int8) };
         let mut results = [0; 2];
         HostOp::Product(product.clone()).apply(&[&[101, 101, -99, 1, 2, 3], &[1, 1, 1, 1, 1, 1]], &mut results);
         assert_eq!(results, [27, 3], "100, then 127, then 27; 0, 1, 3");

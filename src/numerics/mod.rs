@@ -18,4 +18,4 @@ pub use dtype::Dtype;
 pub use host::{HostOp, HostProduct, RealFunction, RealOp};
 pub use quantization::{Quantization, of_channel};
 pub use requantize::{Arithmetic, FixedPointMultiplier, LayerClass, OutputStage, Requantizer, Rounding};
-pub use vector::{Average, LayerNorm, MAX_ROW, Product, Softmax, Sum, Table, Target, VectorKind, VectorOp};
+pub use vector::{Average, LayerNorm, MAX_ROW, Product, Rescale, Softmax, Sum, Table, Target, VectorKind, VectorOp};

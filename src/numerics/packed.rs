@@ -81,6 +81,24 @@ pub fn pack_onto(dtype: Dtype, values: impl Iterator<Item = i16>, bytes: &mut Ve
     }
 }
 
+/// Puts one element into a row, and leaves the others as they are. Of a value that the format lacks the low bits are kept; of a binary one its sign.
+///
+/// # Panics
+///
+/// If `bytes` ends before it.
+pub fn put(dtype: Dtype, bytes: &mut [u8], index: usize, value: i16) {
+    match dtype {
+        Dtype::Int16 => bytes[2 * index..2 * index + 2].copy_from_slice(&value.to_le_bytes()),
+        Dtype::Int8 => bytes[index] = value.to_le_bytes()[0],
+        Dtype::Int4 | Dtype::Int2 | Dtype::Binary => {
+            let (bits, at) = (dtype.bits() as usize, index * dtype.bits() as usize);
+            let mask = (0xff_u8 >> (8 - bits)) << (at % 8);
+            let field = if dtype == Dtype::Binary { u8::from(value > 0) } else { value.to_le_bytes()[0] };
+            bytes[at / 8] = bytes[at / 8] & !mask | (field << (at % 8)) & mask;
+        }
+    }
+}
+
 /// The `count` binary elements from `first` on of a row, as the words that [`super::kernel::PackedBits`] and
 /// [`super::kernel::multiply_binary`] take: 64 a word, low bits first, zero bits up to the end of the last.
 ///
@@ -315,6 +333,12 @@ mod tests {
             prop_assert_eq!(&unpacked, &values);
             let used = values.len() * dtype.bits() as usize % 8;
             prop_assert!(used == 0 || row[row.len() - 1] >> used == 0);
+            let mut put_in: Vec<u8> = row.iter().map(|byte| !byte).collect();
+            for (index, value) in values.iter().enumerate().rev() {
+                put(dtype, &mut put_in, index, *value);
+            }
+            let whole = values.len() * dtype.bits() as usize / 8;
+            prop_assert_eq!(&put_in[..whole], &row[..whole], "each element went to its own bits");
             let mut bytes = before.clone();
             pack_onto(dtype, values.into_iter(), &mut bytes);
             prop_assert_eq!(bytes, [before, row].concat());

@@ -1,6 +1,6 @@
 //! From a sum to the next layer's integers: `q = clamp(round(acc * s_x*s_w/s_y) + zero_point)`, in the two ways that hardware does it.
 
-use super::{AccumulateRule, Quantization, of_channel};
+use super::{AccumulateRule, Dtype, Quantization, of_channel};
 use serde::{Deserialize, Serialize};
 
 /// How a fixed-point multiplier rounds.
@@ -92,6 +92,8 @@ pub struct OutputStage {
     zero_point: i32,
     min: i32,
     max: i32,
+    /// Whether the output is binary: -1 below zero, else +1.
+    is_sign: bool,
 }
 
 /// Which of a [`Requantizer`]'s roundings a layer takes.
@@ -128,12 +130,13 @@ impl OutputStage {
             ),
         };
         let (min, max) = output.between(bounds);
-        Self { multipliers, zero_point: output.zero_point, min, max }
+        Self { multipliers, zero_point: output.zero_point, min, max, is_sign: output.dtype == Dtype::Binary }
     }
 
-    /// One for every channel that passes 8-bit sums on as they are: for programs whose numbers nobody knows.
-    pub fn unit() -> Self {
-        Self { multipliers: Multipliers::Float(vec![1.0]), zero_point: 0, min: i32::from(i8::MIN), max: i32::from(i8::MAX) }
+    /// One for every channel that passes sums of a format on as they are: for programs whose numbers nobody knows.
+    pub fn unit(format: Dtype) -> Self {
+        let is_sign = format == Dtype::Binary;
+        Self { multipliers: Multipliers::Float(vec![1.0]), zero_point: 0, min: format.min(), max: format.max(), is_sign }
     }
 
     /// How many channels it was made for; 1 where all share one multiplier.
@@ -144,11 +147,31 @@ impl OutputStage {
         }
     }
 
+    /// What is wrong with it, if anything is: one that was read from a file may hold anything.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let (channels, min, max) = (self.channels(), self.min, self.max);
+        let is_whole = channels > 0 && min <= max && min >= i32::from(i16::MIN) && max <= i32::from(i16::MAX);
+        (!is_whole).then(|| format!("yields {min} to {max} for {channels} channels"))
+    }
+
+    /// Whether a format holds all that it yields.
+    pub(crate) fn fits(&self, format: Dtype) -> bool {
+        self.fault().is_none() && self.min >= format.min() && self.max <= format.max() && (format != Dtype::Binary || self.is_sign)
+    }
+
     /// The output integer of `channel` for the sum `acc`.
     ///
     /// # Panics
     /// If there is no such channel.
     pub fn apply(&self, channel: usize, acc: i64) -> i32 {
+        if self.is_sign {
+            // A multiplier is positive but in a network that was imported with a negative scale, where it is a float.
+            let is_negative = match &self.multipliers {
+                Multipliers::Float(scales) => acc as f32 * of_channel(scales, channel) < 0.0,
+                Multipliers::FixedPoint(..) => acc < 0,
+            };
+            return if is_negative { self.min.max(-1) } else { 1 };
+        }
         let scaled = match &self.multipliers {
             Multipliers::Float(scales) => {
                 let scale = of_channel(scales, channel);
@@ -169,7 +192,6 @@ impl OutputStage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::Dtype;
 
     #[test]
     fn a_fixed_point_multiplier_is_within_a_step_of_the_real_product() {

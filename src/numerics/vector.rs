@@ -1,11 +1,14 @@
-//! What a vector unit does on integers of at most eight bits, beside requantizing sums: tables, sums and products of two values, pooling,
-//! softmax, layer normalisation. Plain data with the numbers ready to apply; the machine and the integer reference both apply it.
+//! What a vector unit does on integers, beside requantizing sums: tables, sums and products of two values, pooling,
+//! softmax, layer normalisation. Integers have at most sixteen bits; what looks them up in a table of 256 reads at most eight.
+//!
+//! Plain data with the numbers ready to apply; the machine and the integer reference both apply it.
 //!
 //! `x ~ scale_x * (x - zero_x)` throughout; results are clamped to the output's format, narrowed by a fused activation.
 //!
 //! | operation | algorithm |
 //! | --- | --- |
 //! | [`Table`] | `y = table[x]`, an entry for each integer of the input: `quantize(f(dequantize(x)))`, `f` in f64 through `libm` |
+//! | [`Rescale`] | `x - zero_x` through an [`OutputStage`] of `scale_x / scale_y`: another quantization, and a relu or clip, of values too wide for a table |
 //! | [`Sum`], `Float` | `y = rint((a - zero_a) * r_a + (b - zero_b) * r_b) + zero_y` in f32, `r = scale / scale_y`, half to even |
 //! | [`Sum`], `FixedPoint` | `TFLite`'s: both to 20 more bits, to a common scale of twice the larger, and once more to the output's |
 //! | [`Product`] | `(a - zero_a)(b - zero_b)` through an [`OutputStage`] of `scale_a * scale_b / scale_y` |
@@ -22,6 +25,8 @@ use serde::{Deserialize, Serialize};
 pub enum VectorOp {
     /// One value, element by element.
     Table(Table),
+    /// One value, element by element.
+    Rescale(Rescale),
     /// Two values, element by element.
     Sum(Sum),
     /// Two values, element by element.
@@ -41,7 +46,7 @@ pub enum VectorOp {
 /// The kinds of [`VectorOp`], which take different times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum VectorKind {
-    /// [`VectorOp::Table`].
+    /// [`VectorOp::Table`] and [`VectorOp::Rescale`].
     Table,
     /// [`VectorOp::Sum`].
     Sum,
@@ -103,7 +108,7 @@ impl VectorOp {
     /// Its kind.
     pub const fn kind(&self) -> VectorKind {
         match self {
-            Self::Table(_) => VectorKind::Table,
+            Self::Table(_) | Self::Rescale(_) => VectorKind::Table,
             Self::Sum(_) => VectorKind::Sum,
             Self::Product(_) => VectorKind::Product,
             Self::Maximum | Self::Average(_) => VectorKind::Pool,
@@ -128,7 +133,9 @@ impl VectorOp {
                 .or_else(|| (elements > MAX_ROW).then(|| format!("normalises rows of {elements}, of at most {MAX_ROW}"))),
             Self::Depthwise(depthwise) => depthwise.fault(elements),
             Self::Average(Average::Scaled { stage, .. }) => fits("multipliers", stage.channels(), elements),
-            Self::Sum(_) | Self::Product(_) | Self::Maximum | Self::Average(Average::Whole { .. }) => None,
+            Self::Rescale(rescale) => rescale.fault(),
+            Self::Product(product) => product.stage.fault(),
+            Self::Sum(_) | Self::Maximum | Self::Average(Average::Whole { .. }) => None,
         }
     }
 }
@@ -152,20 +159,20 @@ impl Target {
     }
 
     /// `steps` above the zero point, within the range.
-    fn place(&self, steps: i64) -> i8 {
+    fn place(&self, steps: i64) -> i16 {
         clamp(steps.saturating_add(i64::from(self.zero_point)).max(i64::from(self.min)).min(i64::from(self.max)))
     }
 }
 
-fn clamp(value: i64) -> i8 {
-    i8::try_from(value.clamp(i64::from(i8::MIN), i64::from(i8::MAX))).expect("bug: clamped to eight bits just before")
+fn clamp(value: i64) -> i16 {
+    i16::try_from(value.clamp(i64::from(i16::MIN), i64::from(i16::MAX))).expect("bug: clamped to sixteen bits just before")
 }
 
-/// Any function of one integer.
+/// Any function of one integer of at most eight bits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// The result for each integer from -128 on.
-    entries: Vec<i8>,
+    entries: Vec<i16>,
 }
 
 impl Table {
@@ -184,8 +191,32 @@ impl Table {
     ///
     /// # Panics
     /// If it has not 256 entries, which [`VectorOp::fault`] says.
-    pub fn apply(&self, x: i8) -> i8 {
+    pub fn apply(&self, x: i16) -> i16 {
         self.entries[usize::from(x.to_le_bytes()[0] ^ 0x80)]
+    }
+}
+
+/// Another quantization of an integer, kept between two reals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rescale {
+    zero_point: i32,
+    stage: OutputStage,
+}
+
+impl Rescale {
+    /// From one quantization to another.
+    pub fn new(requantizer: Requantizer, input: &Quantization, output: &Quantization, bounds: (f32, f32)) -> Self {
+        let stage = OutputStage::new(requantizer, LayerClass::Dense, input.scale, &[1.0], output, bounds);
+        Self { zero_point: input.zero_point, stage }
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.stage.fault()
+    }
+
+    /// The result for an integer.
+    pub fn apply(&self, x: i16) -> i16 {
+        clamp(i64::from(self.stage.apply(0, i64::from(x) - i64::from(self.zero_point))))
     }
 }
 
@@ -228,7 +259,7 @@ impl Sum {
     }
 
     /// The result for two integers.
-    pub fn apply(&self, a: i8, b: i8) -> i8 {
+    pub fn apply(&self, a: i16, b: i16) -> i16 {
         let [a, b] = [i32::from(a).wrapping_sub(self.zero_points[0]), i32::from(b).wrapping_sub(self.zero_points[1])];
         let steps = match &self.scaling {
             Scaling::Float([of_a, of_b]) => {
@@ -261,8 +292,8 @@ impl Product {
     }
 
     /// The result for two integers.
-    pub fn apply(&self, a: i8, b: i8) -> i8 {
-        let real = |x: i8, zero: i32| i64::from(x) - i64::from(zero);
+    pub fn apply(&self, a: i16, b: i16) -> i16 {
+        let real = |x: i16, zero: i32| i64::from(x) - i64::from(zero);
         clamp(i64::from(self.stage.apply(0, real(a, self.zero_points[0]).saturating_mul(real(b, self.zero_points[1])))))
     }
 }
@@ -305,7 +336,7 @@ impl Average {
     }
 
     /// The mean of the `count` taps that are no padding, whose integers sum to `sum`, of a window of `taps`.
-    pub fn apply(&self, sum: i64, count: u32, taps: u32) -> i8 {
+    pub fn apply(&self, sum: i64, count: u32, taps: u32) -> i16 {
         let count = count.max(1);
         match self {
             Self::Scaled { zero_point, counts_padding, stage } => {
@@ -352,9 +383,9 @@ impl Softmax {
     ///
     /// # Panics
     /// If it has not 256 entries, which [`VectorOp::fault`] says.
-    pub fn apply(&self, row: &[i8], results: &mut [i8]) {
+    pub fn apply(&self, row: &[i16], results: &mut [i16]) {
         let greatest = row.iter().copied().max().unwrap_or(0);
-        let of = |x: i8| self.exponentials[usize::from(greatest.abs_diff(x))];
+        let of = |x: i16| self.exponentials[usize::from(greatest.abs_diff(x)).min(255)];
         let sum: u128 = row.iter().map(|x| u128::from(of(*x))).sum::<u128>().max(1) << 16;
         for (x, y) in row.iter().zip(results) {
             let steps = (u128::from(of(*x)) * u128::from(self.inverse) + sum / 2) / sum;
@@ -408,7 +439,7 @@ impl LayerNorm {
     ///
     /// # Panics
     /// If it was made for rows of another length, which [`VectorOp::fault`] says.
-    pub fn apply(&self, row: &[i8], results: &mut [i8]) {
+    pub fn apply(&self, row: &[i16], results: &mut [i16]) {
         let (mut k, mut sum, mut squares) = (0_i64, 0_i64, 0_i64);
         for x in row {
             let x = i64::from(*x);
@@ -443,7 +474,7 @@ mod tests {
         let (input, output) = (int8(0.05, -10), int8(1.0 / 256.0, -128));
         let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
         let table = Table::new(&input, &output, sigmoid);
-        for x in i8::MIN..=i8::MAX {
+        for x in -128..=127_i16 {
             let real = sigmoid(f64::from(input.scale) * f64::from(i32::from(x) + 10));
             let y = f64::from(i32::from(table.apply(x)) + 128) / 256.0;
             assert!((y - real).abs() <= 0.5 / 256.0 + 1e-6 || real > 255.0 / 256.0, "{x}: {y} for {real}");
@@ -460,7 +491,7 @@ mod tests {
                 let product = Product::new(requantizer, [&a, &b], &output, (0.0, 6.0));
                 for (x, y) in (-128..=127).step_by(5).flat_map(|x| (-128..=127).step_by(7).map(move |y| (x, y))) {
                     let (real_x, real_y) = (f64::from(a.dequantize(x)), f64::from(b.dequantize(y)));
-                    let [small_x, small_y] = [x, y].map(|x| i8::try_from(x).expect("eight bits"));
+                    let [small_x, small_y] = [x, y].map(|x| i16::try_from(x).expect("eight bits"));
                     let real = if subtracts { real_x - real_y } else { real_x + real_y };
                     let wanted = (real / 0.1 + 3.0).clamp(-128.0, 127.0);
                     assert!((f64::from(sum.apply(small_x, small_y)) - wanted).abs() <= 0.5 + 1e-4, "{x} {y} {requantizer:?}");
@@ -487,7 +518,7 @@ mod tests {
     fn a_softmax_is_within_a_step_and_sums_to_about_one() {
         let input = int8(0.11, 20);
         let softmax = Softmax::new(&input, &Softmax::best_output());
-        let row: Vec<i8> = (0..77_u8).map(|i| i8::from_le_bytes([i.wrapping_mul(37)])).collect();
+        let row: Vec<i16> = (0..77_u8).map(|i| i16::from(i8::from_le_bytes([i.wrapping_mul(37)]))).collect();
         let mut results = vec![0; row.len()];
         softmax.apply(&row, &mut results);
         let exponentials: Vec<f64> = row.iter().map(|x| libm::exp(0.11 * f64::from(*x))).collect();
@@ -501,7 +532,7 @@ mod tests {
     #[test]
     fn a_normalised_row_is_within_a_step_of_the_reals() {
         let (input, output) = (int8(0.04, -7), int8(0.03, 4));
-        let row: Vec<i8> = (0..50_u8).map(|i| i8::from_le_bytes([i.wrapping_mul(91)])).collect();
+        let row: Vec<i16> = (0..50_u8).map(|i| i16::from(i8::from_le_bytes([i.wrapping_mul(91)]))).collect();
         let factors: Vec<f32> = (0..50_u8).map(|i| 0.5 + f32::from(i) / 40.0).collect();
         let addends: Vec<f32> = (0..50_u8).map(|i| f32::from(i) / 60.0 - 0.4).collect();
         for epsilon in [1e-5, 0.3] {
@@ -520,7 +551,7 @@ mod tests {
         let constant = LayerNorm::new(&input, &output, &factors, &addends, 0.0);
         let mut results = vec![0; 50];
         constant.apply(&[5; 50], &mut results);
-        let wanted: Vec<i8> = addends.iter().map(|b| clamp(i64::from(output.quantize(*b)))).collect();
+        let wanted: Vec<i16> = addends.iter().map(|b| clamp(i64::from(output.quantize(*b)))).collect();
         assert!(results.iter().zip(&wanted).all(|(y, w)| y.abs_diff(*w) <= 1), "a row of one number is its addends");
     }
 

@@ -75,22 +75,22 @@ impl<'c> Cost<'c> {
     /// What a mapping costs. Where cycles alone count, a run ends as soon as it is no shorter than the shortest, and costs infinity.
     pub(super) fn below(&self, mapping: &Mapping, least: &mut Cycles) -> Result<f64, PipelineError> {
         if self.objective != Objective::Latency {
-            return Ok(self.of(&self.time(mapping)?));
+            return Ok(self.of(mapping, &self.time(mapping)?));
         }
         let program = emit_timing(mapping, self.chip)?;
         let most = Cycles::new(least.get().saturating_sub(1));
         let run = Machine::new(self.chip, self.format, &program)?.time_within(most)?;
         *least = run.as_ref().map_or(*least, |run| run.total_cycles);
-        Ok(run.map_or(f64::INFINITY, |run| self.of(&run)))
+        Ok(run.map_or(f64::INFINITY, |run| self.of(mapping, &run)))
     }
 
-    /// What a run cost.
-    pub fn of(&self, run: &Run) -> f64 {
+    /// What a run of a mapping cost.
+    pub fn of(&self, mapping: &Mapping, run: &Run) -> f64 {
         let cycles = run.total_cycles.as_f64();
         if self.objective == Objective::Latency {
             return cycles;
         }
-        self.by_energy(run.stages.iter().map(|stage| (stage.actions, stage.window)), cycles)
+        self.by_energy(mapping, run.stages.iter().map(|stage| (stage.actions, stage.window)), cycles)
     }
 
     /// No run of the mapping costs less: it takes no fewer cycles than its bound, and does no less than what it does at least. Each action costs
@@ -104,11 +104,11 @@ impl<'c> Cost<'c> {
         let actions = least_actions(mapping, self.chip).into_iter().map(|least| counts(least, [roles.activation, roles.weight]));
         // The clock and leakage go by the whole of the time, whatever stage it is of.
         let windows = std::iter::once(least).chain(std::iter::repeat(Cycles::new(0)));
-        self.by_energy(actions.zip(windows), least.as_f64())
+        self.by_energy(mapping, actions.zip(windows), least.as_f64())
     }
 
-    fn by_energy(&self, stages: impl Iterator<Item = (ActionCounts, Cycles)>, cycles: f64) -> f64 {
-        let energy = energy_of(&self.table, self.format, stages).total.get();
+    fn by_energy(&self, mapping: &Mapping, stages: impl Iterator<Item = (ActionCounts, Cycles)>, cycles: f64) -> f64 {
+        let energy = energy_of(&self.table, mapping, stages).total.get();
         if self.objective == Objective::Energy { energy } else { energy * cycles }
     }
 }

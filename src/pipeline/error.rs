@@ -81,6 +81,14 @@ pub enum PipelineError {
         /// Its products.
         runs: u64,
     },
+    /// A block of the array's own size, and no array.
+    #[error(
+        "step {step} of the recipe is cut as a chip's array is, and no chip was named\n  help: name one with --chip, or write rows and columns, such as block:16x16,0.5"
+    )]
+    NoTile {
+        /// The step's short form.
+        step: String,
+    },
     /// More samples than there are, or none.
     #[error(
         "{asked} samples were asked for, and the report data of \"{model}\" has {available}\n  help: ask for 1 to {available} with --samples, or leave it out for all"

@@ -1,5 +1,6 @@
 //! Looks for the best mapping of a network or a layer table onto a chip: each stage by itself, then all together.
 
+use super::prepare::first_format;
 use super::summary::bound_by;
 use super::{Cost, Objective, PipelineError, RunOptions};
 use crate::chip::{Chip, Dram};
@@ -60,8 +61,7 @@ pub fn search_mapping(
     objective: Objective,
     budget: u64,
 ) -> Result<Searched, PipelineError> {
-    let format =
-        chip.format(options.scheme().weight, options.scheme().activation).expect("bug: lower refuses formats that the chip has not");
+    let format = first_format(stages, chip);
     let cost = Cost::new(chip, format, objective)?;
     // Equal problems are searched once.
     let mut different: Vec<&Lowered> = Vec::new();
@@ -91,7 +91,7 @@ pub fn search_mapping(
     let (plain_run, run) = rayon::join(|| cost.time(&plain), || together.as_ref().map(|mapping| cost.time(mapping)).transpose());
     let (plain_run, run) = (plain_run?, run?);
     let (mapping, run) = match together.zip(run) {
-        Some((mapping, run)) if cost.of(&run) <= cost.of(&plain_run) => (mapping, run),
+        Some((mapping, run)) if cost.of(&mapping, &run) <= cost.of(&plain, &plain_run) => (mapping, run),
         _ => (plain, plain_run),
     };
     Ok(Searched { bounds: lower_bounds(&mapping, chip), mapping, found, run })

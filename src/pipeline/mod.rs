@@ -3,6 +3,8 @@
 //! Quantize, map, emit, run every batch on the machine, run the references, compare, account. Not here: printing, files, or how any of it
 //! is done.
 
+mod analyze;
+mod compress;
 mod cost;
 mod dram;
 mod error;
@@ -21,6 +23,8 @@ mod table;
 mod vcd;
 mod whatif;
 
+pub use analyze::analyze;
+pub use compress::{Compressed, compress};
 pub use cost::{Cost, Objective};
 pub use dram::{DramError, dram};
 pub use error::PipelineError;

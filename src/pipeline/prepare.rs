@@ -3,7 +3,7 @@
 use super::pruning::array_tile;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
-use crate::compress::{Scheme, StepReport, Surroundings, calibrate, quantize};
+use crate::compress::{Scheme, StepReport, Surroundings, calibrate_as, correct_biases, quantize, with_roundings};
 use crate::mapping::{Lowered, Lowering, Mapping, lower};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
@@ -20,7 +20,7 @@ pub struct Prepared<'a> {
     pub model: &'a Model,
     /// The chip.
     pub chip: &'a Chip,
-    /// The formats that the chip multiplies in this run.
+    /// The formats that the chip multiplies first in this run.
     pub format: &'a Format,
     /// What each step of the recipe did, before quantization.
     pub pruning: Vec<StepReport>,
@@ -56,44 +56,68 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
         let (batch, model, most) = (options.batch, model.card().name.clone(), (MAX_BATCH_BYTES / of_one).max(1));
         return Err(PipelineError::BatchBytes { batch, model, bytes, limit: MAX_BATCH_BYTES, most });
     }
-    let not_as_many = |asked| -> Result<PipelineError, PipelineError> {
-        let available = model.split(Split::Report, None)?.labels.len();
-        Ok(PipelineError::Samples { asked, available, model: model.card().name.clone() })
-    };
-    if options.samples == Some(0) {
-        return Err(not_as_many(0)?);
-    }
-    let samples = model.split(Split::Report, options.samples)?;
-    if let Some(asked) = options.samples.filter(|asked| *asked != samples.labels.len()) {
-        return Err(not_as_many(asked)?);
-    }
+    let samples = report_samples(model, options.samples)?;
     let calibration = model.split(Split::Calibrate, None)?.inputs;
-    let (compressed, pruning) = pruned(model, chip, &calibration, options)?;
+    let (compressed, pruning) = pruned(model, tile_of(chip, options), &calibration, options)?;
     let quantized = quantized(&calibration, &compressed, options)?;
     let lowering = lower(&quantized, chip, options.batch)?;
     let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
     let program = emit(&quantized, &mapping, chip)?;
-    let Scheme { weight, activation } = options.scheme();
-    let format = chip.format(weight, activation).expect("bug: lower refuses formats that the chip has not");
+    let format = first_format(&lowering.stages, chip);
     Ok(Prepared { model, chip, format, pruning, calibration, compressed, quantized, lowering, mapping, least_scratchpad, program, samples })
 }
 
-/// The float network with its activations fused, and pruned; and what each step did.
-fn pruned(
+/// The formats that the chip multiplies in the first of the stages that its array computes.
+pub(super) fn first_format<'c>(stages: &[Lowered], chip: &'c Chip) -> &'c Format {
+    let of_array = stages.iter().find(|stage| stage.work.is_array());
+    of_array.and_then(|stage| chip.format(stage.problem.weight, stage.problem.activation)).unwrap_or(&chip.formats()[0])
+}
+
+/// The first samples of the report split, or all.
+///
+/// # Errors
+/// If there are not as many, or none are asked for.
+pub(super) fn report_samples(model: &Model, wanted: Option<usize>) -> Result<Samples, PipelineError> {
+    let not_as_many = |asked| -> Result<PipelineError, PipelineError> {
+        let available = model.split(Split::Report, None)?.labels.len();
+        Ok(PipelineError::Samples { asked, available, model: model.card().name.clone() })
+    };
+    if wanted == Some(0) {
+        return Err(not_as_many(0)?);
+    }
+    let samples = model.split(Split::Report, wanted)?;
+    if let Some(asked) = wanted.filter(|asked| *asked != samples.labels.len()) {
+        return Err(not_as_many(asked)?);
+    }
+    Ok(samples)
+}
+
+/// Rows and columns of the array's own tile in the formats of a run.
+pub(super) fn tile_of(chip: &Chip, options: &RunOptions) -> [usize; 2] {
+    let Scheme { weight, activation } = options.scheme();
+    array_tile(chip, chip.format(weight, activation))
+}
+
+/// The float network with its activations fused, pruned, with roundings where formats differ; and what each step did.
+pub(super) fn pruned(
     model: &Model,
-    chip: &Chip,
+    tile: [usize; 2],
     calibration: &Array2<f32>,
     options: &RunOptions,
 ) -> Result<(Network, Vec<StepReport>), PipelineError> {
-    let Scheme { weight, activation } = options.scheme();
-    let around = Surroundings { samples: calibration.view(), tile: array_tile(chip, chip.format(weight, activation)) };
-    Ok(options.recipe.prune(&fuse_activations(model.network())?, around)?)
+    let around = Surroundings { samples: calibration.view(), tile };
+    let (pruned, steps) = options.recipe.prune(&fuse_activations(model.network())?, around)?;
+    Ok((with_roundings(&pruned, &options.recipe)?, steps))
 }
 
 /// The network in integers, its ranges found on the calibration samples.
 pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
-    let ranges = calibrate(compressed, calibration.view())?;
-    Ok(quantize(compressed, &ranges, options.scheme())?)
+    let ranges = calibrate_as(compressed, calibration.view(), &options.recipe)?;
+    let quantized = quantize(compressed, &ranges, &options.recipe)?;
+    if options.recipe.corrects_biases() {
+        return Ok(correct_biases(compressed, &quantized, calibration.view())?);
+    }
+    Ok(quantized)
 }
 
 /// The operations of a model's network, quantized, before they are mapped.
@@ -102,6 +126,6 @@ pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options
 /// The first stage that cannot do its part, with its own message.
 pub fn model_stages(model: &Model, chip: &Chip, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
     let calibration = model.split(Split::Calibrate, None)?.inputs;
-    let (compressed, _) = pruned(model, chip, &calibration, options)?;
+    let (compressed, _) = pruned(model, tile_of(chip, options), &calibration, options)?;
     Ok(lower(&quantized(&calibration, &compressed, options)?, chip, options.batch)?.stages)
 }

@@ -3,7 +3,7 @@
 use super::prepare::quantized;
 use super::{Numbers, PipelineError, Prepared, RunOptions};
 use crate::chip::{Chip, Format};
-use crate::compress::StepReport;
+use crate::compress::{StepReport, with_roundings};
 use crate::mapping::lower;
 use crate::metrics::{mcnemar, right, wilson};
 use crate::network::fuse_activations;
@@ -12,7 +12,7 @@ use crate::report::{PairedAccuracy, PrunedLayer, PruningStep, PruningSummary, Un
 use crate::sim::Machine;
 
 /// The confidence of intervals.
-const CONFIDENCE: f64 = 0.95;
+pub(super) const CONFIDENCE: f64 = 0.95;
 
 /// Rows of K and columns of channels of a tile of weights that the array holds.
 pub(super) fn array_tile(chip: &Chip, format: Option<&Format>) -> [usize; 2] {
@@ -48,7 +48,7 @@ pub(super) fn pruning(
     }))
 }
 
-fn step(report: &StepReport) -> PruningStep {
+pub(super) fn step(report: &StepReport) -> PruningStep {
     let layers = report.layers.iter().map(|layer| PrunedLayer {
         name: layer.layer.clone(),
         weights_before: layer.weights_before,
@@ -61,7 +61,7 @@ fn step(report: &StepReport) -> PruningStep {
 
 /// Times the network without its pruning, all batches.
 fn unpruned(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Unpruned, PipelineError> {
-    let fused = fuse_activations(prepared.model.network())?;
+    let fused = with_roundings(&fuse_activations(prepared.model.network())?, &options.recipe)?;
     let network = quantized(&prepared.calibration, &fused, options)?;
     let lowering = lower(&network, prepared.chip, options.batch)?;
     // Choices for layers that pruning made are not those of the layers before it.
@@ -101,6 +101,6 @@ fn paired(prepared: &Prepared<'_>, numbers: &Numbers) -> PairedAccuracy {
 }
 
 /// To six significant digits: the rest depends on the host's mathematical functions.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)
 }

@@ -10,12 +10,13 @@ use crate::counts::{ActionCounts, TrafficBytes};
 use crate::data::Task;
 use crate::mapping::Work;
 use crate::metrics::evaluate;
+use crate::model::Card;
 use crate::network::{Layer, LayerId, Op};
 use crate::reference::integer::IntegerTrace;
 use crate::reference::{float, integer};
 use crate::report::{MetricValues, Summary, WhatIf};
 use crate::sim::{Machine, Run, SimError};
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -231,19 +232,28 @@ fn sums<'r>(like: &Run, runs: impl Iterator<Item = &'r Run>) -> (Vec<ActionCount
 
 /// Each metric, as every execution gives it.
 fn metrics(prepared: &Prepared<'_>, numbers: &Numbers) -> Result<BTreeMap<String, MetricValues>, PipelineError> {
-    let card = prepared.model.card();
-    let judge = |logits: ArrayView2<f32>| evaluate(card.task, &card.metrics, logits, &prepared.samples.labels);
-    let float = judge(numbers.float.logits().view())?;
-    let compressed = judge(numbers.compressed.logits().view())?;
-    let integer = judge(dequantize(&prepared.quantized, numbers.integer_logits(&prepared.quantized)).view())?;
-    let chip = judge(dequantize(&prepared.quantized, &numbers.chip_logits).view())?;
-    let values = |name: &String| MetricValues {
-        float: float.get(name).copied(),
-        compressed_float: compressed.get(name).copied(),
-        integer: integer.get(name).copied(),
-        chip: chip.get(name).copied(),
-    };
-    Ok(float.keys().map(|name| (name.clone(), values(name))).collect())
+    let integer = dequantize(&prepared.quantized, numbers.integer_logits(&prepared.quantized));
+    let chip = dequantize(&prepared.quantized, &numbers.chip_logits);
+    let logits = [numbers.float.logits(), numbers.compressed.logits(), &integer, &chip].map(Some);
+    judged(prepared.model.card(), &prepared.samples.labels, logits)
+}
+
+/// Each metric of a card by the logits of four executions: float, compressed float, integer, chip; nothing of those that there are not.
+pub(super) fn judged(
+    card: &Card,
+    labels: &[u32],
+    logits: [Option<&Array2<f32>>; 4],
+) -> Result<BTreeMap<String, MetricValues>, PipelineError> {
+    let mut all: BTreeMap<String, MetricValues> = BTreeMap::new();
+    for (execution, logits) in logits.into_iter().enumerate() {
+        let Some(logits) = logits else { continue };
+        for (name, value) in evaluate(card.task, &card.metrics, logits.view(), labels)? {
+            let values = all.entry(name).or_default();
+            let of = [&mut values.float, &mut values.compressed_float, &mut values.integer, &mut values.chip];
+            *of.into_iter().nth(execution).expect("bug: there are four executions") = Some(value);
+        }
+    }
+    Ok(all)
 }
 
 fn warnings(prepared: &Prepared<'_>, metrics: &BTreeMap<String, MetricValues>) -> Vec<Warning> {

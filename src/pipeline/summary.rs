@@ -64,6 +64,8 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
     let of_array: u64 = totals.actions.iter().map(|actions| actions.macs).sum();
     let of_vector: u64 = ran.mapping.stages().iter().map(Stage::vector_macs).sum();
     let macs = of_vector + ran.mapping.stages().iter().map(Stage::macs).sum::<u64>();
+    let windows = ran.mapping.stages().iter().zip(&totals.first.stages);
+    let possible: u128 = windows.map(|(stage, run)| u128::from((run.window * programs).get()) * u128::from(peak(chip, stage))).sum();
     let latency = totals.first.total_cycles / chip.clock();
     let what_if = totals.what_if.as_ref().map(|stages| stages.iter().copied().sum());
     Ok(Summary {
@@ -97,7 +99,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         area_mm2: AreaTable::resolve(chip)?.total().get(),
         macs_dense: macs * programs,
         macs_executed: of_array + of_vector * programs,
-        utilization: ratio(of_array as f64, total_cycles.as_f64() * chip.peak_macs_per_cycle(format) as f64),
+        utilization: ratio(of_array as f64, possible as f64),
         metrics: ran.metrics,
         mismatches: ran.compared.as_ref().map(|compared| compared.mismatches),
         output_values: ran.compared.as_ref().map_or(0, |compared| compared.values),
@@ -135,12 +137,21 @@ fn chip_summary(chip: &Chip, format: &Format) -> ChipSummary {
 
 fn energy(ran: &Ran<'_>, totals: &Totals) -> Result<EnergyReport, PipelineError> {
     let windows = totals.first.stages.iter().map(|stage| stage.window * totals.programs);
-    Ok(energy_of(&EnergyTable::resolve(ran.chip)?, ran.format, totals.actions.iter().copied().zip(windows)))
+    Ok(energy_of(&EnergyTable::resolve(ran.chip)?, ran.mapping, totals.actions.iter().copied().zip(windows)))
 }
 
-/// The energy of stages that did so much in so many cycles.
-pub(super) fn energy_of(table: &EnergyTable, format: &Format, stages: impl Iterator<Item = (ActionCounts, Cycles)>) -> EnergyReport {
-    let activity = stages.map(|(actions, window)| StageActivity { actions, window, weight: format.weight, activation: format.activation });
+/// Multiply-accumulates that the array could do a cycle in a stage's formats.
+fn peak(chip: &Chip, stage: &Stage) -> u64 {
+    let mode = stage.rules.mode;
+    chip.format(mode.weight, mode.activation).map_or(1, |format| chip.peak_macs_per_cycle(format))
+}
+
+/// The energy of a mapping's stages that did so much in so many cycles, each in the formats in which the array is clocked then.
+pub(super) fn energy_of(table: &EnergyTable, mapping: &Mapping, stages: impl Iterator<Item = (ActionCounts, Cycles)>) -> EnergyReport {
+    let modes = mapping.stages().iter().map(|stage| stage.rules.mode);
+    let activity = stages.zip(modes);
+    let activity =
+        activity.map(|((actions, window), mode)| StageActivity { actions, window, weight: mode.weight, activation: mode.activation });
     account(table, &activity.collect::<Vec<_>>())
 }
 
@@ -151,7 +162,7 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
         let (run, actions, bound) = (&totals.first.stages[number], &totals.actions[number], &bounds[number]);
         let programs = totals.programs;
         let cycles = run.window * programs;
-        let peak = ran.chip.peak_macs_per_cycle(ran.format) as f64;
+        let peak = peak(ran.chip, stage) as f64;
         rows.push(LayerSummary {
             name: stage.name.clone(),
             op: facts.op.to_string(),

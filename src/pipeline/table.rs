@@ -5,6 +5,7 @@
 //! A table says nothing of which layer reads which: between two of its layers there may be a pool, a sum or a branch. So no activation stays
 //! on the chip between them. Not here: layers timed each by itself (`gemm::topology`).
 
+use super::prepare::first_format;
 use super::run::Totals;
 use super::summary::{Facts, Ran, summarize};
 use super::{PipelineError, RunOptions, TIMING_ONLY};
@@ -27,10 +28,10 @@ const MAX_STAGES: u64 = 1 << 17;
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options: &RunOptions) -> Result<Summary, PipelineError> {
-    let (mapping, least_scratchpad) = options.map(&table_stages(chip, table, options)?, chip)?;
+    let stages = table_stages(chip, table, options)?;
+    let (mapping, least_scratchpad) = options.map(&stages, chip)?;
     let program = emit_timing(&mapping, chip)?;
-    let format =
-        chip.format(options.scheme().weight, options.scheme().activation).expect("bug: lower refuses formats that the chip has not");
+    let format = first_format(&stages, chip);
     let machine = Machine::new(chip, format, &program)?;
     let run = machine.time()?;
     let bias = mapping.buffers().accumulator_element_bytes;

@@ -6,7 +6,7 @@ use super::{Address, ArrayMode, Planes};
 use crate::codec::Coding;
 use crate::counts::{Operand, StallReason};
 use crate::mapping::Slide;
-use crate::numerics::BIAS_BYTES;
+use crate::numerics::{BIAS_BYTES, Dtype};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -218,6 +218,8 @@ pub struct Window {
     pub inner: Address,
     /// How the channels of a pixel lie that do not all lie side by side.
     pub planes: Option<Planes>,
+    /// Whether padding of binary elements is +1, else -1; other elements' padding is zero.
+    pub plus_border: bool,
 }
 
 /// Shifts a stationary tile in, a step of its panel an array row; the array's other rows and columns hold zero.
@@ -327,6 +329,8 @@ pub struct Requantize {
     pub cols: u32,
     /// The output stage, an index into the program's list.
     pub stage: u32,
+    /// The results' format.
+    pub format: Dtype,
     /// The first channel, as an "address" that follows the loops.
     pub channel: Address,
     /// Whether a row of sums is a channel's.
@@ -335,7 +339,7 @@ pub struct Requantize {
     pub planes: Option<Planes>,
 }
 
-/// One operation of the vector unit: `rows` rows of `cols` elements, a byte each, from one or two inputs in a scratchpad.
+/// One operation of the vector unit: `rows` rows of `cols` elements, each row packed from a byte on, from one or two inputs in a scratchpad.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorWork {
@@ -351,6 +355,8 @@ pub struct VectorWork {
     pub result: Address,
     /// Bytes from a row of results to the next.
     pub result_stride: u64,
+    /// The results' format.
+    pub format: Dtype,
     /// Rows.
     pub rows: u32,
     /// Elements of a row.
@@ -368,6 +374,8 @@ pub struct VectorInput {
     pub address: Address,
     /// Bytes from a row to the next.
     pub stride: u64,
+    /// The format of its elements.
+    pub format: Dtype,
 }
 
 /// A block that runs `trips` times.
@@ -484,13 +492,14 @@ impl Command {
                     outer: ONCE,
                 };
                 let (rows, row) = if r.by_channels { (r.cols, r.rows) } else { (r.rows, r.cols) };
+                // In planes an element is a byte.
                 let Planes { block, bytes } = r.planes.unwrap_or(Planes { block: u64::from(row), bytes: 0 });
                 let write = RegionOf {
                     place: r.place,
                     address: &r.result,
                     stride: r.result_stride,
                     rows: u64::from(rows),
-                    row_bytes: block,
+                    row_bytes: r.format.packed_bytes(block),
                     access: Access::Write,
                     outer: [Dimension { count: u64::from(row) / block.max(1), stride: bytes }, ONCE[1]],
                 };
@@ -499,8 +508,12 @@ impl Command {
             Operation::Vector(v) => {
                 let rows = |input| v.rows_of(input, Access::Read);
                 let first = Some(rows(&v.input)).filter(|_| v.window.is_none());
-                let result =
-                    RegionOf { address: &v.result, stride: v.result_stride, access: Access::Write, ..v.rows_of(&v.input, Access::Write) };
+                let result = RegionOf {
+                    address: &v.result,
+                    stride: v.result_stride,
+                    row_bytes: v.format.packed_bytes(u64::from(v.cols)),
+                    ..v.rows_of(&v.input, Access::Write)
+                };
                 [first, v.second.as_ref().map(|second| RegionOf { rows: v.second_rows(), ..rows(second) }), Some(result)]
             }
             Operation::Host(h) => h.regions(),
@@ -517,7 +530,7 @@ impl VectorWork {
     }
 
     fn rows_of<'c>(&self, input: &'c VectorInput, access: Access) -> RegionOf<'c> {
-        let (rows, row_bytes) = (u64::from(self.rows), u64::from(self.cols));
+        let (rows, row_bytes) = (u64::from(self.rows), input.format.packed_bytes(u64::from(self.cols)));
         RegionOf { place: self.place, address: &input.address, stride: input.stride, rows, row_bytes, access, outer: ONCE }
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct WindowOf<'c> {
     /// Bytes from a pixel to the next.
     pub(super) pitch: u64,
     pub(super) window: &'c Window,
+    /// The format of its elements, where that is not the array's activations'.
+    format: Option<Dtype>,
     vectors: u64,
     inner: u64,
 }
@@ -53,6 +55,7 @@ impl Command {
                 address: &p.address,
                 pitch: p.stride,
                 window,
+                format: None,
                 vectors: u64::from(p.cols),
                 inner: u64::from(p.inner),
             }),
@@ -61,6 +64,7 @@ impl Command {
                 address: &c.stream,
                 pitch: c.stream_stride,
                 window,
+                format: None,
                 vectors: u64::from(c.vectors),
                 inner: u64::from(c.inner),
             }),
@@ -69,6 +73,7 @@ impl Command {
                 address: &p.activation,
                 pitch: p.activation_stride,
                 window,
+                format: None,
                 vectors: u64::from(p.rows),
                 inner: u64::from(p.inner),
             }),
@@ -77,6 +82,7 @@ impl Command {
                 address: &v.input.address,
                 pitch: v.input.stride,
                 window,
+                format: Some(v.input.format),
                 vectors: u64::from(v.rows),
                 inner: 1,
             }),
@@ -86,6 +92,11 @@ impl Command {
 }
 
 impl WindowOf<'_> {
+    /// The format of its elements, where the array's activations have this one.
+    pub(super) fn format(&self, activation: Dtype) -> Dtype {
+        self.format.unwrap_or(activation)
+    }
+
     /// Bytes from the first that is read of any pixel to one past the last, its elements being of this format.
     pub(super) fn bytes(&self, format: Dtype) -> Option<u64> {
         let last = self.window.ring.saturating_sub(1).checked_mul(self.pitch)?;
@@ -99,7 +110,7 @@ impl WindowOf<'_> {
 
     /// What is wrong with it, if anything is, where the loops around it run so many times. `format` is that of its elements.
     pub(super) fn fault(&self, trips: &[u64], format: Dtype) -> Option<String> {
-        let Window { slide, ring, vector, inner, planes } = self.window;
+        let Window { slide, ring, vector, inner, planes, plus_border: _ } = self.window;
         let sides = [slide.input, slide.output, slide.filter, slide.stride, slide.dilation];
         if sides.iter().flatten().any(|side| !(1..=MAX_SIDE).contains(side)) || slide.padding.iter().any(|side| *side > MAX_SIDE) {
             return Some(format!("its window has a side that is not 1 to {MAX_SIDE}: {slide:?}"));

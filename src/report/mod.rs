@@ -5,6 +5,8 @@
 //! Human units on the terminal only; files hold base units with the unit in the name. Not here: how anything is computed, and how a
 //! picture is drawn (`plot`).
 
+mod analysis;
+mod compression;
 mod csv;
 mod dram;
 mod folder;
@@ -20,6 +22,10 @@ mod terminal;
 mod topology;
 mod whatif;
 
+pub use analysis::{Analysis, AnalyzedLayer, Narrower};
+pub use compression::{
+    CompressedLayer, CompressionProvenance, CompressionReport, Interval, NetworkSize, PairedSamples, compression_json, compression_terminal,
+};
 pub use csv::layers_csv;
 pub use dram::{DramReport, dram_json, dram_terminal};
 pub use folder::{FolderError, Pictures, ResultFolder};

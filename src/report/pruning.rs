@@ -83,8 +83,23 @@ pub struct PairedAccuracy {
 /// The part of the terminal's report.
 pub(super) fn pruning(summary: &Summary) -> Option<String> {
     let pruning = summary.pruning.as_ref()?;
-    let mut text = format!("Pruning: {}", pruning.recipe_ron);
-    for step in &pruning.steps {
+    let mut text = format!("Pruning: {}{}", pruning.recipe_ron, steps(&pruning.steps));
+    let mut worth = worth(summary, pruning);
+    if let Some(accuracy) = &pruning.accuracy {
+        let PairedAccuracy { before, after, after_low, after_high, right_before_only, right_after_only, p_value } = accuracy;
+        worth.push(format!("Float accuracy {before:.4} before, {after:.4} after (95%: {after_low:.4} to {after_high:.4})."));
+        worth.push(format!("Right only before {right_before_only}, only after {right_after_only}: McNemar's p = {p_value:.2e}."));
+    }
+    for line in worth {
+        let _ = writeln!(text, "{line}");
+    }
+    Some(text)
+}
+
+/// What each step left, a line a layer.
+pub(super) fn steps(steps: &[PruningStep]) -> String {
+    let mut text = String::new();
+    for step in steps {
         let _ = writeln!(text, "{}", step.step);
         for layer in step.layers.iter().take(MOST_LAYERS) {
             let was = if layer.weights_before == layer.weights {
@@ -100,16 +115,7 @@ pub(super) fn pruning(summary: &Summary) -> Option<String> {
             let _ = writeln!(text, "  and {} layers more (summary.json has all)", step.layers.len() - MOST_LAYERS);
         }
     }
-    let mut worth = worth(summary, pruning);
-    if let Some(accuracy) = &pruning.accuracy {
-        let PairedAccuracy { before, after, after_low, after_high, right_before_only, right_after_only, p_value } = accuracy;
-        worth.push(format!("Float accuracy {before:.4} before, {after:.4} after (95%: {after_low:.4} to {after_high:.4})."));
-        worth.push(format!("Right only before {right_before_only}, only after {right_after_only}: McNemar's p = {p_value:.2e}."));
-    }
-    for line in worth {
-        let _ = writeln!(text, "{line}");
-    }
-    Some(text)
+    text
 }
 
 /// What the chip makes of it, in words.

@@ -104,11 +104,11 @@ impl Work<'_> {
     fn compute(&self, shared: &mut Shared<'_>) {
         let value = |(input, start): (&HostInput, &u64)| {
             let mut elements = Vec::new();
-            input.each(|byte| elements.push(i8::from_le_bytes([shared.dram[size(start + byte)]])));
+            input.each(|byte| elements.push(i16::from(i8::from_le_bytes([shared.dram[size(start + byte)]]))));
             elements
         };
-        let values: Vec<Vec<i8>> = self.command.inputs.iter().zip(&self.inputs).map(value).collect();
-        let values: Vec<&[i8]> = values.iter().map(Vec::as_slice).collect();
+        let values: Vec<Vec<i16>> = self.command.inputs.iter().zip(&self.inputs).map(value).collect();
+        let values: Vec<&[i16]> = values.iter().map(Vec::as_slice).collect();
         let mut results = vec![0; size(self.command.elements)];
         shared.program.host_ops[self.command.op as usize].apply(&values, &mut results);
         for (byte, y) in shared.dram[size(self.result)..].iter_mut().zip(results) {

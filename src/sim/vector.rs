@@ -11,7 +11,8 @@ use super::memory::{Sram, scratchpad_index, size};
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::chip::{Chip, VectorCycles};
 use crate::counts::{CycleCounts, StallReason};
-use crate::numerics::load_sum;
+use crate::numerics::packed::put;
+use crate::numerics::{Dtype, load_sum};
 use crate::program::{Command, Operation, Place, Planes, Requantize, Tag};
 use operation::{Operating, Scratch};
 use std::collections::VecDeque;
@@ -46,6 +47,7 @@ struct Requantizing {
     by_channels: bool,
     /// One block of any width, where all channels lie side by side.
     planes: Planes,
+    format: Dtype,
     stage: u32,
     /// The group that comes next, by its row and first column.
     row: u64,
@@ -282,6 +284,7 @@ impl Requantizing {
             channel: requantize.channel.resolve(counters),
             by_channels: requantize.by_channels,
             planes: requantize.planes.unwrap_or(Planes { block: u64::MAX, bytes: 0 }),
+            format: requantize.format,
             stage: requantize.stage,
             row: 0,
             col: 0,
@@ -298,8 +301,9 @@ impl Requantizing {
             for element in 0..elements {
                 let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
                 let channel = size(self.channel + if self.by_channels { self.row } else { self.col + element });
-                let value = i8::try_from(stage.apply(channel, sum)).expect("bug: an int8 output stage clamps to eight bits");
-                shared.scratchpads[scratchpad_index(self.place)].write(group.result(element), 1)[0] = value.to_le_bytes()[0];
+                let value = i16::try_from(stage.apply(channel, sum)).expect("bug: an output stage clamps to its format");
+                let (address, within) = group.result(element);
+                put(self.format, shared.scratchpads[scratchpad_index(self.place)].write(address, group.bytes()), within, value);
             }
         }
         self.col += elements;
@@ -314,7 +318,8 @@ impl Requantizing {
         shared.accounts.actions(tag).vector_operations += elements;
         shared.accounts.scratchpad_write(tag, self.place, results);
         shared.accounts.traffic(tag).accumulator.psum.read += elements * width;
-        shared.accounts.traffic(tag).scratchpad.output.write += elements;
+        let (rows, cols) = if self.by_channels { (self.cols, self.rows) } else { (self.rows, self.cols) };
+        shared.accounts.traffic(tag).scratchpad.output.write += rows * self.format.packed_bytes(cols);
         false
     }
 }
@@ -322,45 +327,63 @@ impl Requantizing {
 /// Where one group's elements lie.
 struct Group {
     sums: u64,
-    /// The address of the row's results, and the row's first element in the group.
+    /// The address of the row's results; whether they go down, and then the bytes from one to the next.
     result: u64,
-    col: u64,
-    elements: u64,
-    /// Bytes from an element's result to the next's, in a plane.
+    goes_down: bool,
     step: u64,
+    /// The group's first element.
+    col: u64,
+    /// The channel of all its elements, where they go down; else that of the row's first, which is 0.
+    channel: u64,
+    elements: u64,
     planes: Planes,
+    format: Dtype,
 }
 
 impl Group {
     fn of(work: &Requantizing, lanes: u64, element_bytes: u64) -> Self {
-        // Down a column all results are of one plane; along a row they go from plane to plane.
-        let one = Planes { block: u64::MAX, bytes: 0 };
-        let (result, col, step, planes) = if work.by_channels {
-            (work.result + place(&work.planes, work.row), work.col, work.result_stride, one)
+        let (result, step, channel) = if work.by_channels {
+            (work.result, work.result_stride, work.row)
         } else {
-            (work.result + work.row * work.result_stride, work.col, 1, work.planes)
+            (work.result + work.row * work.result_stride, 0, 0)
         };
         let sums = work.sums + work.row * work.sums_stride + work.col * element_bytes;
-        Self { sums, result, col, elements: lanes.min(work.cols - work.col), step, planes }
+        let elements = lanes.min(work.cols - work.col);
+        Self { sums, result, goes_down: work.by_channels, step, col: work.col, channel, elements, planes: work.planes, format: work.format }
     }
 
-    /// The address of an element's result.
-    fn result(&self, element: u64) -> u64 {
-        self.result + place(&self.planes, (self.col + element) * self.step)
+    /// Bytes that an element's result is in.
+    fn bytes(&self) -> u64 {
+        self.format.packed_bytes(1)
+    }
+
+    /// The address of an element's result, and its place in the byte there.
+    fn result(&self, element: u64) -> (u64, usize) {
+        let element = self.col + element;
+        let channel = place(&self.planes, if self.goes_down { self.channel } else { element });
+        let down = if self.goes_down { element * self.step } else { 0 };
+        match self.format.bits() {
+            bits @ 0..8 => {
+                let of_byte = u64::from(8 / bits);
+                (self.result + down + channel / of_byte, size(channel % of_byte))
+            }
+            bits => (self.result + down + channel * u64::from(bits / 8), 0),
+        }
     }
 
     /// Claims the memory rows that take its results, each once.
     fn claim_results(&self, claims: &mut Claims, at: Place, memory: &Sram) {
-        let row = |element: u64| memory.row_of(self.result(element));
+        let row = |element: u64| memory.row_of(self.result(element).0);
+        let last = |element: u64| memory.row_of(self.result(element).0 + self.bytes() - 1);
         // Results of one plane no further apart than a row is wide leave no row out; others lie in the row of the one before, or further on.
-        if self.step <= memory.port() && self.planes.bytes == 0 {
-            for row in row(0)..=row(self.elements - 1) {
+        if self.step <= memory.port() && (self.goes_down || self.planes.bytes == 0) {
+            for row in row(0)..=last(self.elements - 1) {
                 claims.add_row(at, row, Use::Access);
             }
             return;
         }
         let mut before = None;
-        for row in (0..self.elements).map(row) {
+        for row in (0..self.elements).flat_map(|element| row(element)..=last(element)) {
             if before != Some(row) {
                 claims.add_row(at, row, Use::Access);
             }

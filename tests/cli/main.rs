@@ -1,8 +1,9 @@
-//! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `prune`, `gemm`,
+//! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `prune`, `compress`, `gemm`,
 //! `topology`, `model`, `dram`, `json`, `faults`, `stress`.)
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod compress;
 mod dram;
 mod faults;
 mod gemm;

@@ -6,6 +6,7 @@ use ndarray::Array2;
 use systole::chip::Chip;
 use systole::mapping::{self, Choice, Location, Lowering, Mapping, MappingError, WeightStart};
 use systole::network::Network;
+use systole::numerics::Dtype;
 use systole::program::{Program, emit};
 use systole::reference::integer::{self, IntegerTrace};
 
@@ -41,7 +42,10 @@ impl OnChip {
 
     /// What the host lays into DRAM, value by value.
     pub(crate) fn hosted(&self, trace: &IntegerTrace) -> Vec<Vec<u8>> {
-        let laid = |(id, location): &(_, Location)| location.lay(trace.layer(*id).unwrap().iter().copied(), self.batch, 0);
+        let laid = |(id, location): &(_, Location)| {
+            let filling = i32::from(location.tensor.format == Dtype::Binary);
+            location.lay(trace.layer(*id).unwrap().iter().copied(), self.batch, filling)
+        };
         self.lowering.inputs.iter().map(laid).collect()
     }
 

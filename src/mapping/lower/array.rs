@@ -1,9 +1,10 @@
 //! Layers that the array computes.
 
-use super::super::location::{Factor, Location, Tensor, joined, packed};
+use super::super::location::{Factor, Location, Tensor, joined, ordered_strides, packed, row_pitch};
 use super::super::operand::MAX_RUNS;
 use super::super::{MappingError, Operand, Problem, Rules};
-use super::{Lowered, Lowerer, Work, refused, shape_of};
+use super::vector::within_bytes;
+use super::{Lowered, Lowerer, Work, format_of_value, refused, shape_of, whole_bytes};
 use crate::chip::{Chip, Codec, Format, Group, Sparsity};
 use crate::network::{Bias, Conv, Dense, Layer, Op, Weight, exchanged, filters_as_rows, integers_of};
 use crate::numerics::{Dtype, Quantization};
@@ -62,14 +63,6 @@ pub(super) fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> R
             has: has.join(", "),
         });
     };
-    if problem.activation != Dtype::Int8 {
-        return Err(MappingError::NotSupported {
-            layer: layer.to_string(),
-            op: "layer",
-            problem: format!("has {} activations, and the vector unit leaves {} ones so far", problem.activation, Dtype::Int8),
-            help: "quantize activations to 8 bits (--quant w8a8); `systole gemm` multiplies every format",
-        });
-    }
     Ok(format)
 }
 
@@ -85,30 +78,39 @@ impl Lowerer<'_> {
 
     pub(super) fn dense(&mut self, layer: &Layer, dense: &Dense) -> Result<Location, MappingError> {
         let (weight, activation) = self.formats(layer, &dense.weight)?;
-        let (inner, outputs) = (dense.inputs() as u64, dense.outputs() as u64);
+        let (inner, outputs, result) = (dense.inputs() as u64, dense.outputs() as u64, format_of_value(layer));
         let (mut source, shape) = self.source(layer, 0)?;
         let rows: u64 = shape[..shape.len() - 1].iter().product();
         if rows == 1
-            && let Some((problem, operand)) = self.flattened(&source, Problem::matrix(self.batch, inner, outputs, weight, activation))
+            && let matrix = Problem::matrix(self.batch, inner, outputs, weight, activation)
+            && let Some((problem, operand)) = self.flattened(&source, Problem { output: result, ..matrix })
             && !self.order_matters(layer, dense, &problem)?
         {
-            let (tensor, sample) = self.tensor(outputs);
-            let output = Operand::dense(tensor.clone(), self.batch, outputs);
+            let (tensor, sample) = self.tensor(result, outputs);
+            let output = Operand::dense(tensor.clone(), self.batch, problem.output_bytes(outputs));
             self.array(layer, problem, operand, output)?;
             return Ok(Location::dense(tensor, sample, outputs));
         }
-        if source.split_last(rows, inner).is_none() {
-            source = self.row_major(layer, &source);
-        }
+        source = self.by_rows(layer, source, rows, inner);
         let (operand, tensor, location) = self.rows_of(layer, &source, &shape, outputs)?;
-        let problem = Problem::matrix(self.batch * rows, inner, outputs, weight, activation);
-        let output = Operand::dense(tensor, self.batch * rows, outputs);
+        let problem = Problem { output: result, ..Problem::matrix(self.batch * rows, inner, outputs, weight, activation) };
+        let output = Operand::dense(tensor, self.batch * rows, problem.output_bytes(outputs));
         self.array(layer, problem, operand, output)?;
         Ok(location)
     }
 
+    /// A value whose rows of `inner` elements lie element by element, each on bytes of its own: as it is if it lies so already.
+    pub(super) fn by_rows(&mut self, layer: &Layer, source: Location, rows: u64, inner: u64) -> Location {
+        let is_whole = |places: u64| whole_bytes(source.tensor.format, places).is_some();
+        let lies = |factors: &[Factor]| factors.iter().all(|factor| is_whole(factor.stride));
+        if is_whole(source.offset) && source.split_last(rows, inner).is_some_and(|factors| lies(&factors)) {
+            return source;
+        }
+        self.relocated(layer, &source, &[rows, inner], &[0, 1])
+    }
+
     /// The rows over the last axis of a value, in the order in which they lie; and where rows of `outputs` elements go in that order. The last
-    /// axis lies byte by byte.
+    /// axis lies element by element.
     pub(super) fn rows_of(
         &mut self,
         layer: &Layer,
@@ -117,13 +119,16 @@ impl Lowerer<'_> {
         outputs: u64,
     ) -> Result<(Operand, Tensor, Location), MappingError> {
         let inner = shape.last().copied().unwrap_or(1);
-        let by_row = source.split_last(shape.iter().product::<u64>() / inner, inner).expect("bug: the last axis lies byte by byte");
+        let by_row = source.split_last(shape.iter().product::<u64>() / inner, inner).expect("bug: the last axis lies element by element");
         let mut sorted: Vec<(usize, Factor)> = by_row.iter().copied().enumerate().collect();
         sorted.sort_by_key(|(place, factor)| (Reverse(factor.stride), *place));
-        let operand = self.batched(source, sorted.iter().map(|(_, factor)| *factor)).ok_or_else(|| too_many(layer))?;
+        let operand =
+            self.batched(source, sorted.iter().map(|(_, factor)| *factor)).ok_or_else(|| too_many(layer, source.tensor.format))?;
         // The rows that lie between one and the next, in the order in which they lie.
-        let (strides, bytes) = packed(sorted.iter().map(|(place, factor)| (*place, factor.size)), outputs);
-        let (tensor, sample) = self.tensor(bytes);
+        let format = format_of_value(layer);
+        let order = sorted.iter().map(|(place, factor)| (*place, factor.size));
+        let (strides, elements) = packed(order, row_pitch(format, outputs), sorted.len());
+        let (tensor, sample) = self.tensor(format, elements);
         let factors = by_row.iter().zip(strides).map(|(factor, stride)| Factor { size: factor.size, stride });
         let factors = joined(factors.chain([Factor { size: outputs, stride: 1 }]));
         Ok((operand, tensor.clone(), Location { tensor, offset: 0, sample, factors }))
@@ -132,10 +137,12 @@ impl Lowerer<'_> {
     /// A vector that is an image, flattened with its channels outermost, and lies with its channels innermost: a filter as large as the image
     /// reads it as it lies.
     fn flattened(&self, source: &Location, matrix: Problem) -> Option<(Problem, Operand)> {
-        let [Factor { size: channels, stride: 1 }, Factor { size: pixels, stride }] = source.factors[..] else { return None };
-        if stride < channels {
-            return None;
-        }
+        let (channels, pixels, stride) = match source.factors[..] {
+            [Factor { size: channels, stride: 1 }, Factor { size: pixels, stride }] if stride >= channels => (channels, pixels, stride),
+            // One channel, of less than the byte that its pixel takes.
+            [Factor { size: pixels, stride }] if source.tensor.format.bits() < 8 && stride > 1 => (1, pixels, stride),
+            _ => return None,
+        };
         let image =
             self.stages.iter().rev().find(|stage| stage.output.tensor == source.tensor).map(|stage| [stage.problem.p, stage.problem.q]);
         let input = image.filter(|[rows, columns]| rows * columns == pixels).unwrap_or([pixels, 1]);
@@ -177,9 +184,11 @@ impl Lowerer<'_> {
             padding: [conv.padding[0] as u64, conv.padding[1] as u64],
             weight,
             activation,
+            output: format_of_value(layer),
         };
-        let (tensor, sample) = self.tensor(output.iter().product());
-        self.array(layer, problem, operand, Operand::dense(tensor.clone(), self.batch * output[1] * output[2], output[0]))?;
+        let (tensor, sample) = self.tensor(problem.output, ordered_strides(problem.output, &output, &[1, 2, 0]).1);
+        let stored = Operand::dense(tensor.clone(), self.batch * output[1] * output[2], problem.output_bytes(output[0]));
+        self.array(layer, problem, operand, stored)?;
         Ok(Location::ordered(tensor, sample, &output, &[1, 2, 0]))
     }
 
@@ -193,7 +202,7 @@ impl Lowerer<'_> {
             return Ok((source, operand));
         }
         let source = self.relocated(layer, &source, shape, &[1, 2, 0]);
-        let operand = read(self, &source).ok_or_else(|| too_many(layer))?;
+        let operand = read(self, &source).ok_or_else(|| too_many(layer, source.tensor.format))?;
         Ok((source, operand))
     }
 
@@ -216,7 +225,8 @@ impl Lowerer<'_> {
         let with = |last: [u64; 2]| leading.iter().copied().chain(last).collect::<Vec<u64>>();
         let (to_left, to_right) = (with([rows, inner]), with([inner, cols]));
         let copies: u64 = leading.iter().product();
-        let problem = Problem::matrix(self.batch * copies * rows, inner, cols, weight.dtype, activation.dtype);
+        let matrix = Problem::matrix(self.batch * copies * rows, inner, cols, weight.dtype, activation.dtype);
+        let problem = Problem { output: format_of_value(layer), ..matrix };
         let format = format_of(&layer.name, &problem, self.chip)?;
         if format.lanes > 1
             || self.chip.array().sparsity != Sparsity::Dense
@@ -224,6 +234,10 @@ impl Lowerer<'_> {
         {
             let problem = "multiplies two values, and what plays the weights is not packed as this array takes them".to_string();
             return self.product_on_host(layer, [(left, &of_left, &to_left), (right, &of_right, &to_right)], problem);
+        }
+        if let Some(narrow) = [weight, activation].iter().find(|value| value.dtype.bits() < 8) {
+            let problem = format!("multiplies {} values, whose elements are not packed as this array takes them", narrow.dtype);
+            return Err(refused(layer, problem, "keep what plays the weights in 8 bits"));
         }
         // Copies of what broadcasts are the same bytes.
         let axes = output.len();
@@ -243,19 +257,25 @@ impl Lowerer<'_> {
         let factors = |shape: &[u64], strides: &[u64], count: usize| -> Vec<Factor> {
             shape.iter().zip(strides).take(count).map(|(size, stride)| Factor { size: *size, stride: *stride }).collect()
         };
-        let copied = self.batched(&right, factors(&to_right, &of_right, axes - 2)).ok_or_else(|| too_many(layer))?;
+        let copied = self.batched(&right, factors(&to_right, &of_right, axes - 2)).ok_or_else(|| too_many(layer, right.tensor.format))?;
         // A run for each copy, of all of K, even where copies are a stride apart.
         let starts = copied.starts.iter().flat_map(|start| (0..copied.run).map(move |number| start + number * copied.stride));
-        let weights = Operand { starts: starts.collect(), run: inner, stride: of_right[axes - 2], tensor: copied.tensor.clone() };
-        let input = self.batched(&left, factors(&to_left, &of_left, axes - 1)).ok_or_else(|| too_many(layer))?;
+        let weights = Operand {
+            starts: starts.collect(),
+            run: inner,
+            stride: weight.dtype.packed_bytes(of_right[axes - 2]),
+            tensor: copied.tensor.clone(),
+        };
+        let input = self.batched(&left, factors(&to_left, &of_left, axes - 1)).ok_or_else(|| too_many(layer, left.tensor.format))?;
         // Results lie in the order in which the left value does.
         let mut order: Vec<usize> = (0..axes - 1).collect();
         order.sort_by_key(|axis| (Reverse(of_left[*axis]), *axis));
         order.push(axes - 1);
-        let (tensor, sample) = self.tensor(output.iter().product());
+        let (tensor, sample) = self.tensor(problem.output, ordered_strides(problem.output, &output, &order).1);
         let location = Location::ordered(tensor, sample, &output, &order);
         let of_output = location.strides(&output).expect("bug: axes in an order have a stride each");
-        let stored = self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer))?;
+        let stored =
+            self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer, location.tensor.format))?;
         let stage = self.push(layer, Work::Product { weights, zero_point: weight.zero_point }, problem, vec![input], stored);
         stage.largest_sum = Some(inner * furthest(weight) * furthest(activation));
         Ok(location)
@@ -265,6 +285,10 @@ impl Lowerer<'_> {
     fn array(&mut self, layer: &Layer, problem: Problem, input: Operand, output: Operand) -> Result<(), MappingError> {
         let format = format_of(&layer.name, &problem, self.chip)?;
         let rules = Rules::new(self.chip, format, &self.chip.array().dataflows[0]);
+        if problem.groups > 1 && whole_bytes(problem.activation, problem.group_inputs()).is_none() {
+            let what = format!("reads {} {} channels a group, which do not begin on a byte", problem.group_inputs(), problem.activation);
+            return Err(refused(layer, what, "give it wider activations: a step of its own, such as Quantize(w: 8, a: 8, layers: [NAME])"));
+        }
         let matters = self.chip.array().sparsity == Sparsity::TileSkip || self.chip.storage().codec != Codec::None;
         let weights = weights_of(layer, &problem)?;
         if let Some(group) = rules.mode.group {
@@ -275,6 +299,13 @@ impl Lowerer<'_> {
             Op::Dense(Dense { bias, .. }) | Op::Conv(Conv { bias, .. }) => bias.as_ref(),
             _ => None,
         };
+        if let Some(Bias::Integer(values)) = bias {
+            let most = 1_i128 << (format.accumulator_bits - 1);
+            if values.iter().any(|value| !(-most..most).contains(&i128::from(*value))) {
+                let what = format!("has a bias that the {} bits of {} sums do not hold", format.accumulator_bits, format.name());
+                return Err(refused(layer, what, "quantize its weights to fewer bits, so that a step of its sums is larger"));
+            }
+        }
         let stage = self.push(layer, Work::Array, problem, vec![input], output);
         stage.largest_sum = Some(largest_sum(weights.view(), bias, &read));
         stage.zeros = if matters { weights.iter().map(|value| *value == 0).collect() } else { Vec::new() };
@@ -289,8 +320,11 @@ impl Lowerer<'_> {
     }
 }
 
-/// A layer whose rows lie in more pieces than a program spells out.
-pub(super) fn too_many(layer: &Layer) -> MappingError {
+/// A layer whose rows lie in more pieces than a program spells out, or, of elements of less than a byte, begin within one.
+pub(super) fn too_many(layer: &Layer, format: Dtype) -> MappingError {
+    if format.bits() < 8 {
+        return within_bytes(layer, format);
+    }
     refused(layer, format!("reads or writes rows in more than {MAX_RUNS} pieces"), "choose a smaller batch")
 }
 

@@ -6,7 +6,7 @@ use super::array::{exact, too_many};
 use super::vector::{port, room};
 use super::{Lowerer, Work, refused, shape_of};
 use crate::chip::Depthwise as Where;
-use crate::network::{Bias, Conv, IntegerForm, Layer, Weight, integers_of};
+use crate::network::{Bias, Border, Conv, IntegerForm, Layer, Weight, integers_of};
 use crate::numerics::{BIAS_BYTES, Depthwise, Dtype, VectorOp};
 
 impl Lowerer<'_> {
@@ -18,6 +18,7 @@ impl Lowerer<'_> {
         self.chip.vector().depthwise == Where::Vector
             && conv.groups > 1
             && [conv.channels(), conv.outputs()] == [conv.groups; 2]
+            && conv.border == Border::Zero
             && is_narrow
             && is_byte(read)
             && is_byte(layer)
@@ -55,21 +56,22 @@ impl Lowerer<'_> {
             chunk * (2 * (reach * width + output[2]) + taps + BIAS_BYTES) + 5 * port(self.chip) <= room(self.chip)
         };
         let chunk = largest_divisor(channels, fits).unwrap_or(1);
-        let (tensor, sample) = self.tensor(channels * places);
+        let (tensor, sample) = self.tensor(Dtype::Int8, channels * places);
         for first in (0..channels).step_by(usize::try_from(chunk).unwrap_or(usize::MAX)) {
             let part = Location { offset: source.offset + first * strides[0], ..source.clone() };
             let spread = [1, 2].map(|axis| Factor { size: shape[axis], stride: strides[axis] });
-            let input = self.batched(&part, spread).ok_or_else(|| too_many(layer))?;
+            let input = self.batched(&part, spread).ok_or_else(|| too_many(layer, Dtype::Int8))?;
             let samples = Factor { size: self.batch, stride: sample };
-            let stored =
-                Operand::of(&tensor, first, [samples, Factor { size: places, stride: channels }]).ok_or_else(|| too_many(layer))?;
+            let stored = Operand::of(&tensor, first, [samples, Factor { size: places, stride: channels }])
+                .ok_or_else(|| too_many(layer, Dtype::Int8))?;
             let size = |count: u64| usize::try_from(count).expect("bug: weights that are known fit in memory");
             let of_chunk = size(first)..size(first + chunk);
             let of_tap = |tap: u64| {
                 let place = [tap / kernel[1], tap % kernel[1]].map(size);
                 of_chunk.clone().map(|channel| weights[[channel, 0, place[0], place[1]]]).collect()
             };
-            let rows = self.constant(Depthwise::rows((0..taps).map(of_tap), &biases[of_chunk.clone()]));
+            let bytes = Depthwise::rows((0..taps).map(of_tap), &biases[of_chunk.clone()]);
+            let rows = self.constant(Dtype::Int8, bytes.into_iter().map(|byte| i16::from(i8::from_le_bytes([byte]))));
             let constants = Operand::dense(rows.tensor, taps + BIAS_BYTES, chunk);
             let problem = Problem {
                 n: self.batch,
@@ -86,6 +88,7 @@ impl Lowerer<'_> {
                 padding: [padding[0] as u64, padding[1] as u64],
                 weight: Dtype::Int8,
                 activation: Dtype::Int8,
+                output: Dtype::Int8,
             };
             let op = VectorOp::Depthwise(Depthwise { zero_point: read.zero_point, stage: stage.clone(), first });
             let stage = self.push(layer, Work::Vector(vec![op]), problem, vec![input, constants], stored);

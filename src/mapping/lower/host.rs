@@ -2,7 +2,7 @@
 
 use super::super::MappingError;
 use super::super::location::Location;
-use super::{HostCall, HostRead, Lowerer, Work, refused, shape_of};
+use super::{HostCall, HostRead, Lowerer, Work, format_of_value, refused, shape_of};
 use crate::chip::Unsupported;
 use crate::mapping::{Operand, Problem};
 use crate::network::{IntegerForm, Layer};
@@ -19,7 +19,7 @@ impl Lowerer<'_> {
         let mut inputs = Vec::with_capacity(op.inputs.len());
         for slot in 0..op.inputs.len() {
             let (source, from) = self.source(layer, slot)?;
-            inputs.push(self.host_read(layer, source, &from, &shape));
+            inputs.push(self.host_read(layer, (slot, source), &from, &shape)?);
         }
         self.on_host(layer, HostOp::Reals(op), inputs, "is computed by way of reals, which no unit of the chip holds".to_string())
     }
@@ -42,8 +42,11 @@ impl Lowerer<'_> {
         // The host adds up as the chip's first mode does, which is what the integer reference takes for it.
         let rule = self.chip.arithmetic(&self.chip.formats()[0], &self.chip.array().dataflows[0]).accumulate;
         let op = HostOp::Product(HostProduct { rows, inner, cols, zero_points: [zero(0), zero(1)], rule, stage });
-        let inputs = values.map(|(location, from, to)| self.host_read(layer, location, from, to));
-        self.on_host(layer, op, inputs.into(), problem)
+        let mut inputs = Vec::with_capacity(values.len());
+        for (slot, (location, from, to)) in values.into_iter().enumerate() {
+            inputs.push(self.host_read(layer, (slot, location), from, to)?);
+        }
+        self.on_host(layer, op, inputs, problem)
     }
 
     /// A stage of the host, where the chip has one.
@@ -51,8 +54,11 @@ impl Lowerer<'_> {
         if self.chip.vector().unsupported == Unsupported::Refuse {
             return Err(refused(layer, problem, HELP));
         }
+        if format_of_value(layer) != Dtype::Int8 {
+            return Err(not_a_byte(layer, format_of_value(layer)));
+        }
         let shape = shape_of(layer);
-        let (tensor, sample) = self.tensor(shape.iter().product());
+        let (tensor, sample) = self.tensor(Dtype::Int8, shape.iter().product());
         let call = HostCall { op, inputs, elements: tensor.bytes };
         let problem = Problem::matrix(self.batch, sample, sample, Dtype::Int8, Dtype::Int8);
         let output = Operand::dense(tensor.clone(), self.batch, sample);
@@ -60,15 +66,19 @@ impl Lowerer<'_> {
         Ok(Location::dense(tensor, sample, sample))
     }
 
-    /// How the host reads a value of shape `from` as one of shape `to`.
-    fn host_read(&mut self, layer: &Layer, value: Location, from: &[u64], to: &[u64]) -> HostRead {
+    /// How the host reads a layer's argument of shape `from` as one of shape `to`: in bytes.
+    fn host_read(&mut self, layer: &Layer, (slot, value): (usize, Location), from: &[u64], to: &[u64]) -> Result<HostRead, MappingError> {
+        if value.tensor.format.bits() > 8 {
+            return Err(not_a_byte(layer, value.tensor.format));
+        }
+        let value = self.widened(layer, slot, &value, Dtype::Int8)?;
         let value = match value.broadcast(from, to) {
             Some(value) => value,
             None => self.row_major(layer, &value).broadcast(from, to).expect("bug: a row-major value broadcasts"),
         };
         let factors = value.factors.iter().map(|factor| (factor.size, factor.stride.cast_signed()));
         let factors = std::iter::once((self.batch, value.sample.cast_signed())).chain(factors).collect();
-        HostRead { tensor: value.tensor, first: value.offset, factors }
+        Ok(HostRead { tensor: value.tensor, first: value.offset, factors })
     }
 
     /// The elements of a value backwards along some axes, given the first one's byte and what counts them.
@@ -78,9 +88,18 @@ impl Lowerer<'_> {
         source: &Location,
         (first, factors): (u64, Vec<(u64, i64)>),
     ) -> Result<Location, MappingError> {
+        if source.tensor.format != Dtype::Int8 {
+            return Err(not_a_byte(layer, source.tensor.format));
+        }
         let factors = std::iter::once((self.batch, source.sample.cast_signed())).chain(factors).collect();
         let read = HostRead { tensor: source.tensor.clone(), first, factors };
         let problem = "takes elements backwards, more than the DMA engines move one by one".to_string();
         self.on_host(layer, HostOp::Copy, vec![read], problem)
     }
+}
+
+/// Values that the host does not take or yield.
+fn not_a_byte(layer: &Layer, format: Dtype) -> MappingError {
+    let help = "let it read and yield 8 bits: quantize what reads it to 8 bits (Quantize(w: .., a: 8, layers: [NAME]))";
+    refused(layer, format!("is the host's, and reads or yields {format} values, which are no whole bytes"), help)
 }

@@ -22,11 +22,12 @@ mod vector;
 pub use array::weights_of;
 pub use stage::{Copy, HostCall, HostRead, Lowered, Work};
 
-use super::location::{Location, Tensor};
+use super::location::{Factor, Location, Tensor, ordered_strides, row_pitch};
 use super::{MappingError, Operand};
 use crate::chip::Chip;
-use crate::network::{Element, IntegerForm, Layer, LayerId, Network, Op};
-use crate::numerics::VectorOp;
+use crate::network::{Element, IntegerForm, Layer, LayerId, Network, Op, integers_of};
+use crate::numerics::Dtype;
+use crate::numerics::packed::pack;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -46,12 +47,16 @@ pub struct Lowering {
 /// # Errors
 /// An operation that no unit of the chip can do, formats that the chip does not multiply, or a network that is not quantized.
 pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Lowering, MappingError> {
-    let mut lowerer = Lowerer { network, chip, batch, stages: Vec::new(), locations: BTreeMap::new(), hosted: Vec::new(), tensors: 0 };
+    let mut lowerer =
+        Lowerer { network, chip, batch, stages: Vec::new(), locations: BTreeMap::new(), hosted: Vec::new(), tensors: 0, fault: None };
     let logits = network.logits();
     let needed = needed(network, logits.id);
     for layer in network.layers().filter(|layer| needed.contains(&layer.id)) {
         if let Some(location) = lowerer.layer(layer)? {
             lowerer.locations.insert(layer.id, location);
+        }
+        if let Some(fault) = lowerer.fault.take() {
+            return Err(fault);
         }
     }
     if !lowerer.stages.iter().any(|stage| stage.work.is_array()) {
@@ -89,6 +94,8 @@ struct Lowerer<'n> {
     /// What the host lays into DRAM.
     hosted: Vec<(LayerId, Location)>,
     tensors: usize,
+    /// What of the layer at hand cannot be done, if that was found where nothing else could be said.
+    fault: Option<MappingError>,
 }
 
 impl Lowerer<'_> {
@@ -99,12 +106,13 @@ impl Lowerer<'_> {
             IntegerForm::Host if layer.output.element == Element::Index => return Ok(None),
             IntegerForm::Host => {
                 let (shape, order) = self.asked_order(layer);
-                let (tensor, sample) = self.tensor(shape.iter().product());
+                let format = integers_of(layer)?.dtype;
+                let (tensor, sample) = self.tensor(format, ordered_strides(format, &shape, &order).1);
                 let location = Location::ordered(tensor, sample, &shape, &order);
                 self.hosted.push((layer.id, location.clone()));
                 location
             }
-            IntegerForm::Constant(constant) => self.constant(constant.iter().map(|value| value.to_le_bytes()[0]).collect()),
+            IntegerForm::Constant(constant) => self.constant(integers_of(layer)?.dtype, constant.iter().copied()),
             IntegerForm::Array(_) => match &layer.op {
                 Op::Dense(dense) => self.dense(layer, dense)?,
                 Op::Conv(conv) => self.conv(layer, conv)?,
@@ -113,11 +121,13 @@ impl Lowerer<'_> {
             IntegerForm::Vector { op, then } => {
                 let location = self.vector(layer, op)?;
                 match then {
-                    Some(table) => self.elementwise(layer, " (table)", vec![VectorOp::Table(table)], &location, &shape_of(layer))?,
+                    Some(op) => self.elementwise(layer, " (table)", op, &location, &shape_of(layer), format_of_value(layer))?,
                     None => location,
                 }
             }
-            IntegerForm::WithConstant { op, constant, constant_first } => self.with_constant(layer, op, &constant, constant_first)?,
+            IntegerForm::WithConstant { op, constant, format, constant_first } => {
+                self.with_constant(layer, op, (&constant, format), constant_first)?
+            }
             IntegerForm::Tables { tables, shape } => self.tables(layer, tables, &shape)?,
             IntegerForm::Reals(op) => self.through_reals(layer, op)?,
             IntegerForm::Moves { tables, border } => self.moves(layer, tables, border)?,
@@ -145,17 +155,20 @@ impl Lowerer<'_> {
         (shape, order)
     }
 
-    /// A new tensor of so many bytes a sample, and the bytes from a sample to the next.
-    fn tensor(&mut self, sample: u64) -> (Tensor, u64) {
+    /// A new tensor of at least so many elements a sample, and the elements from a sample to the next.
+    fn tensor(&mut self, format: Dtype, sample: u64) -> (Tensor, u64) {
         self.tensors += 1;
-        (Tensor { number: self.tensors - 1, bytes: sample * self.batch, content: None }, sample)
+        let sample = row_pitch(format, sample);
+        (Tensor { number: self.tensors - 1, format, bytes: format.packed_bytes(sample) * self.batch, content: None }, sample)
     }
 
     /// A constant, the same for every sample.
-    fn constant(&mut self, bytes: Vec<u8>) -> Location {
+    fn constant(&mut self, format: Dtype, elements: impl ExactSizeIterator<Item = i16>) -> Location {
         self.tensors += 1;
-        let elements = bytes.len() as u64;
-        Location::dense(Tensor { number: self.tensors - 1, bytes: elements, content: Some(Arc::new(bytes)) }, 0, elements)
+        let count = elements.len() as u64;
+        let bytes = pack(format, elements);
+        let tensor = Tensor { number: self.tensors - 1, format, bytes: bytes.len() as u64, content: Some(Arc::new(bytes)) };
+        Location::dense(tensor, 0, count)
     }
 
     /// Where the value lies that a layer reads as its argument `slot`, and its shape.
@@ -167,11 +180,25 @@ impl Lowerer<'_> {
         Ok((location.clone(), shape_of(read)))
     }
 
-    /// The factor of samples, and those of one.
-    fn batched(&self, location: &Location, factors: impl IntoIterator<Item = super::location::Factor>) -> Option<Operand> {
-        let samples = super::location::Factor { size: self.batch, stride: location.sample };
-        Operand::of(&location.tensor, location.offset, std::iter::once(samples).chain(factors))
+    /// The factor of samples, and those of one, as rows of bytes; none where one begins within a byte.
+    fn batched(&self, location: &Location, factors: impl IntoIterator<Item = Factor>) -> Option<Operand> {
+        let format = location.tensor.format;
+        let samples = Factor { size: self.batch, stride: location.sample };
+        let factors = std::iter::once(samples).chain(factors).filter(|factor| factor.size > 1);
+        let factors = factors.map(|factor| Some(Factor { stride: whole_bytes(format, factor.stride)?, ..factor }));
+        Operand::of(&location.tensor, whole_bytes(format, location.offset)?, factors.collect::<Option<Vec<_>>>()?)
     }
+}
+
+/// The format in which a layer's value is held; nothing else reads one that is not quantized.
+fn format_of_value(layer: &Layer) -> Dtype {
+    layer.output.quantization.map_or(Dtype::Int8, |quantization| quantization.dtype)
+}
+
+/// The bytes of so many elements; none where they end within one.
+fn whole_bytes(format: Dtype, elements: u64) -> Option<u64> {
+    let bits = elements * u64::from(format.bits());
+    bits.is_multiple_of(8).then_some(bits / 8)
 }
 
 /// A layer's shape.

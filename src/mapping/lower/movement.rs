@@ -1,10 +1,11 @@
 //! Layers that only change where elements lie.
 
-use super::super::location::{Location, common, joint};
+use super::super::location::{Joint, Location, common, joint, ordered_strides};
 use super::super::{MappingError, Operand, Problem};
-use super::{Copy, Lowerer, Work, shape_of};
+use super::vector::within_bytes;
+use super::{Copy, Lowerer, Work, format_of_value, shape_of, whole_bytes};
 use crate::network::{Layer, Op, Span};
-use crate::numerics::{Dtype, Table, VectorOp};
+use crate::numerics::{Dtype, Quantization, Table, VectorOp};
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -13,12 +14,12 @@ const MAX_BACKWARDS: usize = 1024;
 
 impl Lowerer<'_> {
     /// A layer that moves elements, those of each input through its table first.
-    pub(super) fn moves(&mut self, layer: &Layer, tables: Vec<Option<Table>>, border: i8) -> Result<Location, MappingError> {
+    pub(super) fn moves(&mut self, layer: &Layer, tables: Vec<Option<VectorOp>>, border: i16) -> Result<Location, MappingError> {
         let mut sources = Vec::with_capacity(tables.len());
         for (slot, table) in tables.into_iter().enumerate() {
             let (source, shape) = self.source(layer, slot)?;
             let source = match table {
-                Some(table) => self.elementwise(layer, " (table)", vec![VectorOp::Table(table)], &source, &shape)?,
+                Some(op) => self.elementwise(layer, " (table)", op, &source, &shape, format_of_value(layer))?,
                 None => source,
             };
             sources.push((source, shape));
@@ -48,10 +49,10 @@ impl Lowerer<'_> {
             Op::Pad(pad) => {
                 let output = shape_of(layer);
                 let order = source.order(&shape).unwrap_or_else(|| (0..shape.len()).collect());
-                let (mut tensor, sample) = self.tensor(output.iter().product());
-                let bytes = usize::try_from(tensor.bytes).expect("bug: a value fits in memory");
-                tensor.content = Some(Arc::new(vec![border.to_le_bytes()[0]; bytes]));
-                let whole = Location::ordered(tensor, sample, &output, &order);
+                let format = source.tensor.format;
+                let (tensor, sample) = self.tensor(format, ordered_strides(format, &output, &order).1);
+                let mut whole = Location::ordered(tensor, sample, &output, &order);
+                whole.tensor.content = Some(Arc::new(whole.lay([], self.batch, i32::from(border))));
                 let spans: Vec<_> = shape.iter().zip(&pad.before).map(|(size, before)| (*before as u64, *size, 1)).collect();
                 let inner = whole.sliced(&output, &spans).expect("bug: axes in an order have a stride each");
                 let copy = self.copy(layer, &source, &inner);
@@ -64,6 +65,10 @@ impl Lowerer<'_> {
 
     /// A slice backwards along some axes: a copy for each element of these, or the host's where they are many.
     fn backwards(&mut self, layer: &Layer, source: &Location, shape: &[u64], spans: &[Span]) -> Result<Location, MappingError> {
+        let format = source.tensor.format;
+        if format.bits() < 8 {
+            return Err(within_bytes(layer, format));
+        }
         let source = if source.strides(shape).is_some() { source.clone() } else { self.row_major(layer, source) };
         let strides = source.strides(shape).expect("bug: a row-major value has a stride for each axis");
         let output = shape_of(layer);
@@ -74,7 +79,7 @@ impl Lowerer<'_> {
             return self.backwards_on_host(layer, &source, (first, factors.collect()));
         };
         let order = source.order(shape).unwrap_or_else(|| (0..shape.len()).collect());
-        let (tensor, sample) = self.tensor(output.iter().product());
+        let (tensor, sample) = self.tensor(format, output.iter().product());
         let whole = Location::ordered(tensor, sample, &output, &order);
         let mut copies = Vec::with_capacity(pieces);
         for piece in 0..pieces {
@@ -106,7 +111,8 @@ impl Lowerer<'_> {
     fn concat(&mut self, layer: &Layer, axis: usize, sources: Vec<(Location, Vec<u64>)>) -> Location {
         let output = shape_of(layer);
         let order = sources.iter().find_map(|(source, shape)| source.order(shape)).unwrap_or_else(|| (0..output.len()).collect());
-        let (tensor, sample) = self.tensor(output.iter().product());
+        let format = format_of_value(layer);
+        let (tensor, sample) = self.tensor(format, ordered_strides(format, &output, &order).1);
         let whole = Location::ordered(tensor, sample, &output, &order);
         let mut first = 0;
         let mut copies = Vec::with_capacity(sources.len());
@@ -128,8 +134,29 @@ impl Lowerer<'_> {
     }
 
     /// A value moved into a tensor of its own, the axes of `shape` in this order in memory.
+    ///
+    /// Elements of less than a byte go by way of bytes: the vector unit widens them, they are moved, and it packs them again.
     pub(super) fn relocated(&mut self, layer: &Layer, source: &Location, shape: &[u64], order: &[usize]) -> Location {
-        let (tensor, sample) = self.tensor(shape.iter().product());
+        let format = source.tensor.format;
+        if format.bits() < 8 {
+            let mut sizes: Vec<u64> = source.factors.iter().map(|factor| factor.size).collect();
+            // Elements that each have bytes of their own are rows of one.
+            if source.factors.iter().all(|factor| factor.stride != 1) {
+                sizes.push(1);
+            }
+            let wide = self.by_packed_rows(layer, " (widened)", same(format, Dtype::Int8), source, &sizes, Dtype::Int8);
+            let packed = wide.and_then(|wide| {
+                let moved = self.relocated(layer, &wide, shape, order);
+                self.by_packed_rows(layer, " (packed)", same(Dtype::Int8, format), &moved, shape, format)
+            });
+            return packed.unwrap_or_else(|fault| {
+                // The layer is refused; until then it goes on as if its value lay so.
+                self.fault.get_or_insert(fault);
+                let (tensor, sample) = self.tensor(format, ordered_strides(format, shape, order).1);
+                Location::ordered(tensor, sample, shape, order)
+            });
+        }
+        let (tensor, sample) = self.tensor(format, ordered_strides(format, shape, order).1);
         let target = Location::ordered(tensor, sample, shape, order);
         let copy = self.copy(layer, source, &target);
         self.movement(layer, " (moved)", vec![copy], &target);
@@ -151,13 +178,48 @@ impl Lowerer<'_> {
         if factors.last().is_none_or(|(_, [_, to])| *to != 1) {
             factors.push((1, [1, 1]));
         }
-        Copy { from: source.tensor.clone(), first: [source.offset, target.offset], factors }
+        let format = source.tensor.format;
+        let Some((first, factors)) = in_bytes(format, [source.offset, target.offset], factors) else {
+            self.fault.get_or_insert_with(|| within_bytes(layer, format));
+            return Copy { from: source.tensor.clone(), first: [0, 0], factors: vec![(1, [1, 1])] };
+        };
+        Copy { from: source.tensor.clone(), first, factors }
     }
 
     fn movement(&mut self, layer: &Layer, part: &str, copies: Vec<Copy>, target: &Location) {
-        let elements: u64 = target.elements();
-        let problem = Problem::matrix(self.batch, elements, elements, Dtype::Int8, Dtype::Int8);
-        let output = Operand::dense(target.tensor.clone(), self.batch, elements);
+        let (elements, format) = (target.elements(), target.tensor.format);
+        let problem = Problem::matrix(self.batch, elements, elements, format, format);
+        let output = Operand::dense(target.tensor.clone(), self.batch, format.packed_bytes(target.sample));
         self.push(layer, Work::Movement(copies), problem, Vec::new(), output).name.push_str(part);
     }
+}
+
+/// The table that gives the integers of one format in another.
+fn same(from: Dtype, to: Dtype) -> VectorOp {
+    let unit = |dtype| Quantization { dtype, scale: 1.0, zero_point: 0 };
+    VectorOp::Table(Table::new(&unit(from), &unit(to), |x| x))
+}
+
+/// Places and factors that are counted in elements, in bytes; none where elements would be taken out of the middle of bytes. The innermost factor,
+/// whose elements lie side by side where they go, becomes bytes.
+fn in_bytes(format: Dtype, first: [u64; 2], mut factors: Vec<Joint<2>>) -> Option<([u64; 2], Vec<Joint<2>>)> {
+    let both = |[from, to]: [u64; 2]| Some([whole_bytes(format, from)?, whole_bytes(format, to)?]);
+    let first = both(first)?;
+    let (size, strides) = factors.pop()?;
+    let mut outer = Vec::with_capacity(factors.len() + 2);
+    for (size, strides) in factors {
+        outer.push((size, both(strides)?));
+    }
+    if strides == [1, 1] {
+        // Every row starts on a byte, so that what fills its last one up is no other's.
+        outer.push((format.packed_bytes(size), [1, 1]));
+    } else {
+        // Elements that lie apart where they come from: each is as many bytes as it has.
+        let bytes = whole_bytes(format, 1)?;
+        outer.push((size, both(strides)?));
+        if bytes > 1 {
+            outer.push((bytes, [1, 1]));
+        }
+    }
+    Some((first, outer))
 }

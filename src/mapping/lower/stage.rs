@@ -102,7 +102,7 @@ impl Lowered {
     /// One array operation by itself, whose numbers nobody knows, from DRAM to DRAM; `number` tells its operands from those of others.
     ///
     /// # Errors
-    /// Formats that the chip does not multiply, or activations that are not kept in 8 bits.
+    /// Formats that the chip does not multiply.
     pub fn alone(name: &str, problem: Problem, number: usize, chip: &Chip) -> Result<Self, MappingError> {
         format_of(name, &problem, chip)?;
         Ok(Self::unchecked(name, problem, number))
@@ -110,15 +110,15 @@ impl Lowered {
 
     /// The same without a look at any chip.
     pub fn unchecked(name: &str, problem: Problem, number: usize) -> Self {
-        let bytes = |elements: u64| problem.activation.packed_bytes(elements);
-        let operand = |number, rows: u64, row: u64| Operand::dense(Tensor { number, bytes: rows * row, content: None }, rows, row);
+        let operand =
+            |number, format, rows: u64, row: u64| Operand::dense(Tensor { number, format, bytes: rows * row, content: None }, rows, row);
         Self {
             layer: None,
             name: name.to_string(),
             work: Work::Array,
             problem,
-            inputs: vec![operand(2 * number, problem.pixels(), bytes(problem.c))],
-            output: operand(2 * number + 1, problem.vectors(), bytes(problem.m)),
+            inputs: vec![operand(2 * number, problem.activation, problem.pixels(), problem.input_pixel())],
+            output: operand(2 * number + 1, problem.output, problem.vectors(), problem.output_bytes(problem.m)),
             zeros: Vec::new(),
             largest_sum: None,
         }

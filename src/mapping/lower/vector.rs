@@ -1,12 +1,12 @@
 //! Layers that the vector unit computes.
 
-use super::super::location::{Factor, Joint, Location, common, joined, joint, packed};
+use super::super::location::{Factor, Joint, Location, common, joined, joint, ordered_strides, packed};
 use super::super::{MappingError, Operand, Problem, largest_divisor};
 use super::array::too_many;
-use super::{Lowerer, Work, shape_of};
+use super::{Lowerer, Work, format_of_value, refused, shape_of, whole_bytes};
 use crate::chip::Chip;
-use crate::network::{Layer, Op, Pool};
-use crate::numerics::{Dtype, Table, VectorKind, VectorOp};
+use crate::network::{Layer, Op, Pool, integers_of};
+use crate::numerics::{Dtype, Quantization, Table, VectorKind, VectorOp};
 use ndarray::{ArrayD, IxDyn};
 use std::cmp::Reverse;
 
@@ -25,9 +25,13 @@ impl Lowerer<'_> {
     pub(super) fn vector(&mut self, layer: &Layer, op: VectorOp) -> Result<Location, MappingError> {
         let (source, shape) = self.source(layer, 0)?;
         match op.kind() {
-            VectorKind::Table => self.elementwise(layer, "", vec![op], &source, &shape),
+            VectorKind::Table => self.elementwise(layer, "", op, &source, &shape, format_of_value(layer)),
             VectorKind::Sum | VectorKind::Product => {
                 let (second, of_second) = self.source(layer, 1)?;
+                self.yields_bytes(layer)?;
+                let wide = widest([&source, &second]);
+                let source = self.widened(layer, 0, &source, wide)?;
+                let second = self.widened(layer, 1, &second, wide)?;
                 self.of_two(layer, op, &[(source, shape), (second, of_second)])
             }
             VectorKind::Pool => self.pool(layer, op, source, &shape),
@@ -55,10 +59,10 @@ impl Lowerer<'_> {
     /// An operation on rows of `inner` elements, which the last axes are.
     fn by_row(&mut self, layer: &Layer, op: VectorOp, source: Location, shape: &[u64], inner: u64) -> Result<Location, MappingError> {
         let rows = shape.iter().product::<u64>() / inner;
-        let source = if source.split_last(rows, inner).is_some() { source } else { self.row_major(layer, &source) };
+        let source = self.by_rows(layer, source, rows, inner);
         let (operand, tensor, location) = self.rows_of(layer, &source, &[rows, inner], inner)?;
-        let problem = matrix(self.batch * rows, inner);
-        let output = Operand::dense(tensor, self.batch * rows, inner);
+        let problem = matrix(self.batch * rows, inner, source.tensor.format, tensor.format);
+        let output = Operand::dense(tensor, self.batch * rows, problem.output_bytes(inner));
         self.push(layer, Work::Vector(vec![op]), problem, vec![operand], output);
         Ok(location)
     }
@@ -71,39 +75,112 @@ impl Lowerer<'_> {
         (turned, order.iter().map(|axis| shape[*axis]).collect())
     }
 
-    /// Tables, one for all elements or one for each element of the last axis in memory; `part` says what of the layer it is.
+    /// An operation on each element, whose results have the format `to`; `part` says what of the layer it is.
     pub(super) fn elementwise(
         &mut self,
         layer: &Layer,
         part: &str,
-        ops: Vec<VectorOp>,
+        op: VectorOp,
         source: &Location,
         shape: &[u64],
+        to: Dtype,
     ) -> Result<Location, MappingError> {
-        let Some((rows, factors)) = self.rows([source], shape) else {
+        if source.tensor.format.bits() < 8 || to.bits() < 8 {
+            return self.by_packed_rows(layer, part, op, source, shape, to);
+        }
+        let Some((rows, factors)) = self.rows([source], shape, to) else {
             let source = self.row_major(layer, source);
-            return self.elementwise(layer, part, ops, &source, shape);
+            return self.elementwise(layer, part, op, &source, shape, to);
         };
-        Ok(self.work(layer, part, ops, rows, factors))
+        Ok(self.work(layer, part, vec![op], rows, factors))
+    }
+
+    /// The same where elements of less than a byte are read or written: rows are those of the innermost axis in memory, and results lie in the same
+    /// order.
+    pub(super) fn by_packed_rows(
+        &mut self,
+        layer: &Layer,
+        part: &str,
+        op: VectorOp,
+        source: &Location,
+        shape: &[u64],
+        to: Dtype,
+    ) -> Result<Location, MappingError> {
+        let is_whole = |places: u64| whole_bytes(source.tensor.format, places).is_some();
+        let is_by_row = |strides: &[u64], inner: usize| {
+            let others = (0..shape.len()).filter(|axis| *axis != inner && shape[*axis] > 1);
+            (strides[inner] == 1 || shape[inner] == 1) && others.into_iter().all(|axis| is_whole(strides[axis])) && is_whole(source.offset)
+        };
+        let found = source.strides(shape).zip(source.order(shape));
+        let Some((strides, order)) = found.filter(|(strides, order)| order.last().is_some_and(|inner| is_by_row(strides, *inner))) else {
+            // What was counted by its own factors cannot be counted better.
+            let is_own = source.factors.iter().zip(shape).all(|(factor, size)| factor.size == *size);
+            let count = source.factors.len();
+            if source.tensor.format.bits() < 8 && is_own && (count..=count + 1).contains(&shape.len()) {
+                return Err(within_bytes(layer, source.tensor.format));
+            }
+            let axes: Vec<usize> = (0..shape.len()).collect();
+            let moved = self.relocated(layer, source, shape, &axes);
+            return self.fault.take().map_or_else(|| self.by_packed_rows(layer, part, op, &moved, shape, to), Err);
+        };
+        let inner = *order.last().expect("bug: a value has an axis");
+        let outer = order.iter().filter(|axis| **axis != inner).map(|axis| Factor { size: shape[*axis], stride: strides[*axis] });
+        let operand = self.batched(source, outer).ok_or_else(|| within_bytes(layer, source.tensor.format))?;
+        let (rows, cols) = (shape.iter().product::<u64>() / shape[inner], shape[inner]);
+        let whole = matrix(self.batch * rows, cols, source.tensor.format, to);
+        let problem = if shape.len() == 3 && order == [1, 2, 0] {
+            Problem { n: self.batch, input: [shape[1], shape[2]], p: shape[1], q: shape[2], ..whole }
+        } else {
+            whole
+        };
+        let (tensor, sample) = self.tensor(to, ordered_strides(to, shape, &order).1);
+        let stored = Operand::dense(tensor.clone(), problem.vectors(), problem.output_bytes(cols));
+        self.push(layer, Work::Vector(vec![op]), problem, vec![operand], stored).name.push_str(part);
+        Ok(Location::ordered(tensor, sample, shape, &order))
+    }
+
+    /// The same integers in a wider format: those that a layer reads as its argument `slot`.
+    pub(super) fn widened(&mut self, layer: &Layer, slot: usize, source: &Location, to: Dtype) -> Result<Location, MappingError> {
+        if source.tensor.format == to {
+            return Ok(source.clone());
+        }
+        let read = self.network.layer(self.network.inputs(layer.id)[slot]);
+        let narrow = integers_of(read)?;
+        let table = Table::new(&narrow, &Quantization { dtype: to, ..narrow }, |x| x);
+        self.elementwise(layer, " (widened)", VectorOp::Table(table), source, &shape_of(read), to)
+    }
+
+    /// Refuses results of less than a byte.
+    fn yields_bytes(&self, layer: &Layer) -> Result<(), MappingError> {
+        let format = format_of_value(layer);
+        if format.bits() >= 8 {
+            return Ok(());
+        }
+        Err(refused(
+            layer,
+            format!("yields {format} values, which this operation does not pack"),
+            "let it yield 8 bits, and round them next",
+        ))
     }
 
     /// A stage on rows, and where its results lie.
     fn work<const N: usize>(&mut self, layer: &Layer, part: &str, ops: Vec<VectorOp>, rows: Rows<N>, factors: Vec<Factor>) -> Location {
         let Rows { problem, operands } = rows;
         let elements = factors.iter().map(|factor| factor.size).product();
-        let (tensor, sample) = self.tensor(elements);
-        let output = Operand::dense(tensor.clone(), problem.vectors(), problem.m);
+        let (tensor, sample) = self.tensor(problem.output, elements);
+        let output = Operand::dense(tensor.clone(), problem.vectors(), problem.output_bytes(problem.m));
         self.push(layer, Work::Vector(ops), problem, operands.into(), output).name.push_str(part);
         Location { tensor, offset: 0, sample, factors }
     }
 
-    /// Values of one shape, element by element, as rows of bytes that lie side by side in each, in the order in which the most spread one lies;
-    /// and the factors of results in that order.
-    fn rows<const N: usize>(&self, locations: [&Location; N], shape: &[u64]) -> Option<(Rows<N>, Vec<Factor>)> {
+    /// Values of one shape and one format of whole bytes, element by element, as rows that lie side by side in each, in the order in which the most
+    /// spread one lies; and the factors of results, of the format `to`, in that order.
+    fn rows<const N: usize>(&self, locations: [&Location; N], shape: &[u64], to: Dtype) -> Option<(Rows<N>, Vec<Factor>)> {
         let common = common(locations.map(|location| location.factors.as_slice()))?;
         let mut sorted: Vec<(usize, Joint<N>)> = common.iter().copied().enumerate().collect();
         sorted.sort_by_key(|(place, (_, strides))| (Reverse(strides.iter().copied().max()), *place));
-        let (results, elements) = packed(sorted.iter().map(|(place, (size, _))| (*place, *size)), 1);
+        let (results, elements) = packed(sorted.iter().map(|(place, (size, _))| (*place, *size)), 1, sorted.len());
+        let from = locations[0].tensor.format;
         let results = joined(common.iter().zip(results).map(|((size, _), stride)| Factor { size: *size, stride }));
         let mut factors = joint(sorted.into_iter().map(|(_, factor)| factor));
         let (run, strides) = factors.pop().unwrap_or((1, [1; N]));
@@ -113,7 +190,7 @@ impl Lowerer<'_> {
         let is_image =
             shape.len() == 3 && locations.iter().any(|location| location.strides(shape).is_some_and(|of| is_by_pixel(&of, shape)));
         let (problem, cols) = if is_image && run.is_multiple_of(shape[0]) && shape[0] >= SHORT {
-            (Problem { n: self.batch, input: [shape[1], shape[2]], p: shape[1], q: shape[2], ..matrix(1, shape[0]) }, shape[0])
+            (Problem { n: self.batch, input: [shape[1], shape[2]], p: shape[1], q: shape[2], ..matrix(1, shape[0], from, to) }, shape[0])
         } else {
             let own = shape.last().copied().unwrap_or(1);
             let cols = if run.is_multiple_of(own) && (SHORT..=ROW).contains(&own) {
@@ -121,7 +198,7 @@ impl Lowerer<'_> {
             } else {
                 largest_divisor(run, |cols| cols <= ROW).unwrap_or(1)
             };
-            (matrix(self.batch * elements / cols, cols), cols)
+            (matrix(self.batch * elements / cols, cols, from, to), cols)
         };
         let rows = (run / cols, [cols; N]);
         let operands = locations.iter().enumerate().map(|(number, location)| {
@@ -137,7 +214,7 @@ impl Lowerer<'_> {
         let shape = shape_of(layer);
         let spread = |(location, from): &(Location, Vec<u64>)| location.broadcast(from, &shape);
         if let [Some(a), Some(b)] = [spread(&values[0]), spread(&values[1])]
-            && let Some((rows, factors)) = self.rows([&a, &b], &shape)
+            && let Some((rows, factors)) = self.rows([&a, &b], &shape, format_of_value(layer))
         {
             return Ok(self.work(layer, "", vec![op], rows, factors));
         }
@@ -154,7 +231,8 @@ impl Lowerer<'_> {
             };
             moved.push(if is_there { whole } else { self.relocated(layer, &whole, &shape, &order) });
         }
-        let (rows, factors) = self.rows([&moved[0], &moved[1]], &shape).ok_or_else(|| too_many(layer))?;
+        let (rows, factors) =
+            self.rows([&moved[0], &moved[1]], &shape, format_of_value(layer)).ok_or_else(|| too_many(layer, moved[0].tensor.format))?;
         Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
@@ -163,20 +241,23 @@ impl Lowerer<'_> {
         &mut self,
         layer: &Layer,
         op: VectorOp,
-        constant: &ArrayD<i8>,
+        (constant, format): (&ArrayD<i16>, Dtype),
         constant_first: bool,
     ) -> Result<Location, MappingError> {
         let (source, from) = self.source(layer, 0)?;
+        self.yields_bytes(layer)?;
+        // Both in one format, of whole bytes: a constant may be held wider than it is.
+        let held = Ord::max(widest([&source]), format);
+        let source = self.widened(layer, 0, &source, held)?;
         let shape = shape_of(layer);
         let value = match source.broadcast(&from, &shape) {
             Some(value) => value,
             None => self.row_major(layer, &source).broadcast(&from, &shape).expect("bug: a row-major value broadcasts"),
         };
-        let bytes = |values: &mut dyn Iterator<Item = &i8>| values.map(|value| value.to_le_bytes()[0]).collect::<Vec<u8>>();
         let of_constant: Vec<u64> = constant.shape().iter().map(|size| *size as u64).collect();
-        let small = self.constant(bytes(&mut constant.iter()));
+        let small = self.constant(held, constant.iter().copied());
         let small = small.broadcast(&of_constant, &shape).expect("bug: a checked network's constants broadcast");
-        let found = self.rows(in_order(constant_first, &value, &small), &shape);
+        let found = self.rows(in_order(constant_first, &value, &small), &shape, format_of_value(layer));
         if let Some((rows, factors)) = found {
             return Ok(self.work(layer, "", vec![op], rows, factors));
         }
@@ -186,31 +267,36 @@ impl Lowerer<'_> {
         let whole = constant.broadcast(IxDyn(&dims)).expect("bug: a checked network's constants broadcast");
         let mut laid = vec![0; whole.len()];
         let mut elements = whole.iter();
-        value.each(1, |byte| {
-            let place = usize::try_from(byte - value.offset).expect("bug: a value fits in memory");
-            laid[place] = elements.next().map_or(0, |element| element.to_le_bytes()[0]);
+        value.each(1, |element| {
+            let place = usize::try_from(element - value.offset).expect("bug: a value fits in memory");
+            laid[place] = elements.next().copied().unwrap_or(0);
         });
-        let Location { tensor, .. } = self.constant(laid);
+        let Location { tensor, .. } = self.constant(held, laid.into_iter());
         let constant = Location { tensor, offset: 0, sample: 0, factors: value.factors.clone() };
-        let (rows, factors) = self.rows(in_order(constant_first, &value, &constant), &shape).ok_or_else(|| too_many(layer))?;
+        let (rows, factors) = self
+            .rows(in_order(constant_first, &value, &constant), &shape, format_of_value(layer))
+            .ok_or_else(|| too_many(layer, value.tensor.format))?;
         Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
     /// A table for each of several slopes; the elements of the axes that these lie along lie side by side.
     pub(super) fn tables(&mut self, layer: &Layer, tables: Vec<Table>, slopes: &[usize]) -> Result<Location, MappingError> {
         let (source, shape) = self.source(layer, 0)?;
+        self.yields_bytes(layer)?;
+        let source = self.widened(layer, 0, &source, widest([&source]))?;
         let before = shape.len() - slopes.len();
         let has_slopes = |axis: &usize| *axis >= before && slopes[axis - before] > 1;
         let (innermost, mut order): (Vec<usize>, Vec<usize>) = (0..shape.len()).partition(has_slopes);
         order.extend(&innermost);
         let cols = tables.len() as u64;
-        let of_slopes = packed(innermost.iter().enumerate().map(|(place, axis)| (place, shape[*axis])), 1).0;
+        let of_slopes = packed(innermost.iter().enumerate().map(|(place, axis)| (place, shape[*axis])), 1, innermost.len()).0;
         let strides = source.strides(&shape);
         let lies = strides.is_some_and(|strides| innermost.iter().zip(of_slopes).all(|(axis, stride)| strides[*axis] == stride));
         let source = if lies && source.is_dense() { source } else { self.relocated(layer, &source, &shape, &order) };
         let rows = shape.iter().product::<u64>() / cols;
-        let operand = Operand::dense(source.tensor.clone(), self.batch * rows, cols);
-        let rows = Rows { problem: matrix(self.batch * rows, cols), operands: [operand] };
+        let problem = matrix(self.batch * rows, cols, source.tensor.format, format_of_value(layer));
+        let operand = Operand::dense(source.tensor.clone(), self.batch * rows, problem.input_pixel());
+        let rows = Rows { problem, operands: [operand] };
         Ok(self.work(layer, "", tables.into_iter().map(VectorOp::Table).collect(), rows, source.factors))
     }
 
@@ -218,6 +304,10 @@ impl Lowerer<'_> {
     fn pool(&mut self, layer: &Layer, op: VectorOp, source: Location, shape: &[u64]) -> Result<Location, MappingError> {
         let output = shape_of(layer);
         let pair = |pair: [usize; 2]| pair.map(|size| size as u64);
+        // The greatest of its elements is as wide as they are.
+        let from = source.tensor.format;
+        let to = if op == VectorOp::Maximum { from } else { format_of_value(layer) };
+        let unit = matrix(1, 1, from, to);
         // The axes of a mean that are no rows and columns of an image are those of a column, whose pixels have what is kept as channels.
         let (mut source, mut shape) = (source, shape.to_vec());
         let is_column = matches!(&layer.op, Op::Mean { axes, .. } if axes[..] != [1, 2] || shape.len() != 3);
@@ -233,18 +323,18 @@ impl Lowerer<'_> {
                 let padding = [padding[0] as u64, padding[1] as u64];
                 (
                     image,
-                    Problem { stride: pair(*stride), dilation: pair(*dilation), padding, ..matrix(1, 1) },
+                    Problem { stride: pair(*stride), dilation: pair(*dilation), padding, ..unit },
                     Some((pair(*kernel), [output[1], output[2]])),
                 )
             }
-            _ if !is_column => ([shape[0], shape[1], shape[2]], matrix(1, 1), None),
-            _ => ([shape[1], shape[0], 1], matrix(1, 1), None),
+            _ if !is_column => ([shape[0], shape[1], shape[2]], unit, None),
+            _ => ([shape[1], shape[0], 1], unit, None),
         };
         let [channels, height, width] = image;
         let (kernel, [rows, cols]) = placed.unwrap_or(([height, width], [1, 1]));
         let source = if is_column {
             // Rows of channels are pixels.
-            let source = if source.split_last(height, channels).is_some() { source } else { self.row_major(layer, &source) };
+            let source = self.by_rows(layer, source, height, channels);
             source.transposed(&[height, channels], &[1, 0]).expect("bug: rows of elements side by side are an axis")
         } else {
             source
@@ -254,16 +344,24 @@ impl Lowerer<'_> {
         // So many channels at a time that the rows under two windows fit, and what they yield.
         let fits = |chunk: u64| {
             let reach = ((kernel[0] - 1) * window.dilation[0] + 1 + window.stride[0]).min(height);
-            2 * chunk * (reach * width + cols) + 4 * port(self.chip) <= room(self.chip)
+            let bytes = reach * width * from.packed_bytes(chunk) + cols * to.packed_bytes(chunk);
+            2 * bytes + 4 * port(self.chip) <= room(self.chip)
         };
-        let chunk = largest_divisor(channels, fits).unwrap_or(1);
+        let is_whole = |chunk: u64| chunk == channels || whole_bytes(from, chunk).is_some() && whole_bytes(to, chunk).is_some();
+        let chunk = largest_divisor(channels, |chunk| fits(chunk) && is_whole(chunk))
+            .or_else(|| (1..=channels).find(|chunk| channels.is_multiple_of(*chunk) && is_whole(*chunk)))
+            .unwrap_or(channels);
         let chunks = channels / chunk;
         let spread = |axis: usize| Factor { size: image[axis], stride: strides[axis] };
-        let input = self.batched(&source, [Factor { size: chunks, stride: chunk }, spread(1), spread(2)]).ok_or_else(|| too_many(layer))?;
-        let (tensor, sample) = self.tensor(channels * rows * cols);
-        let location = Location::ordered(tensor, sample, &[channels, rows * cols], &[1, 0]);
-        let stored = [Factor { size: chunks, stride: chunk }, Factor { size: rows * cols, stride: channels }];
-        let stored = self.batched(&location, stored).ok_or_else(|| too_many(layer))?;
+        let input = self
+            .batched(&source, [Factor { size: chunks, stride: chunk }, spread(1), spread(2)])
+            .ok_or_else(|| too_many(layer, source.tensor.format))?;
+        let pixels = [channels, rows * cols];
+        let (tensor, sample) = self.tensor(to, ordered_strides(to, &pixels, &[1, 0]).1);
+        let location = Location::ordered(tensor, sample, &pixels, &[1, 0]);
+        let pitch = ordered_strides(to, &pixels, &[1, 0]).0[1];
+        let stored = [Factor { size: chunks, stride: chunk }, Factor { size: rows * cols, stride: pitch }];
+        let stored = self.batched(&location, stored).ok_or_else(|| too_many(layer, location.tensor.format))?;
         let problem = Problem {
             n: self.batch * chunks,
             m: chunk,
@@ -280,9 +378,22 @@ impl Lowerer<'_> {
     }
 }
 
-/// Rows of bytes, and no products.
-fn matrix(rows: u64, cols: u64) -> Problem {
-    Problem::matrix(rows, cols, cols, Dtype::Int8, Dtype::Int8)
+/// What to do where elements of less than a byte do not lie in rows of whole bytes.
+const WIDER: &str = "let what reads this value have activations of 8 bits: Quantize(w: .., a: 8, layers: [NAME])";
+
+/// Rows of elements, and no products.
+fn matrix(rows: u64, cols: u64, from: Dtype, to: Dtype) -> Problem {
+    Problem { output: to, ..Problem::matrix(rows, cols, cols, from, from) }
+}
+
+/// The widest format of values, and at least a byte.
+fn widest<const N: usize>(values: [&Location; N]) -> Dtype {
+    values.iter().map(|value| value.tensor.format).fold(Dtype::Int8, Ord::max)
+}
+
+/// A layer whose elements would have to be taken out of the middle of bytes.
+pub(super) fn within_bytes(layer: &Layer, format: Dtype) -> MappingError {
+    refused(layer, format!("reads or writes rows of {format} elements that begin within a byte"), WIDER)
 }
 
 /// Whether an image lies pixel by pixel, channels innermost, row after row without gaps.

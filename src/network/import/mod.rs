@@ -19,7 +19,7 @@ mod names;
     clippy::enum_variant_names,
     reason = "generated from ONNX's own definition, which documents it"
 )]
-mod onnx;
+pub(super) mod onnx;
 mod operators;
 mod scan;
 mod simplify;

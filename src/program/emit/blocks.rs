@@ -105,7 +105,7 @@ impl Emitter<'_> {
     fn fetch(&self, plan: &Plan<'_>, block: &Block, units: &mut Units) {
         let problem = &plan.stage.problem;
         let pitch = plan.stage.pitches.input;
-        let pixel = problem.activation.packed_bytes(problem.c);
+        let pixel = problem.input_pixel();
         let full = if plan.stage.work.is_array() { Shared::InputFull } else { Shared::VectorFull };
         let mut waits: Vec<_> = (0..block.waits).map(|_| plan.input_free(0)).collect();
         // A command takes one token of a kind.
@@ -250,7 +250,7 @@ impl Emitter<'_> {
             };
             let (dram, dram_stride) = if let Work::Product { weights, .. } = &plan.stage.work {
                 // Rows of the value that plays the weights, an element of K in each.
-                let (tile, channels) = (rules.k_tile(problem) * weights.stride, plan.stage.tiling.chunk);
+                let (tile, channels) = (rules.k_tile(problem) * weights.stride, problem.weight.packed_bytes(plan.stage.tiling.chunk));
                 let first = plan.ends.weights + weights.starts[of_run(plan, block)] + k.start * tile + chunk.start * channels;
                 (Address::at(first).step(0, channels).step(1, tile), weights.stride)
             } else if let Some((start, bytes)) = plan.stored(chunk.start, k.start) {
@@ -323,6 +323,7 @@ impl Emitter<'_> {
                     stage: plan.output_stage,
                     channel: Address::at(chunk.start * tiling.chunk + run.first).step(0, tiling.chunk),
                     by_channels: rules.lines_are_channels(),
+                    format: problem.output,
                     planes: (run.count > 1).then_some(Planes { block: run.width, bytes: plane }),
                 };
                 body.push(Queue::Vector, command(plan, wait, Operation::Requantize(requantize), post));

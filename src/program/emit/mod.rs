@@ -27,7 +27,7 @@ use super::{
 use crate::chip::Chip;
 use crate::counts::StallReason;
 use crate::mapping::{Buffers, InputBuffer, Layout, Mapping, Operand, OutputBuffer, Tensor, Work, weights_of};
-use crate::network::{Bias, Conv, Dense, IntegerForm, Network, Op, integers_of};
+use crate::network::{Bias, Border, Conv, Dense, IntegerForm, Network, Op, integers_of};
 use crate::numerics::{HostOp, OutputStage, VectorOp};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use plan::{Endpoints, Plan};
@@ -46,6 +46,8 @@ pub struct StageNumbers<'n> {
     pub bias: Option<ArrayView1<'n, i64>>,
     /// The input's zero point.
     pub zero_point: i32,
+    /// Whether the border of binary images is +1, else -1.
+    pub plus_border: bool,
     /// From sums to outputs.
     pub output: OutputStage,
 }
@@ -80,7 +82,8 @@ pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program
         let read = integers_of(network.layer(network.inputs(layer.id)[0])).expect("bug: lower refuses what is not quantized");
         let form = IntegerForm::of(network, layer, chip.vector().requantize);
         let Ok(IntegerForm::Array(output)) = form else { unreachable!("bug: the array computes sums alone") };
-        StageNumbers { weights: weights.view(), bias, zero_point: read.zero_point, output }
+        let plus_border = matches!(&layer.op, Op::Conv(Conv { border: Border::Plus, .. }));
+        StageNumbers { weights: weights.view(), bias, zero_point: read.zero_point, plus_border, output }
     });
     emit_stages(mapping, chip, numbers)
 }
@@ -278,7 +281,7 @@ impl<'c> Emitter<'c> {
             let plan = self.plan((before, stage, next), endpoints, numbers.as_ref());
             match &stage.work {
                 Work::Array | Work::Product { .. } => {
-                    self.output_stages.push(numbers.map_or_else(OutputStage::unit, |numbers| numbers.output));
+                    self.output_stages.push(numbers.map_or_else(|| OutputStage::unit(problem.output), |numbers| numbers.output));
                     self.stage(&plan);
                 }
                 Work::Vector(ops) => {

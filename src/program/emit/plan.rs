@@ -60,6 +60,8 @@ pub(super) struct Plan<'s> {
     pub(super) tag: Tag,
     pub(super) ends: Endpoints,
     pub(super) zero_point: i32,
+    /// Whether the border of binary images is +1.
+    pub(super) plus_border: bool,
     pub(super) output_stage: u32,
     pub(super) layout: Layout,
     pub(super) weight_image: u64,
@@ -169,6 +171,7 @@ impl<'c> Emitter<'c> {
             tag: Tag { stage: index(ends.number), sample: 0 },
             ends,
             zero_point: numbers.map_or(0, |numbers| numbers.zero_point),
+            plus_border: numbers.is_some_and(|numbers| numbers.plus_border),
             output_stage: index(self.output_stages.len()),
             layout,
             weight_image,
@@ -379,7 +382,7 @@ impl Plan<'_> {
                     let (first, plane) = self.in_planes(address, block, planes);
                     return (first, pitches.output, plane);
                 }
-                let chunk_bytes = problem.activation.packed_bytes(self.stage.tiling.chunk);
+                let chunk_bytes = problem.output_bytes(self.stage.tiling.chunk);
                 let first = address + block.start * pitches.output + chunk.start * chunk_bytes;
                 (Address::at(first).step(0, chunk_bytes), pitches.output, 0)
             }
@@ -388,7 +391,7 @@ impl Plan<'_> {
 
     /// The rows of a run's results on the chip and in DRAM.
     pub(super) fn stored_rows(&self, block: &Block, chunk: Segment, run: &ChannelRun) -> Vec<StoredRows> {
-        let bytes = |elements| self.stage.problem.activation.packed_bytes(elements);
+        let bytes = |channels| self.stage.problem.output_bytes(channels);
         let (local, pitch, local_plane) = self.results(block, chunk, run);
         let target = self.ends.target;
         let Some((channel, width)) = run.planes else {

@@ -74,7 +74,11 @@ impl Emitter<'_> {
             let has_window = op.kind().has_window();
             let input = |buffer| {
                 let first = if has_window { plan.buffer(buffer).0 } else { plan.rows_of(buffer, block) };
-                VectorInput { address: Address::at(first + number * cols), stride: stage.pitches.input }
+                VectorInput {
+                    address: Address::at(first + stage.problem.activation.packed_bytes(number * cols)),
+                    stride: stage.pitches.input,
+                    format: stage.problem.activation,
+                }
             };
             let window = has_window.then(|| Window {
                 slide: stage.problem.slide(),
@@ -82,14 +86,16 @@ impl Emitter<'_> {
                 vector: Address::at(block.start),
                 inner: Address::at(0),
                 planes: None,
+                plus_border: false,
             });
             let work = VectorWork {
                 op: index(self.vector_ops.len() as u64 + number),
                 place: self.activation_place,
                 input: input(stage.input),
                 second: stage.second.map(input),
-                result: result.clone().skip(number * cols),
+                result: result.clone().skip(stage.problem.output_bytes(number * cols)),
                 result_stride: pitch,
+                format: stage.problem.output,
                 rows: index(block.size),
                 cols: index(cols),
                 window,

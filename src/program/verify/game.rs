@@ -173,7 +173,7 @@ impl<'p, const T: usize> Game<'p, T> {
         let mode = self.parts.mode_of(command.tag.stage);
         if let Some(window) = command.window() {
             let counters = self.cursors[unit].counters().to_vec();
-            window.regions(&counters, mode.activation, |region| self.touch(unit, thread, region))?;
+            window.regions(&counters, window.format(mode.activation), |region| self.touch(unit, thread, region))?;
         }
         for region in command.regions(mode, self.parts.accumulator_element_bytes).into_iter().flatten() {
             self.touch(unit, thread, &region)?;

@@ -139,7 +139,7 @@ impl Shape {
             if parts.array_only {
                 return Err(Problem::Text("reads images, which a program for the array alone does not".to_string()));
             }
-            let format = parts.mode_of(command.tag.stage).activation;
+            let format = window.format(parts.mode_of(command.tag.stage).activation);
             if let Some(problem) = window.fault(trips, format) {
                 return Err(Problem::Text(problem));
             }
@@ -285,7 +285,13 @@ impl Shape {
                         stage.channels()
                     )));
                 }
+                if !stage.fits(r.format) {
+                    return Err(Problem::Text(format!("names output stage {}, which does not yield {} alone", r.stage, r.format)));
+                }
                 if let Some(planes) = &r.planes {
+                    if r.format.bits() != 8 {
+                        return Err(Problem::Text(format!("its {} results lie in planes, which only elements of a byte do", r.format)));
+                    }
                     if let Some(problem) = planes.fault() {
                         return Err(Problem::Text(problem));
                     }

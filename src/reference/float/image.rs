@@ -8,6 +8,8 @@ pub(super) struct Convolution<'a> {
     pub(super) conv: &'a Conv,
     pub(super) weight: Vec<f32>,
     pub(super) bias: Vec<f32>,
+    /// The real that lies around the image.
+    pub(super) border: f32,
     /// Channels, rows and columns of the image.
     pub(super) image: [usize; 3],
     /// Rows and columns of the output.
@@ -45,7 +47,7 @@ impl Convolution<'_> {
         }
     }
 
-    /// What each filter element (c, r, s) reads for each output: K x P*Q, zero outside of the image.
+    /// What each filter element (c, r, s) reads for each output: K x P*Q, the border outside of the image.
     fn unfold(&self, x: &[f32], columns: &mut [f32]) {
         let ([_, h, w], [p, q], [r, s]) = (self.image, self.outputs, self.conv.kernel());
         for (row, columns) in columns.chunks_exact_mut(p * q).enumerate() {
@@ -53,12 +55,12 @@ impl Convolution<'_> {
             let image = &x[channel * h * w..][..h * w];
             for (p, columns) in columns.chunks_exact_mut(q).enumerate() {
                 let Some(line) = place(p, self.conv.stride[0], r, self.conv.dilation[0], self.conv.padding[0], h) else {
-                    columns.fill(0.0);
+                    columns.fill(self.border);
                     continue;
                 };
                 for (q, column) in columns.iter_mut().enumerate() {
                     let at = place(q, self.conv.stride[1], s, self.conv.dilation[1], self.conv.padding[1], w);
-                    *column = at.map_or(0.0, |at| image[line * w + at]);
+                    *column = at.map_or(self.border, |at| image[line * w + at]);
                 }
             }
         }

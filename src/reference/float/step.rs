@@ -4,7 +4,7 @@ use super::super::{ReferenceError, movement};
 use super::image::{self, Convolution};
 use super::product::{Panels, add_product};
 use super::rows::{self, Lanes};
-use crate::network::{Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Function, Layer, LayerNorm, Op, Pool, Weight};
+use crate::network::{Activation, Bias, BinaryConstant, BinaryOp, Border, Conv, Dense, Function, Layer, LayerNorm, Op, Pool, Weight};
 use crate::numerics::of_channel;
 use ndarray::{Array2, ArrayD, ArrayViewD, ArrayViewMutD, IxDyn, Zip};
 use std::borrow::Cow;
@@ -184,7 +184,13 @@ fn convolution<'a>(layer: &'a Layer, conv: &'a Conv, read: &'a Layer) -> Result<
     let bias = bias(layer, conv.bias.as_ref(), read, scales, conv.outputs())?;
     let (image, output) = (&read.output.shape, &layer.output.shape);
     let weight = reals(&conv.weight).iter().copied().collect();
-    Ok(Convolution { conv, weight, bias, image: [image[0], image[1], image[2]], outputs: [output[1], output[2]] })
+    let step = read.output.quantization.map_or(1.0, |quantization| quantization.scale);
+    let border = match conv.border {
+        Border::Zero => 0.0,
+        Border::Minus => -step,
+        Border::Plus => step,
+    };
+    Ok(Convolution { conv, weight, bias, border, image: [image[0], image[1], image[2]], outputs: [output[1], output[2]] })
 }
 
 /// `y[n] = activation(b[n] + sum_k x[k] w[k][n])` for each row of `x`.

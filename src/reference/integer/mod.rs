@@ -8,12 +8,15 @@
 mod sums;
 mod vector;
 
+pub use sums::Reached;
+
 use super::{ReferenceError, movement};
 use crate::network::{Element, IntegerForm, Layer, LayerId, Network, Op, Weight, integers_in, integers_of};
 use crate::numerics::Arithmetic;
 use ndarray::{Array2, ArrayView2, ArrayViewD, ArrayViewMutD, IxDyn};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use sums::Watch;
 
 /// The most integers that a trace may hold (4 GiB).
 const MAX_VALUES: u128 = 1 << 30;
@@ -76,7 +79,7 @@ pub fn run(network: &Network, arithmetic: impl Fn(LayerId) -> Arithmetic, inputs
         let sources: Vec<&Array2<i32>> = network.inputs(layer.id).iter().map(|id| &values[id]).collect();
         let value = match inputs.take_if(|_| layer.id == network.input().id) {
             Some(inputs) => inputs.as_standard_layout().into_owned(),
-            None => evaluate(network, layer, &arithmetic(layer.id), &sources, samples)?,
+            None => evaluate(network, layer, &arithmetic(layer.id), &sources, samples, None)?,
         };
         values.insert(layer.id, value);
         if layer.id == logits {
@@ -104,7 +107,23 @@ pub fn run_layer(network: &Network, id: LayerId, arithmetic: &Arithmetic, source
         let found = sources.iter().map(Array2::ncols).collect();
         return Err(ReferenceError::LayerInputs { layer: layer.name.clone(), wanted, found });
     }
-    evaluate(network, layer, arithmetic, &sources.iter().collect::<Vec<_>>(), samples)
+    evaluate(network, layer, arithmetic, &sources.iter().collect::<Vec<_>>(), samples, None)
+}
+
+/// How far the sums of a dense layer, a convolution or a product of two values grow in a run, and how many of them its accumulator cannot hold.
+///
+/// # Errors
+/// As [`run_layer`].
+///
+/// # Panics
+/// If `trace` is of another network.
+pub fn watch(network: &Network, id: LayerId, arithmetic: &Arithmetic, trace: &IntegerTrace) -> Result<Reached, ReferenceError> {
+    let layer = network.layer(id);
+    let sources: Vec<&Array2<i32>> = network.inputs(id).iter().map(|read| &trace.values[read]).collect();
+    let samples = sources.first().map_or(0, |source| source.nrows());
+    let watch = Watch::new();
+    evaluate(network, layer, arithmetic, &sources, samples, Some(&watch))?;
+    Ok(watch.reached())
 }
 
 /// Every sample of a layer. Sources are in standard layout.
@@ -114,6 +133,7 @@ fn evaluate(
     arithmetic: &Arithmetic,
     sources: &[&Array2<i32>],
     samples: usize,
+    watch: Option<&Watch>,
 ) -> Result<Array2<i32>, ReferenceError> {
     let form = IntegerForm::of(network, layer, arithmetic.requantize)?;
     let read: Vec<&Layer> = network.inputs(layer.id).into_iter().map(|id| network.layer(id)).collect();
@@ -128,10 +148,10 @@ fn evaluate(
         IntegerForm::Constant(constant) => {
             y.rows_mut().into_iter().for_each(|mut row| row.iter_mut().zip(constant).for_each(|(y, value)| *y = i32::from(*value)));
         }
-        IntegerForm::Array(stage) => sums::run(layer, &read, arithmetic.accumulate, stage, sources, &mut y)?,
+        IntegerForm::Array(stage) => sums::run(layer, &read, arithmetic.accumulate, stage, sources, &mut y, watch)?,
         IntegerForm::Moves { tables, border } => {
             let through = |(source, table): (&&Array2<i32>, &Option<_>)| match table {
-                Some(table) => source.mapv(|x| vector::look_up(table, x)),
+                Some(op) => source.mapv(|x| vector::one(op, x)),
                 None => (*source).clone(),
             };
             let tabled: Vec<Array2<i32>> = sources.iter().zip(tables).map(through).collect();

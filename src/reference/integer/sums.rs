@@ -2,10 +2,11 @@
 
 use super::super::{ReferenceError, movement};
 use super::{each_sample, flat, flat_mut};
-use crate::network::{Bias, Conv, Layer, NetworkError, Op, integers_of};
+use crate::network::{Bias, Border, Conv, Layer, NetworkError, Op, integers_of};
 use crate::numerics::{AccumulateRule, OutputStage};
 use ndarray::Array2;
 use rayon::prelude::*;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// An operand less its zero point: 16 bits where they hold all of a layer's, which is faster.
 trait Operand: Copy + Default + Send + Sync {
@@ -42,6 +43,68 @@ impl Operand for i32 {
     }
 }
 
+/// What the sums of a layer reach, as they grow: the bias, and the exact sum after each chunk of K, as if no accumulator could overflow.
+#[derive(Debug)]
+pub(super) struct Watch {
+    least: AtomicI64,
+    greatest: AtomicI64,
+    updates: AtomicU64,
+    overflows: AtomicU64,
+}
+
+/// What the sums of a layer reached on some data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// The least partial sum.
+    pub least: i64,
+    /// The greatest.
+    pub greatest: i64,
+    /// Updates of the accumulator.
+    pub updates: u64,
+    /// Those whose exact sum the accumulator cannot hold.
+    pub overflows: u64,
+}
+
+impl Reached {
+    /// The fewest bits of an accumulator that holds every partial sum.
+    pub fn least_bits(&self) -> u32 {
+        let bits = |sum: i64| 65 - (if sum < 0 { !sum } else { sum }).leading_zeros();
+        bits(self.least).max(bits(self.greatest))
+    }
+}
+
+impl Watch {
+    pub(super) const fn new() -> Self {
+        let (least, greatest) = (AtomicI64::new(0), AtomicI64::new(0));
+        Self { least, greatest, updates: AtomicU64::new(0), overflows: AtomicU64::new(0) }
+    }
+
+    pub(super) fn reached(self) -> Reached {
+        Reached {
+            least: self.least.into_inner(),
+            greatest: self.greatest.into_inner(),
+            updates: self.updates.into_inner(),
+            overflows: self.overflows.into_inner(),
+        }
+    }
+
+    /// Follows one sum, chunk by chunk. What is kept does not depend on the order of sums.
+    fn follow(&self, rule: AccumulateRule, bias: i64, chunks: impl Iterator<Item = i64>) {
+        let (mut sum, mut least, mut greatest, mut updates, mut overflows) = (bias, bias, bias, 0, 0);
+        for addend in chunks {
+            sum = sum.saturating_add(addend);
+            least = least.min(sum);
+            greatest = greatest.max(sum);
+            updates += 1;
+            overflows += u64::from(rule.update(sum, 0) != sum);
+        }
+        self.least.fetch_min(least, Relaxed);
+        self.greatest.fetch_max(greatest, Relaxed);
+        self.updates.fetch_add(updates, Relaxed);
+        self.overflows.fetch_add(overflows, Relaxed);
+    }
+}
+
 /// How the sums of a layer come about.
 struct Sums<'a> {
     rule: AccumulateRule,
@@ -52,6 +115,8 @@ struct Sums<'a> {
     at_once: usize,
     /// Whether no order of additions can leave the accumulator.
     never_overflows: bool,
+    /// Who wants to know how sums grow.
+    watch: Option<&'a Watch>,
 }
 
 impl<'a> Sums<'a> {
@@ -65,13 +130,22 @@ impl<'a> Sums<'a> {
             stage,
             bias,
             at_once: usize::try_from(u64::from(i32::MAX.unsigned_abs()) / product).unwrap_or(usize::MAX).max(1),
+            watch: None,
             never_overflows: u128::from(product) * inner as u128 + heaviest < 1 << (rule.bits - 1),
         }
+    }
+
+    fn watched(self, watch: Option<&'a Watch>) -> Self {
+        Self { watch, ..self }
     }
 
     /// The output of one channel.
     fn output<T: Operand>(&self, channel: usize, x: &[T], w: &[T]) -> i32 {
         let bias = self.bias.get(channel).copied().unwrap_or(0);
+        if let Some(watch) = self.watch {
+            let chunks = x.chunks(self.chunk).zip(w.chunks(self.chunk));
+            watch.follow(self.rule, bias, chunks.map(|(x, w)| T::dot(x, w, self.at_once)));
+        }
         let sum = if self.never_overflows {
             bias + T::dot(x, w, self.at_once)
         } else {
@@ -110,6 +184,7 @@ pub(super) fn run(
     stage: &OutputStage,
     sources: &[&Array2<i32>],
     y: &mut Array2<i32>,
+    watch: Option<&Watch>,
 ) -> Result<(), ReferenceError> {
     let not_quantized = |what| NetworkError::NotQuantized { layer: layer.name.clone(), what };
     let biases = |bias: Option<&Bias>| match bias {
@@ -123,7 +198,7 @@ pub(super) fn run(
         Op::Dense(dense) => {
             let weights = dense.weight.less_zero_points().ok_or_else(|| not_quantized("its weights"))?;
             let reach = [of_x, reach(&weights, 0)];
-            let sums = Sums::new(rule, stage, biases(dense.bias.as_ref())?, dense.inputs(), reach);
+            let sums = Sums::new(rule, stage, biases(dense.bias.as_ref())?, dense.inputs(), reach).watched(watch);
             // A row of weights for each channel.
             let weights: Vec<i32> = weights.t().iter().copied().collect();
             let run = if are_narrow(reach) { self::dense::<i16> } else { self::dense::<i32> };
@@ -132,7 +207,7 @@ pub(super) fn run(
         Op::Conv(conv) => {
             let weights = conv.weight.less_zero_points().ok_or_else(|| not_quantized("its weights"))?;
             let reach = [of_x, reach(&weights, 0)];
-            let sums = Sums::new(rule, stage, biases(conv.bias.as_ref())?, conv.inputs(), reach);
+            let sums = Sums::new(rule, stage, biases(conv.bias.as_ref())?, conv.inputs(), reach).watched(watch);
             // K in its order: filter rows, filter columns, channels.
             let weights: Vec<i32> = weights.permuted_axes([0, 2, 3, 1]).iter().copied().collect();
             let (image, output) = (&read[0].output.shape, &layer.output.shape);
@@ -144,7 +219,7 @@ pub(super) fn run(
             let right = integers_of(read[1])?.zero_point;
             let reach = [of_x, reach(sources[1], right)];
             let shapes = [&read[0].output.shape[..], &read[1].output.shape[..], &layer.output.shape[..]];
-            let sums = Sums::new(rule, stage, Vec::new(), shapes[0][shapes[0].len() - 1], reach);
+            let sums = Sums::new(rule, stage, Vec::new(), shapes[0][shapes[0].len() - 1], reach).watched(watch);
             let run = if are_narrow(reach) { self::matmul::<i16> } else { self::matmul::<i32> };
             run(&sums, shapes, [zero, right], sources, y);
         }
@@ -185,6 +260,11 @@ fn convolution<T: Operand>(
                 pixel[channel] = T::of(x.saturating_sub(zero));
             }
         }
+        let border = T::of(match conv.border {
+            Border::Zero => 0,
+            Border::Minus => -1,
+            Border::Plus => 1,
+        });
         let mut outputs = vec![0; filters * p * q];
         outputs.par_chunks_exact_mut(q * filters).enumerate().for_each(|(p, outputs)| {
             let mut window = vec![T::default(); inner];
@@ -198,7 +278,7 @@ fn convolution<T: Operand>(
                             (q * conv.stride[1] + element % columns * conv.dilation[1]).checked_sub(conv.padding[1]).filter(|at| *at < w);
                         match line.zip(at) {
                             Some((line, at)) => window.copy_from_slice(&image[(line * w + at) * c + group * channels..][..channels]),
-                            None => window.fill(T::default()),
+                            None => window.fill(border),
                         }
                     }
                     let first = group * (filters / conv.groups);

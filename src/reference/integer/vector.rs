@@ -3,17 +3,21 @@
 use super::super::movement;
 use super::each_sample;
 use crate::network::{IntegerForm, Layer, Op, Pool};
-use crate::numerics::{Average, Table, VectorOp};
+use crate::numerics::{Average, VectorOp};
 use ndarray::{Array2, ArrayView, IxDyn};
 
-/// A table's result for an integer, which fits eight bits.
-pub(super) fn look_up(table: &Table, x: i32) -> i32 {
-    i32::from(table.apply(narrow(x)))
+/// What an operation on one value makes of an integer.
+pub(super) fn one(op: &VectorOp, x: i32) -> i32 {
+    i32::from(match op {
+        VectorOp::Table(table) => table.apply(narrow(x)),
+        VectorOp::Rescale(rescale) => rescale.apply(narrow(x)),
+        _ => unreachable!("bug: only tables and rescalings are of one value"),
+    })
 }
 
-/// A value's integers fit eight bits: who asks for wider ones is refused by the integer form, and inputs are clamped here.
-fn narrow(x: i32) -> i8 {
-    i8::try_from(x.clamp(i32::from(i8::MIN), i32::from(i8::MAX))).expect("bug: clamped to eight bits just before")
+/// A value's integers fit sixteen bits: no format is wider.
+fn narrow(x: i32) -> i16 {
+    i16::try_from(x.clamp(i32::from(i16::MIN), i32::from(i16::MAX))).expect("bug: clamped to sixteen bits just before")
 }
 
 /// All samples of a layer.
@@ -22,7 +26,9 @@ pub(super) fn run(layer: &Layer, read: &[&Layer], form: &IntegerForm, sources: &
     let output = layer.output.shape.as_slice();
     match form {
         IntegerForm::Vector { op, then } => match op {
-            VectorOp::Table(table) => each_sample(sources, y, |x, y| y.iter_mut().zip(x[0]).for_each(|(y, x)| *y = look_up(table, *x))),
+            VectorOp::Table(_) | VectorOp::Rescale(_) => {
+                each_sample(sources, y, |x, y| y.iter_mut().zip(x[0]).for_each(|(y, x)| *y = one(op, *x)));
+            }
             VectorOp::Sum(_) | VectorOp::Product(_) => {
                 let places: Vec<_> = shapes.iter().map(|shape| movement::spread(shape, output)).collect();
                 each_sample(sources, y, |x, y| pairs(op, [(x[0], &places[0]), (x[1], &places[1])], y));
@@ -43,14 +49,14 @@ pub(super) fn run(layer: &Layer, read: &[&Layer], form: &IntegerForm, sources: &
                     Op::Mean { axes, .. } => mean(op, shapes[0], axes, x[0], y),
                     _ => unreachable!("bug: only pools and means have windows"),
                 }
-                if let Some(table) = then {
+                if let Some(op) = then {
                     for y in y {
-                        *y = look_up(table, *y);
+                        *y = one(op, *y);
                     }
                 }
             }),
         },
-        IntegerForm::WithConstant { op, constant, constant_first } => {
+        IntegerForm::WithConstant { op, constant, constant_first, .. } => {
             let spread: Vec<i32> = constant.iter().map(|value| i32::from(*value)).collect();
             let (of_value, of_constant) = (movement::spread(shapes[0], output), movement::spread(constant.shape(), output));
             each_sample(sources, y, |x, y| {
@@ -61,15 +67,17 @@ pub(super) fn run(layer: &Layer, read: &[&Layer], form: &IntegerForm, sources: &
         IntegerForm::Reals(op) => {
             let places: Vec<_> = shapes.iter().map(|shape| movement::spread(shape, output)).collect();
             each_sample(sources, y, |x, y| {
-                let spread: Vec<Vec<i8>> =
+                let spread: Vec<Vec<i16>> =
                     x.iter().zip(&places).map(|(x, places)| places.iter().map(|place| narrow(x[*place])).collect()).collect();
-                let spread: Vec<&[i8]> = spread.iter().map(Vec::as_slice).collect();
+                let spread: Vec<&[i16]> = spread.iter().map(Vec::as_slice).collect();
                 y.iter_mut().enumerate().for_each(|(place, y)| *y = op.apply(&spread, place));
             });
         }
         IntegerForm::Tables { tables, shape } => {
             let of = movement::spread(shape, output);
-            each_sample(sources, y, |x, y| y.iter_mut().zip(x[0]).zip(&of).for_each(|((y, x), table)| *y = look_up(&tables[*table], *x)));
+            each_sample(sources, y, |x, y| {
+                y.iter_mut().zip(x[0]).zip(&of).for_each(|((y, x), table)| *y = i32::from(tables[*table].apply(narrow(*x))))
+            });
         }
         _ => unreachable!("bug: what is no work of the vector unit is told apart before"),
     }
@@ -92,7 +100,7 @@ fn rows(op: &VectorOp, [size, apart]: [usize; 2], x: &[i32], y: &mut [i32]) {
     let mut results = vec![0; size];
     for (x, y) in x.chunks_exact(size * apart).zip(y.chunks_exact_mut(size * apart)) {
         for first in 0..apart {
-            let row: Vec<i8> = x[first..].iter().step_by(apart).map(|x| narrow(*x)).collect();
+            let row: Vec<i16> = x[first..].iter().step_by(apart).map(|x| narrow(*x)).collect();
             match op {
                 VectorOp::Softmax(softmax) => softmax.apply(&row, &mut results),
                 VectorOp::LayerNorm(norm) => norm.apply(&row, &mut results),
@@ -137,6 +145,6 @@ fn reduce(op: &VectorOp, taken: impl Iterator<Item = i32>, taps: usize) -> i32 {
             let (sum, count) = taken.fold((0_i64, 0_u32), |(sum, count), x| (sum + i64::from(x), count + 1));
             i32::from(Average::apply(average, sum, count, u32::try_from(taps).unwrap_or(u32::MAX)))
         }
-        _ => taken.max().unwrap_or(i32::from(i8::MIN)),
+        _ => taken.max().unwrap_or(i32::from(i16::MIN)),
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Gather {
     vector: u64,
     inner: u64,
     planes: Planes,
+    /// What padding is of binary elements.
+    border: i16,
 }
 
 /// The filters of a program, and line buffers for what passes and loads read.
@@ -160,6 +162,7 @@ impl Windows {
             slide: self.slides.iter().position(|slide| *slide == window.slide).expect("bug: every filter of the program was noted"),
             vector: window.vector.resolve(counters),
             inner: window.inner.resolve(counters),
+            border: if window.plus_border { 1 } else { -1 },
             planes: window.planes.unwrap_or(Planes { block: window.slide.channels, bytes: 0 }),
         }
     }
@@ -246,6 +249,7 @@ impl Windows {
     ) -> (Place, u64) {
         let Self { slides, format, row, packed, .. } = self;
         let slide = &slides[gather.slide];
+        let pad = if *format == Dtype::Binary { gather.border } else { pad };
         packed.clear();
         let memory = shared.sram_ref(gather.place);
         let fetch = |vector: usize, range: Range<usize>, row: &mut [i16]| {

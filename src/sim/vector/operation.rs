@@ -9,8 +9,9 @@ use super::super::claims::{Claims, Use};
 use super::super::memory::{scratchpad_index, size};
 use super::super::queue::Shared;
 use crate::chip::VectorCycles;
-use crate::numerics::{BIAS_BYTES, Depthwise, VectorKind, VectorOp};
-use crate::program::{Place, ProgramParts, Slide, Tag, VectorWork};
+use crate::numerics::packed::{put, unpack};
+use crate::numerics::{BIAS_BYTES, Depthwise, Dtype, VectorKind, VectorOp};
+use crate::program::{Place, ProgramParts, Slide, Tag, VectorInput, VectorWork};
 
 /// A command under way.
 #[derive(Debug, Clone, Copy)]
@@ -18,11 +19,10 @@ pub(super) struct Operating {
     pub(super) kind: VectorKind,
     op: u32,
     place: Place,
-    /// Addresses and strides of the inputs; the second is the first again where there is none.
-    inputs: [(u64, u64); 2],
+    /// Where the inputs lie; the second is the first again where there is none.
+    inputs: [Lines; 2],
     count: usize,
-    result: u64,
-    result_stride: u64,
+    result: Lines,
     rows: u64,
     cols: u64,
     window: Option<Taps>,
@@ -31,6 +31,23 @@ pub(super) struct Operating {
     sweep: u64,
     col: u64,
     tap: usize,
+}
+
+/// Rows of packed elements, each from a byte on.
+#[derive(Debug, Clone, Copy)]
+struct Lines {
+    address: u64,
+    stride: u64,
+    format: Dtype,
+}
+
+impl Lines {
+    /// The bytes of elements `col..col + elements` of a row: the first, and how many.
+    fn part(&self, line: u64, col: u64, elements: u64) -> (u64, u64) {
+        let bits = u64::from(self.format.bits());
+        let first = col * bits / 8;
+        (self.address + line * self.stride + first, self.format.packed_bytes(col + elements) - first)
+    }
 }
 
 /// The window of a pooling, resolved.
@@ -55,16 +72,17 @@ impl Taps {
 pub(super) struct Scratch {
     /// The pixels under the window at the row that is worked on, each with its number in the filter.
     taps: Vec<(u64, u64)>,
-    inputs: [Vec<i8>; 2],
+    inputs: [Vec<i16>; 2],
     sums: Vec<i32>,
     wide_sums: Vec<i64>,
-    results: Vec<i8>,
+    results: Vec<i16>,
 }
 
 impl Operating {
     pub(super) fn new(program: &ProgramParts, work: &VectorWork, counters: &[u64]) -> Self {
-        let input = (work.input.address.resolve(counters), work.input.stride);
-        let second = work.second.as_ref().map_or(input, |second| (second.address.resolve(counters), second.stride));
+        let lines = |input: &VectorInput| Lines { address: input.address.resolve(counters), stride: input.stride, format: input.format };
+        let input = lines(&work.input);
+        let second = work.second.as_ref().map_or(input, lines);
         let kind = program.vector_ops[work.op as usize].kind();
         Self {
             kind,
@@ -72,8 +90,7 @@ impl Operating {
             place: work.place,
             inputs: [input, second],
             count: kind.inputs(),
-            result: work.result.resolve(counters),
-            result_stride: work.result_stride,
+            result: Lines { address: work.result.resolve(counters), stride: work.result_stride, format: work.format },
             rows: u64::from(work.rows),
             cols: u64::from(work.cols),
             window: work.window.as_ref().map(|window| Taps {
@@ -119,8 +136,8 @@ impl Operating {
         self.tap == 0 && self.sweep + 1 == self.kind.sweeps()
     }
 
-    /// Where the step's inputs lie, those of the first input first, and how many of it there are.
-    fn reads(&self, scratch: &Scratch) -> (impl Iterator<Item = u64> + use<>, usize) {
+    /// The bytes of the step's inputs, the first of each and how many, those of the first input first; and how many parts are of that one.
+    fn reads(&self, scratch: &Scratch, elements: u64) -> (impl Iterator<Item = (u64, u64)> + use<>, usize) {
         // From a line of the first input on, so many; and the same of the second.
         let tap = |number: Option<usize>| number.and_then(|number| scratch.taps.get(number).copied());
         let lines: [(u64, u64); 2] = match self.kind {
@@ -134,7 +151,7 @@ impl Operating {
         let (inputs, col) = (self.inputs, self.col);
         let of = move |number: usize| {
             let (first, count) = lines[number];
-            (first..first + count).map(move |line| inputs[number].0 + line * inputs[number].1 + col)
+            (first..first + count).map(move |line| inputs[number].part(line, col, elements))
         };
         (of(0).chain(of(1)), size(lines[0].1))
     }
@@ -142,33 +159,35 @@ impl Operating {
     /// Lists the memory rows that the step needs.
     pub(super) fn claim(&self, claims: &mut Claims, shared: &Shared<'_>, scratch: &Scratch, lanes: u64) {
         let elements = self.elements(lanes);
-        for address in self.reads(scratch).0 {
-            claims.add(shared, self.place, address, elements, Use::Access);
+        for (address, bytes) in self.reads(scratch, elements).0 {
+            claims.add(shared, self.place, address, bytes, Use::Access);
         }
         if self.is_last_of_group() {
-            claims.add(shared, self.place, self.result + self.row * self.result_stride + self.col, elements, Use::Access);
+            let (address, bytes) = self.result.part(self.row, self.col, elements);
+            claims.add(shared, self.place, address, bytes, Use::Access);
         }
     }
 
     /// Counts the step, which has had its cycles.
     pub(super) fn account(&self, shared: &mut Shared<'_>, scratch: &Scratch, tag: Tag, lanes: u64) {
         let elements = self.elements(lanes);
-        let rows = |shared: &Shared<'_>, address: u64| {
+        let rows = |shared: &Shared<'_>, (address, bytes): (u64, u64)| {
             let memory = shared.sram_ref(self.place);
-            rows_touched(memory.row_of(address), memory.row_of(address + elements - 1))
+            rows_touched(memory.row_of(address), memory.row_of(address + bytes - 1))
         };
-        let (reads, of_first) = self.reads(scratch);
-        for (number, address) in reads.enumerate() {
-            let read = rows(shared, address);
+        let (reads, of_first) = self.reads(scratch, elements);
+        for (number, part) in reads.enumerate() {
+            let read = rows(shared, part);
             shared.accounts.scratchpad_read(tag, self.place, read);
             let traffic = &mut shared.accounts.traffic(tag).scratchpad;
             let is_weight = self.kind == VectorKind::Depthwise && number >= of_first;
-            (if is_weight { &mut traffic.weight } else { &mut traffic.input }).read += elements;
+            (if is_weight { &mut traffic.weight } else { &mut traffic.input }).read += part.1;
         }
         if self.is_last_of_group() {
-            let written = rows(shared, self.result + self.row * self.result_stride + self.col);
+            let part = self.result.part(self.row, self.col, elements);
+            let written = rows(shared, part);
             shared.accounts.scratchpad_write(tag, self.place, written);
-            shared.accounts.traffic(tag).scratchpad.output.write += elements;
+            shared.accounts.traffic(tag).scratchpad.output.write += part.1;
         }
         shared.accounts.actions(tag).vector_operations += elements;
     }
@@ -202,14 +221,15 @@ impl Operating {
         let pad = scratchpad_index(self.place);
         for row in 0..self.rows {
             let memory = &shared.scratchpads[pad];
-            let load = |(address, stride): (u64, u64), line: u64, into: &mut Vec<i8>| {
-                into.clear();
-                into.extend(memory.read(address + line * stride, self.cols).iter().map(|byte| i8::from_le_bytes([*byte])));
+            let load = |lines: Lines, line: u64, into: &mut Vec<i16>| {
+                let (address, bytes) = lines.part(line, 0, self.cols);
+                into.resize(size(self.cols), 0);
+                unpack(lines.format, memory.read(address, bytes), 0, into);
             };
             let Scratch { inputs: [first, second], sums, wide_sums, results, .. } = &mut *scratch;
             match &self.window {
                 Some(window) if let VectorOp::Depthwise(op) = op => {
-                    let weights = |tap: u64| memory.read(self.inputs[1].0 + tap * self.inputs[1].1, self.cols);
+                    let weights = |tap: u64| memory.read(self.inputs[1].address + tap * self.inputs[1].stride, self.cols);
                     let taps = window.slide.filter[0] * window.slide.filter[1];
                     Depthwise::biases((taps..taps + BIAS_BYTES).map(weights), wide_sums, size(self.cols));
                     window.each(row, |pixel, tap| {
@@ -217,7 +237,7 @@ impl Operating {
                         op.add(wide_sums, first, weights(tap));
                     });
                     results.clear();
-                    results.extend(wide_sums.iter().enumerate().map(|(channel, sum)| op.output(channel, *sum)));
+                    results.extend(wide_sums.iter().enumerate().map(|(channel, sum)| i16::from(op.output(channel, *sum))));
                 }
                 None => {
                     load(self.inputs[0], row, first);
@@ -227,6 +247,7 @@ impl Operating {
                     results.resize(size(self.cols), 0);
                     match op {
                         VectorOp::Table(table) => each(first, results, |x| table.apply(x)),
+                        VectorOp::Rescale(rescale) => each(first, results, |x| rescale.apply(x)),
                         VectorOp::Sum(sum) => both(first, second, results, |a, b| sum.apply(a, b)),
                         VectorOp::Product(product) => both(first, second, results, |a, b| product.apply(a, b)),
                         VectorOp::Softmax(softmax) => softmax.apply(first, results),
@@ -239,7 +260,7 @@ impl Operating {
                 Some(window) => {
                     let mut taps = 0_u32;
                     sums.clear();
-                    sums.resize(size(self.cols), if matches!(op, VectorOp::Maximum) { i32::from(i8::MIN) } else { 0 });
+                    sums.resize(size(self.cols), if matches!(op, VectorOp::Maximum) { i32::from(i16::MIN) } else { 0 });
                     window.each(row, |pixel, _| {
                         taps += 1;
                         load(self.inputs[0], pixel, first);
@@ -254,25 +275,26 @@ impl Operating {
                     results.clear();
                     results.extend(sums.iter().map(|sum| match op {
                         VectorOp::Average(average) => average.apply(i64::from(*sum), taps, all),
-                        _ => i8::try_from(*sum).expect("bug: the greatest of bytes is a byte"),
+                        _ => i16::try_from(*sum).expect("bug: the greatest of elements is an element"),
                     }));
                 }
             }
-            let written = shared.scratchpads[pad].write(self.result + row * self.result_stride, self.cols);
-            for (byte, y) in written.iter_mut().zip(scratch.results.iter()) {
-                [*byte] = y.to_le_bytes();
+            let (address, bytes) = self.result.part(row, 0, self.cols);
+            let written = shared.scratchpads[pad].write(address, bytes);
+            for (index, y) in scratch.results.iter().enumerate() {
+                put(self.result.format, written, index, *y);
             }
         }
     }
 }
 
-fn each(inputs: &[i8], results: &mut [i8], apply: impl Fn(i8) -> i8) {
+fn each(inputs: &[i16], results: &mut [i16], apply: impl Fn(i16) -> i16) {
     for (x, y) in inputs.iter().zip(results) {
         *y = apply(*x);
     }
 }
 
-fn both(first: &[i8], second: &[i8], results: &mut [i8], apply: impl Fn(i8, i8) -> i8) {
+fn both(first: &[i16], second: &[i16], results: &mut [i16], apply: impl Fn(i16, i16) -> i16) {
     for ((a, b), y) in first.iter().zip(second).zip(results) {
         *y = apply(*a, *b);
     }

@@ -4,7 +4,7 @@ use super::super::attributes::{Attributes, fault};
 use super::super::importer::{Importer, Known, Tensor};
 use super::super::movement::listed;
 use super::super::onnx::NodeProto;
-use crate::network::{Activation, Bias, Conv, NetworkError, Op, Pool, PoolKind, Weight};
+use crate::network::{Activation, Bias, Border, Conv, NetworkError, Op, Pool, PoolKind, Weight};
 use crate::numerics::Quantization;
 use ndarray::{Ix4, IxDyn};
 
@@ -100,6 +100,7 @@ impl<'a> Importer<'a> {
             stride: windows.stride,
             dilation: windows.dilation,
             padding: windows.padding,
+            border: Border::Zero,
             groups,
             activation: Activation::None,
         };

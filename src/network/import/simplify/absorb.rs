@@ -1,7 +1,8 @@
 //! What a layer takes in: factors and shifts of its channels behind it (a normalisation by the batch, a bias), a border of zeros before it.
 
 use super::Sketch;
-use crate::network::{Activation, Bias, BinaryConstant, BinaryOp, Conv, Dense, Op, Weight};
+use crate::network::{Activation, Bias, BinaryConstant, BinaryOp, Border, Conv, Dense, Op, Weight};
+use crate::numerics::Dtype;
 use ndarray::{ArrayD, Axis, RemoveAxis};
 
 /// Lets dense layers and convolutions take in what follows them, and convolutions the border before them.
@@ -92,13 +93,29 @@ fn take_border(sketch: &mut Sketch, index: usize) {
     let Op::Pad(pad) = &sketch.nodes[border].op else { return };
     let source = sketch.nodes[border].inputs[0];
     let alike = sketch.is_real(border) || sketch.nodes[border].quantization == sketch.nodes[source].quantization;
-    if sketch.only_reader(border) != Some(index) || pad.value != 0.0 || pad.before[0] != 0 || pad.after[0] != 0 || !alike {
+    // A binary image has no zero: its border is one of its two values.
+    let is_binary = sketch.nodes[border].quantization.is_some_and(|grid| grid.dtype == Dtype::Binary);
+    let kind = if !is_binary {
+        Border::Zero
+    } else if pad.value < 0.0 {
+        Border::Minus
+    } else {
+        Border::Plus
+    };
+    if sketch.only_reader(border) != Some(index) || (pad.value != 0.0 && !is_binary) || pad.before[0] != 0 || pad.after[0] != 0 || !alike {
         return;
     }
     let sizes = [pad.before[1], pad.before[2], pad.after[1], pad.after[2]];
+    if let Op::Conv(conv) = &sketch.nodes[index].op
+        && conv.padding != [0; 4]
+        && conv.border != kind
+    {
+        return;
+    }
     let Op::Conv(mut conv) = std::mem::replace(&mut sketch.nodes[index].op, Op::Quantize) else { return };
     for (padding, size) in conv.padding.iter_mut().zip(sizes) {
         *padding += size;
     }
+    conv.border = kind;
     sketch.rewrite(index, Op::Conv(conv), vec![source]);
 }

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Does what `systole compress` writes run in onnxruntime, and agree with the chip?
+
+Compresses models, runs each written file on a simulated chip (`systole run --dump layers`: the chip's outputs equal the integer reference's, or the run
+fails) and in onnxruntime, from the same inputs, and compares every tensor that has integers by name: at most 1 step apart. onnxruntime multiplies in
+float32 and rounds once, the chip sums integers and multiplies by one scale, so that a number near the middle of two steps may fall either way, and what
+reads it then starts from another number. Binary networks need QONNX's operators, which onnxruntime does not have.
+
+    python3 scripts/check_onnx_export.py --systole target/release/systole
+
+Needs numpy, onnx and onnxruntime. Exit code 1 where a tensor is further apart.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy
+import onnx
+import onnxruntime
+
+CASES = [
+    ("simplenet-mnist", ["--quant", "w8a8"]),
+    ("simplenet-mnist", ["--quant", "w8a8", "--prune", "mean:1,global"]),
+    ("simplenet-mnist", ["--quant", "w8a8", "--prune", "channel:0.25,l2"]),
+    ("lenet-mnist", ["--quant", "w8a8"]),
+    ("lenet-mnist", ["--quant", "w8a8", "--prune", "nm:2:4"]),
+    ("lenet-mnist", ["--quant", "w8a8", "--prune", "channel:0.25", "--prune", "energy:0.9"]),
+]
+
+
+def run(command):
+    """Runs a command, and shows what it said where it fails."""
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(str(word) for word in command)}\n{done.stderr}")
+    return done.stdout
+
+
+def session(model, level):
+    """The model in onnxruntime, as it is written or with all that onnxruntime makes of it."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def integers(values, scale, zero_point, like):
+    """Reals on a grid as the integers that stand for them."""
+    steps = numpy.rint(values.astype(numpy.float64) / numpy.float64(scale)) + zero_point
+    return steps.reshape(like.shape).astype(numpy.int64)
+
+
+def apart(found, wanted):
+    """How many elements are equal, of how many, and the greatest distance."""
+    distance = numpy.abs(found - wanted)
+    return int((distance == 0).sum()), distance.size, int(distance.max())
+
+
+def check(systole, folder, name, options, samples):
+    """Compares one compressed model; the greatest distance of any tensor."""
+    target = folder / "compressed.onnx"
+    run([systole, "compress", "--model", name, *options, "--samples", samples, "--out", target])
+    results = folder / "results"
+    dump = ["--dump", "layers", "--json", "--out", results]
+    summary = json.loads(run([systole, "run", "--model", target.with_suffix(".ron"), "--samples", samples, *dump]))
+    assert summary["mismatches"] == 0
+    numbers = numpy.load(results / "layers.npz")
+    model = onnx.load(target)
+    onnx.checker.check_model(model, full_check=True)
+    entry = model.graph.input[0].name
+    names = [key.removeprefix("integer/") for key in numbers.files if key.startswith("integer/")]
+    made = {output for node in model.graph.node for output in node.output}
+    held = [name for name in names if name in made]
+    shape = [size.dim_value for size in model.graph.input[0].type.tensor_type.shape.dim][1:]
+    inputs = {entry: numbers[f"float/{entry}"].reshape(-1, *shape).astype(numpy.float32)}
+    # As it is written, every tensor.
+    last = model.graph.output[0].name
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in held)
+    plain = session(model, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL).run(held, inputs)
+    worst = 0
+    equal_of_all = elements_of_all = 0
+    print(f"{name} {' '.join(options)}: {summary['samples']} samples, onnx {target.stat().st_size} bytes")
+    for tensor, values in zip(held, plain):
+        wanted = numbers[f"integer/{tensor}"].astype(numpy.int64)
+        found = integers(values, numbers[f"scale/{tensor}"][0], numbers[f"zero_point/{tensor}"][0], wanted)
+        equal, elements, most = apart(found, wanted)
+        worst = max(worst, most)
+        equal_of_all, elements_of_all = equal_of_all + equal, elements_of_all + elements
+        print(f"  {tensor:<28}{elements:>9} elements, {equal / elements:9.4%} equal, {most} apart at most")
+    print(f"  {'all':<28}{elements_of_all:>9} elements, {equal_of_all / elements_of_all:9.4%} equal")
+    # With all that onnxruntime makes of it, the logits: its integer kernels may have taken the place of float ones.
+    logits = held[-1]
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys([logits, last]))
+    values = session(model, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL).run([logits], inputs)[0]
+    wanted = numbers[f"integer/{logits}"].astype(numpy.int64)
+    found = integers(values, numbers[f"scale/{logits}"][0], numbers[f"zero_point/{logits}"][0], wanted)
+    equal, elements, most = apart(found, wanted)
+    print(f"  optimized, {logits:<17}{elements:>9} elements, {equal / elements:9.4%} equal, {most} apart at most")
+    return max(worst, most)
+
+
+def main():
+    """Checks all cases."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--systole", default="target/release/systole", help="the program")
+    parser.add_argument("--samples", type=int, default=1000, help="samples of each model's report split")
+    arguments = parser.parse_args()
+    worst = 0
+    for name, options in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            worst = max(worst, check(arguments.systole, pathlib.Path(folder), name, options, arguments.samples))
+    print(f"at most {worst} apart")
+    sys.exit(0 if worst <= 1 else 1)
+
+
+if __name__ == "__main__":
+    main()

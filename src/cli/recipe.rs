@@ -1,0 +1,50 @@
+//! Options that say how a network is made smaller.
+
+use clap::Args;
+use std::error::Error;
+use std::path::PathBuf;
+use systole::compress::{Recipe, Step};
+
+/// The recipe, in a file or in short forms.
+#[derive(Debug, Args)]
+pub(super) struct RecipeOptions {
+    /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations, and what is meant where neither this nor a recipe says; 16, 8, 4, 2
+    /// and 1 (binary). Behind it ,tensor (one scale for a layer's weights), ,symmetric (no zero points) and @PATTERN (some layers only); steps are
+    /// joined by +, a later one taking the place of an earlier one for its layers: w8a8+w4a8@conv*
+    #[arg(long, value_name = "SCHEME")]
+    quant: Option<Recipe>,
+    /// Prune first, one step; may stand several times, in order. mean:ALPHA[,global] (|w| below ALPHA times the mean of |w| becomes 0),
+    /// magnitude:SPARSITY[,global], nm:N:M (N of each M along K stay), block:ROWSxCOLS,SPARSITY, block:array,SPARSITY,
+    /// channel:FRACTION[,l2], features:FRACTION[,zeros] (channels, by activations), rank:R or energy:E (two layers in place of one);
+    /// behind it @PATTERN for some layers only, such as nm:2:4@conv*
+    #[arg(long, value_name = "STEP")]
+    prune: Vec<Step>,
+    /// A recipe in RON: steps as --prune has them, and formats; recipe.ron beside the results is one
+    #[arg(long, value_name = "FILE", conflicts_with = "prune")]
+    recipe: Option<PathBuf>,
+}
+
+impl RecipeOptions {
+    /// The recipe that was asked for, its formats written out where any are said.
+    pub(super) fn said(&self) -> Result<Recipe, Box<dyn Error>> {
+        let recipe = match &self.recipe {
+            Some(path) => Recipe::load(path)?,
+            None => Recipe::new(self.prune.clone())?,
+        };
+        let Some(asked) = &self.quant else { return Ok(recipe) };
+        if let Some(step) = asked.pruning().first() {
+            return Err(format!("--quant {asked} does more than to quantize: {step}\n  help: prune with --prune {step}").into());
+        }
+        if !recipe.quantization().is_empty() && recipe.quantization() != asked.quantization() {
+            let said: Vec<String> = recipe.quantization().iter().map(ToString::to_string).collect();
+            let said = said.join("+");
+            return Err(format!("the recipe quantizes to {said}, and --quant {asked} was given\n  help: say it in one place").into());
+        }
+        Ok(recipe.quantized_by(asked))
+    }
+
+    /// The same, with formats in any case.
+    pub(super) fn with_formats(&self) -> Result<Recipe, Box<dyn Error>> {
+        Ok(self.said()?.with_formats())
+    }
+}

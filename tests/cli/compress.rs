@@ -1,0 +1,146 @@
+//! `systole compress`: what it writes runs at once and gives the same outputs, what it reports, and what is refused.
+
+use crate::{count, files, output, real, systole, text};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&output(systole(&["compress", "--json"]).args(arguments))).unwrap()
+}
+
+/// The logits that a run leaves, and its summary.
+fn run(model: &str, more: &[&str], folder: &Path) -> (Vec<u8>, Value) {
+    let mut command = systole(&["run", "--json", "--samples", "40", "--dump", "logits", "--model", model, "--out", text(folder)]);
+    let summary = serde_json::from_str(&output(command.args(more))).unwrap();
+    (fs::read(folder.join("logits.npz")).unwrap(), summary)
+}
+
+#[test]
+fn what_is_written_runs_at_once_and_yields_the_same_outputs() {
+    for (model, recipe) in [
+        ("simplenet-mnist", &["--quant", "w8a8", "--prune", "mean:0.5"][..]),
+        ("simplenet-mnist", &["--quant", "w4a8,mse,bias"]),
+        ("simplenet-mnist", &["--quant", "w1a1"]),
+        ("lenet-mnist", &["--quant", "w8a8+w2a8@c2", "--prune", "channel:0.25", "--prune", "equalize"]),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("small.onnx");
+        let report = json(&[&["--model", model, "--samples", "40", "--out", text(&file)], recipe].concat());
+        assert_eq!(files(home.path()), ["small.json", "small.onnx", "small.ron"]);
+        let written: Value = serde_json::from_str(&fs::read_to_string(home.path().join("small.json")).unwrap()).unwrap();
+        assert_eq!(written, report);
+        let (folder, other) = (home.path().join("direct"), home.path().join("again"));
+        let (direct, summary) = run(model, recipe, &folder);
+        let (again, read) = run(text(&home.path().join("small.ron")), &[], &other);
+        // The same integers out of the chip, in the same cycles; floats differ, since the file's are on their grids.
+        let logits = |bytes: &[u8]| {
+            let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes.to_vec())).unwrap();
+            let mut found = Vec::new();
+            std::io::Read::read_to_end(&mut archive.by_name("chip.npy").unwrap(), &mut found).unwrap();
+            found
+        };
+        assert_eq!(logits(&direct), logits(&again), "{model} {recipe:?}");
+        assert_eq!(count(&summary, "/total_cycles"), count(&read, "/total_cycles"));
+        assert_eq!(real(&report, "/metrics/accuracy/integer").to_bits(), real(&summary, "/metrics/accuracy/chip").to_bits());
+        assert!(report["metrics"]["accuracy"]["chip"].is_null());
+        let interval = &report["accuracy"]["integer"];
+        assert!(real(interval, "/low") <= real(interval, "/value") && real(interval, "/value") <= real(interval, "/high"));
+        assert!(count(&report, "/after/weight_bytes") < count(&report, "/before/weight_bytes"));
+    }
+}
+
+#[test]
+fn a_recipe_without_formats_leaves_floats() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("pruned.onnx");
+    let printed = output(&mut systole(&["compress", "--prune", "magnitude:0.5", "--samples", "20", "--out", text(&file)]));
+    assert!(printed.contains("float32") && printed.contains("50%") && !printed.contains("integer reference"), "{printed}");
+    let report: Value = serde_json::from_str(&fs::read_to_string(home.path().join("pruned.json")).unwrap()).unwrap();
+    assert_eq!(report["quantized"], false);
+    assert_eq!(2 * count(&report, "/zeros"), count(&report, "/weights"));
+    assert!(report["accuracy"]["integer"].is_null());
+}
+
+#[test]
+fn an_analysis_tells_of_each_layer() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("x.onnx");
+    let analysis = json(&["--analyze", "--samples", "100", "--quant", "w8a8", "--chip", "edge-16x16", "--out", text(&file)]);
+    assert_eq!(files(home.path()), ["x.analysis.csv", "x.analysis.json"]);
+    let layers = analysis["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 3);
+    let windows: u64 = layers.iter().map(|layer| count(layer, "/cycles")).sum();
+    assert_eq!(windows, count(&analysis, "/total_cycles"), "windows partition the run");
+    for layer in layers {
+        // All layers together make at least as much noise, but for the first, whose input alone is shared.
+        assert!(real(layer, "/isolated_sqnr_db") > 20.0 && real(layer, "/accumulated_sqnr_db") > 20.0, "{layer}");
+        assert_eq!(count(layer, "/overflows"), 0);
+        // K products of 8 bits and 9 bits: no more than these, and more than one product.
+        let bits = count(layer, "/least_accumulator_bits");
+        assert!((9..=27).contains(&bits), "{bits}");
+        assert!(real(layer, "/weight_min") < 0.0 && real(layer, "/input_max") > 0.0 && real(layer, "/output_max") > 0.0);
+    }
+    let first = &layers[0]["narrower"][0];
+    assert!(first["saved_cycles"].as_i64().unwrap() > 0, "{first}");
+    let csv = fs::read_to_string(home.path().join("x.analysis.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 4);
+    assert_eq!(csv.lines().next().unwrap().split(',').count(), csv.lines().last().unwrap().split(',').count());
+    // Accumulators of 16 bits are too narrow, and it is counted.
+    let chip = home.path().join("narrow.ron");
+    let formats = "[(weight: Int8, activation: Int8, lanes: 1, accumulator_bits: 16, overflow: Saturate, pe: Table)]";
+    let variant = format!("Variant(base: \"edge-16x16\", name: \"narrow\", source: \"a test\", set: {{ \"formats\": {formats} }})");
+    fs::write(&chip, variant).unwrap();
+    let narrow = systole(&["compress", "--json", "--analyze", "--samples", "20", "--chip", text(&chip)]).output().unwrap();
+    if narrow.status.success() {
+        let narrow: Value = serde_json::from_slice(&narrow.stdout).unwrap();
+        assert!(count(&narrow, "/layers/0/overflows") > 0);
+        assert!(count(&narrow, "/layers/0/least_accumulator_bits") > 16);
+    } else {
+        panic!("{}", String::from_utf8_lossy(&narrow.stderr));
+    }
+    let printed = output(&mut systole(&["compress", "--analyze", "--samples", "20"]));
+    assert!(printed.contains("no chip was named") && printed.contains("z3"), "{printed}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_help() {
+    let home = tempfile::tempdir().unwrap();
+    let bare = home.path().join("bare.onnx");
+    fs::copy("models/simplenet-mnist.onnx", &bare).unwrap();
+    // A card whose calibration data has another shape, and one that judges by what it chooses by.
+    let card = fs::read_to_string("models/simplenet-mnist.ron").unwrap();
+    let data = Path::new("data/mnist").canonicalize().unwrap();
+    let own = card.replace("simplenet-mnist.onnx", "bare.onnx").replace("../data/mnist", "data");
+    std::os::unix::fs::symlink(&data, home.path().join("data")).unwrap();
+    let changed = own.replace("report: (data: \"test\", from: 0, until: 10000)", "report: (data: \"train\", from: 50000, until: 60000)");
+    assert_ne!(changed, own);
+    fs::write(home.path().join("same.ron"), changed).unwrap();
+    let same = home.path().join("same.ron");
+    let cases: &[(&[&str], &str)] = &[
+        (&["--prune", "mean:NaN"], "alpha is NaN"),
+        (&["--prune", "mean:-1"], "alpha is -1"),
+        (&["--prune", "nm:5:4"], "n is 5 and m is 4"),
+        (&["--prune", "mean:1@conv9"], "no layer with weights is named \"conv9\""),
+        (&["--quant", "w4a8@conv9"], "no layer with weights is named \"conv9\""),
+        (&["--prune", "mean:1000"], "pruned to nothing"),
+        (&["--prune", "block:array,0.5"], "no chip was named"),
+        (&["--quant", "w3a8"], "no step"),
+        (&["--quant", "mean:1"], "does more than to quantize"),
+        (&["--quant", "w16a16", "--chip", "tpu-v1-256x256"], "multiplies int16 weights by int16 activations"),
+        (&["--samples", "0"], "0 samples"),
+        (&["--samples", "999999"], "10000"),
+        (&["--out", "x.txt"], "no name for an ONNX file"),
+        (&["--out", "models/simplenet-mnist.onnx"], "is the model that is read"),
+        (&["--model", "resnet18"], "layer table"),
+        (&["--model", text(&bare)], "names no data"),
+        (&["--model", text(&same)], "shares samples with select"),
+    ];
+    for (arguments, part) in cases {
+        let done = systole(&["compress"]).args(*arguments).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(1) || done.status.code() == Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    }
+    assert!(!Path::new("x.txt").exists());
+}
