@@ -55,11 +55,17 @@ impl Holds {
             holds.all.insert(maker, Hold { last, offset, bytes });
             holds.inputs.extend(readers.iter().map(|reader| (*reader, maker)));
             let changed: Vec<usize> = readers.iter().map(|(stage, _)| *stage).chain([maker]).collect();
-            changed.iter().for_each(|stage| of_stages[*stage] = bytes_of(*stage, &holds));
+            for stage in &changed {
+                of_stages[*stage] = bytes_of(*stage, &holds);
+            }
             if of_stages.iter().copied().max().unwrap_or(0) + holds.bytes() > room {
                 holds.all.remove(&maker);
-                readers.iter().for_each(|reader| drop(holds.inputs.remove(reader)));
-                changed.iter().for_each(|stage| of_stages[*stage] = bytes_of(*stage, &holds));
+                for reader in &readers {
+                    holds.inputs.remove(reader);
+                }
+                for stage in changed {
+                    of_stages[stage] = bytes_of(stage, &holds);
+                }
             }
         }
         holds

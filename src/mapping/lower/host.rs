@@ -19,7 +19,7 @@ impl Lowerer<'_> {
         let mut inputs = Vec::with_capacity(op.inputs.len());
         for slot in 0..op.inputs.len() {
             let (source, from) = self.source(layer, slot)?;
-            inputs.push(self.host_read(layer, source, &from, &shape));
+            inputs.push(self.host_read(layer, &source, &from, &shape));
         }
         self.on_host(layer, HostOp::Reals(op), inputs, "is computed by way of reals, which no unit of the chip holds".to_string())
     }
@@ -42,7 +42,7 @@ impl Lowerer<'_> {
         // The host adds up as the chip's first mode does, which is what the integer reference takes for it.
         let rule = self.chip.arithmetic(&self.chip.formats()[0], &self.chip.array().dataflows[0]).accumulate;
         let op = HostOp::Product(HostProduct { rows, inner, cols, zero_points: [zero(0), zero(1)], rule, stage });
-        let inputs = values.map(|(location, from, to)| self.host_read(layer, location, from, to));
+        let inputs = values.map(|(location, from, to)| self.host_read(layer, &location, from, to));
         self.on_host(layer, op, inputs.into(), problem)
     }
 
@@ -61,10 +61,10 @@ impl Lowerer<'_> {
     }
 
     /// How the host reads a value of shape `from` as one of shape `to`.
-    fn host_read(&mut self, layer: &Layer, value: Location, from: &[u64], to: &[u64]) -> HostRead {
+    fn host_read(&mut self, layer: &Layer, value: &Location, from: &[u64], to: &[u64]) -> HostRead {
         let value = match value.broadcast(from, to) {
             Some(value) => value,
-            None => self.row_major(layer, &value).broadcast(from, to).expect("bug: a row-major value broadcasts"),
+            None => self.row_major(layer, value).broadcast(from, to).expect("bug: a row-major value broadcasts"),
         };
         let factors = value.factors.iter().map(|factor| (factor.size, factor.stride.cast_signed()));
         let factors = std::iter::once((self.batch, value.sample.cast_signed())).chain(factors).collect();
