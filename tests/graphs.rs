@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use systole::chip::{self, Unsupported};
 use systole::compress::{self, Formats, Recipe, Scheme, Surroundings};
-use systole::mapping::{self, Choice, MappingError, WeightStart};
+use systole::mapping::{self, Choice, MappingError, Stage, WeightStart};
 use systole::network::{Activation, Bias, BinaryOp, Border, Conv, Network, NetworkBuilder, Op, Weight, fuse_activations};
 use systole::program::emit_timing;
 use systole::sim::{Engine, Machine};
@@ -217,9 +217,9 @@ fn a_depthwise_layer_runs_on_the_vector_unit_in_as_many_parts_as_fit() {
         let chip = chip::load("edge-16x16", &sets).unwrap();
         let on_chip = OnChip::new(&quantized, &chip, 2, WeightStart::Cold, || Choice::first(&chip)).unwrap();
         let stages = on_chip.mapping.stages();
-        let macs = stages.iter().map(|stage| stage.vector_macs()).sum::<u64>();
+        let macs = stages.iter().map(Stage::vector_macs).sum::<u64>();
         assert_eq!(macs, 2 * 12 * 9 * 32 * 9, "two samples of 12 x 9 places, 32 channels and 9 taps");
-        assert_eq!(macs + stages.iter().map(|stage| stage.macs()).sum::<u64>(), 2 * float.macs());
+        assert_eq!(macs + stages.iter().map(Stage::macs).sum::<u64>(), 2 * float.macs());
         stages.iter().filter(|stage| stage.vector_macs() > 0).count()
     };
     assert_eq!((parts_on(64), parts_on(2) > 1), (1, true));

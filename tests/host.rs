@@ -97,7 +97,9 @@ fn a_command_takes_the_cycles_of_its_elements_and_the_chip_waits() {
     let cycles = |busy, idle, stalls: &[(StallReason, u64)]| {
         let mut counts = CycleCounts::default();
         (counts.busy, counts.idle) = (busy, idle);
-        stalls.iter().for_each(|(reason, cycles)| counts.stall(*reason, *cycles));
+        for (reason, cycles) in stalls {
+            counts.stall(*reason, *cycles);
+        }
         counts
     };
     let of = |kind| run.units.iter().find(|unit| unit.unit.kind == kind).unwrap().cycles;

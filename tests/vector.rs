@@ -110,8 +110,8 @@ fn random_bytes(rng: &mut ChaCha8Rng, count: u64) -> Vec<u8> {
     (0..count).map(|_| rng.random_range(0..=255_u8)).collect()
 }
 
-fn signed(bytes: &[u8]) -> Vec<i8> {
-    bytes.iter().map(|byte| i8::from_le_bytes([*byte])).collect()
+fn signed(bytes: &[u8]) -> Vec<i16> {
+    bytes.iter().map(|byte| i16::from(i8::from_le_bytes([*byte]))).collect()
 }
 
 fn random_chip(rng: &mut ChaCha8Rng) -> Chip {
@@ -237,9 +237,9 @@ fn windows_are_pooled_and_convolved_as_numerics_says_a_tap_at_a_time() {
             }
             all_taps += under.len().max(1) as u64;
             for channel in 0..channels {
-                let values = under.iter().map(|(pixel, _)| i8::from_le_bytes([byte(pixel * pitch + channel)]));
+                let values = under.iter().map(|(pixel, _)| i16::from(i8::from_le_bytes([byte(pixel * pitch + channel)])));
                 let wanted = match &case.op {
-                    VectorOp::Maximum => values.max().unwrap_or(i8::MIN),
+                    VectorOp::Maximum => values.max().unwrap_or(i16::from(i8::MIN)),
                     VectorOp::Average(average) => average.apply(values.map(i64::from).sum(), u32::try_from(under.len()).unwrap(), taps),
                     VectorOp::Depthwise(Depthwise { stage, .. }) => {
                         let row = |number: u64| byte(pixels * pitch + number * channels + channel);
@@ -247,11 +247,11 @@ fn windows_are_pooled_and_convolved_as_numerics_says_a_tap_at_a_time() {
                         let weights = under.iter().map(|(_, tap)| i64::from(i8::from_le_bytes([row(*tap)])));
                         let products = values.zip(weights).map(|(x, weight)| (i64::from(x) - i64::from(read.zero_point)) * weight);
                         let sum = i64::from(bias) + products.sum::<i64>();
-                        i8::try_from(stage.apply(usize::try_from(channel).unwrap(), sum)).unwrap()
+                        i16::try_from(stage.apply(usize::try_from(channel).unwrap(), sum)).unwrap()
                     }
                     _ => unreachable!(),
                 };
-                let found = i8::from_le_bytes([run.output[usize::try_from(vector * channels + channel).unwrap()]]);
+                let found = i16::from(i8::from_le_bytes([run.output[usize::try_from(vector * channels + channel).unwrap()]]));
                 assert_eq!(found, wanted, "seed {seed}, vector {vector}, channel {channel}");
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! The program: it ends no sooner than the array's passes allow, nor than all bytes can cross DRAM's bus, nor than the vector unit or the host
 //! can do all elements. A stage's window (from the end of the stage before): a stage reads what the one before has yielded, so all of its passes,
-//! its vector work and its stores lie in its window, and those of its weights that no ring could hold before it began.
+//! its vector work and its stores lie in its window, and those of its weights that no ring could hold before it began. Of a stage of the array that
+//! reads what has been on the chip for longer only the vector work and the stores do.
 
 use super::least::reached;
 use super::{Copy, InputBuffer, Mapping, Operand, OutputBuffer, Problem, Rules, Stage, WeightBuffer, Work};
@@ -100,7 +101,7 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     let mut sum = Traffic::default();
     let (mut array_cycles, mut vector_cycles, mut host_cycles, mut program) = (0, 0, 0, 0);
     let mut stages: Vec<StageBound> = Vec::new();
-    for stage in mapping.stages() {
+    for (number, stage) in mapping.stages().iter().enumerate() {
         let dataflow = chip.dataflow(stage.rules.mode.stationary).expect("bug: a stage is mapped onto a dataflow of its chip");
         let beside = loads_beside(dataflow);
         let passes = passes(stage, dataflow);
@@ -119,14 +120,21 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
         array_cycles += passes.cycles;
         // The first stage has no window before its own. Later ones may find weights in the ring, a bias in every block, and one tile loaded.
         let first = stages.is_empty();
+        // What reads a value that has been on the chip for longer may be computed while the vector unit is still at the stage before.
+        let early = is_early(mapping, number);
+        let ahead = match (first, early) {
+            (true, _) => 0,
+            (false, true) => u64::MAX,
+            (false, false) => ahead,
+        };
         let own_traffic = Traffic {
-            weights: traffic.weights.saturating_sub(if first { 0 } else { ahead }),
-            unpacked: traffic.unpacked.saturating_sub(if first { 0 } else { ahead }),
+            weights: traffic.weights.saturating_sub(ahead),
+            unpacked: traffic.unpacked.saturating_sub(ahead),
             biases: if first { traffic.biases } else { 0 },
             ..traffic
         };
         let loaded_before = if first || beside { 0 } else { passes.first_load };
-        let own_array = passes.cycles - passes.last_slack + passes.tail - loaded_before;
+        let own_array = if early { 0 } else { passes.cycles - passes.last_slack + passes.tail - loaded_before };
         stages.push(StageBound {
             cycles: Cycles::new(own_array.max(own_traffic.cycles(chip)).max(vector).max(host)),
             demand: Demand {
@@ -142,6 +150,14 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
         });
     }
     Bounds { program: Cycles::new(program), stages }
+}
+
+/// Whether the array need not wait for the stage before: it reads what an earlier one left, and that before leaves its output too.
+fn is_early(mapping: &Mapping, number: usize) -> bool {
+    let stage = &mapping.stages()[number];
+    stage.work.is_array()
+        && matches!(stage.input, InputBuffer::Kept { from, .. } if from + 1 < number)
+        && number.checked_sub(1).is_some_and(|before| matches!(mapping.stages()[before].output, OutputBuffer::Kept { .. }))
 }
 
 /// Whether what a pass needs first enters while the one before streams.

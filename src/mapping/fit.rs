@@ -4,8 +4,7 @@
 //! them the other way round. What is left is one ring of weights for all stages, so that a stage's weights are fetched while the one before
 //! still computes. The accumulator is one ring of blocks.
 
-use super::hold::Holds;
-use super::keep::{constant_bytes, follows, keep_edges, lay_out, place_activations, stage_bytes};
+use super::keep::{bytes_alone, constant_bytes, follows, keep_edges, lay_out, place_activations};
 use super::stored::{coding, stored};
 use super::tiling::{not_whole, rows_for_blocks};
 use super::{
@@ -218,7 +217,9 @@ fn map_into(
     // Sums of all stages are as wide as the widest; without a sum, as wide as the chip's would be.
     let of_array = stages.iter().zip(&rules).filter(|(stage, _)| array(stage)).map(|(_, rules)| rules.element).max();
     let element = of_array.or_else(|| rules.iter().map(|rules| rules.element).max()).unwrap_or(1);
-    rules.iter_mut().for_each(|rules| (rules.element, rules.spreads) = (element, spreads));
+    for rules in &mut rules {
+        (rules.element, rules.spreads) = (element, spreads);
+    }
     let follows = follows(stages);
     lay_out(stages, choices, &follows, &mut rules)?;
     let asked: Vec<_> = stages.iter().zip(rules).zip(choices).collect();
@@ -238,7 +239,6 @@ fn map_into(
             Work::Array | Work::Product { .. } => draft(lowered, rules, capacity, (chunk, choice.tiling), slot)?,
             Work::Vector(_) => vector_draft(lowered, rules, capacity, slot)?,
             Work::Movement(_) => movement_draft(lowered, rules, capacity, slot)?,
-            // What the host does takes no room on the chip.
             Work::Host(_) => {
                 let tiling = cut(lowered.problem.vectors(), lowered.problem.m);
                 Draft { lowered, rules, tiling, rows: 0, slots: 0, kept: false, follows: None, passing: 0 }
@@ -611,8 +611,7 @@ fn fetch_weights_once(drafts: &mut [Draft<'_>], choices: &[Choice], capacity: &C
         drafts[index].rows = problem.input_rows();
         // One more slot than a chunk needs, so that the next one's weights come while it is used.
         let needed = drafts.iter().map(|draft| least_slots(draft) + 1).max().unwrap_or(1);
-        let fits =
-            |stage: usize| stage_bytes(stage, drafts, &Holds::default()).iter().sum::<u64>() <= capacity.activation_room(needed * slot);
+        let fits = |stage: usize| bytes_alone(stage, drafts) <= capacity.activation_room(needed * slot);
         if needed * slot > capacity.weight_capacity() || !(0..drafts.len()).all(fits) {
             if asked == Some(Order::Channels) {
                 let what = "the whole input beside the weights of a chunk of channels does not fit the chip's memories";

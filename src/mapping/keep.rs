@@ -70,7 +70,7 @@ pub(super) fn keep_edges(drafts: &mut [Draft<'_>], room: u64) {
             continue;
         }
         drafts[index].kept = true;
-        let fits = |stage: usize| stage_bytes(stage, drafts, &Holds::default()).iter().sum::<u64>() <= room;
+        let fits = |stage: usize| bytes_alone(stage, drafts) <= room;
         if !(fits(index) && fits(index + 1)) {
             drafts[index].kept = false;
         }
@@ -80,6 +80,11 @@ pub(super) fn keep_edges(drafts: &mut [Draft<'_>], room: u64) {
 /// Whether a stage's output is the next one's input, pixel by pixel: then it lies on the chip in the same way.
 fn is_same_tensor(this: &Problem, next: &Problem) -> bool {
     (next.n, next.input, next.c, next.activation) == (this.n, [this.p, this.q], this.m, this.output)
+}
+
+/// Bytes of a stage's input and output buffers where nothing is held for later stages.
+pub(super) fn bytes_alone(stage: usize, drafts: &[Draft<'_>]) -> u64 {
+    stage_bytes(stage, drafts, &Holds::default()).iter().sum()
 }
 
 /// Bytes of a stage's input and output buffers, but for what is held for later stages.

@@ -56,6 +56,9 @@ impl Depthwise {
     }
 
     /// The output of a channel, counted from the first, with this sum.
+    ///
+    /// # Panics
+    /// If the output stage has not so many channels, which [`super::VectorOp::fault`] says.
     pub fn output(&self, channel: usize, sum: i64) -> i8 {
         let first = usize::try_from(self.first).unwrap_or(usize::MAX);
         let y = self.stage.apply(first.saturating_add(channel), sum);

@@ -93,7 +93,8 @@ impl Lowerer<'_> {
             let op = VectorOp::Depthwise(Depthwise { zero_point: read.zero_point, stage: stage.clone(), first });
             let stage = self.push(layer, Work::Vector(vec![op]), problem, vec![input, constants], stored);
             if chunk < channels {
-                stage.name.push_str(&format!(" ({first}..{})", first + chunk));
+                let part = format!(" ({first}..{})", first + chunk);
+                stage.name.push_str(&part);
             }
         }
         Ok(Location::ordered(tensor, sample, &output, &[1, 2, 0]))

@@ -19,7 +19,7 @@ impl Lowerer<'_> {
         let mut inputs = Vec::with_capacity(op.inputs.len());
         for slot in 0..op.inputs.len() {
             let (source, from) = self.source(layer, slot)?;
-            inputs.push(self.host_read(layer, (slot, source), &from, &shape)?);
+            inputs.push(self.host_read(layer, (slot, &source), &from, &shape)?);
         }
         self.on_host(layer, HostOp::Reals(op), inputs, "is computed by way of reals, which no unit of the chip holds".to_string())
     }
@@ -44,7 +44,7 @@ impl Lowerer<'_> {
         let op = HostOp::Product(HostProduct { rows, inner, cols, zero_points: [zero(0), zero(1)], rule, stage });
         let mut inputs = Vec::with_capacity(values.len());
         for (slot, (location, from, to)) in values.into_iter().enumerate() {
-            inputs.push(self.host_read(layer, (slot, location), from, to)?);
+            inputs.push(self.host_read(layer, (slot, &location), from, to)?);
         }
         self.on_host(layer, op, inputs, problem)
     }
@@ -67,14 +67,14 @@ impl Lowerer<'_> {
     }
 
     /// How the host reads a layer's argument of shape `from` as one of shape `to`: in bytes.
-    fn host_read(&mut self, layer: &Layer, (slot, value): (usize, Location), from: &[u64], to: &[u64]) -> Result<HostRead, MappingError> {
+    fn host_read(&mut self, layer: &Layer, (slot, value): (usize, &Location), from: &[u64], to: &[u64]) -> Result<HostRead, MappingError> {
         if value.tensor.format.bits() > 8 {
             return Err(not_a_byte(layer, value.tensor.format));
         }
-        let value = self.widened(layer, slot, &value, Dtype::Int8)?;
+        let value = self.widened(layer, slot, value, Dtype::Int8)?;
         let value = match value.broadcast(from, to) {
             Some(value) => value,
-            None => self.row_major(layer, &value).broadcast(from, to).expect("bug: a row-major value broadcasts"),
+            None => self.row_major(layer, value).broadcast(from, to).expect("bug: a row-major value broadcasts"),
         };
         let factors = value.factors.iter().map(|factor| (factor.size, factor.stride.cast_signed()));
         let factors = std::iter::once((self.batch, value.sample.cast_signed())).chain(factors).collect();

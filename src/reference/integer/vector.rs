@@ -135,7 +135,9 @@ fn mean(op: &VectorOp, shape: &[usize], axes: &[usize], x: &[i32], y: &mut [i32]
     order.extend(axes);
     let x = ArrayView::from_shape(IxDyn(shape), x).expect("bug: a value has as many numbers as its shape says").permuted_axes(order);
     let mut x = x.iter().copied();
-    y.iter_mut().for_each(|y| *y = reduce(op, x.by_ref().take(taps), taps));
+    for y in y {
+        *y = reduce(op, x.by_ref().take(taps), taps);
+    }
 }
 
 /// What a window of `taps` yields for its taps that are no padding.
