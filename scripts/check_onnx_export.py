@@ -26,9 +26,14 @@ CASES = [
     ("simplenet-mnist", ["--quant", "w8a8"]),
     ("simplenet-mnist", ["--quant", "w8a8", "--prune", "mean:1,global"]),
     ("simplenet-mnist", ["--quant", "w8a8", "--prune", "channel:0.25,l2"]),
+    ("simplenet-mnist", ["--quant", "w16a16"]),
+    ("simplenet-mnist", ["--quant", "w4a8,mse,bias"]),
+    ("simplenet-mnist", ["--quant", "w4a4"]),
+    ("simplenet-mnist", ["--quant", "w2a8"]),
     ("lenet-mnist", ["--quant", "w8a8"]),
     ("lenet-mnist", ["--quant", "w8a8", "--prune", "nm:2:4"]),
     ("lenet-mnist", ["--quant", "w8a8", "--prune", "channel:0.25", "--prune", "energy:0.9"]),
+    ("lenet-mnist", ["--quant", "w8a8+w4a4@c2+w2a8@f1"]),
 ]
 
 

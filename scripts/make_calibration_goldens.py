@@ -1,6 +1,7 @@
 """Writes tests/golden/calibration.npz: numbers of several distributions, and the ranges that numpy and scipy find for them.
 
-`x` has a column a distribution. `percentile` has numpy's percentiles (100 - p) / 2 and (100 + p) / 2 for p = 99.9 of each, `kl8` and `kl4` the thresholds of
+`x` has a column a distribution. `percentile` has the numbers of each right below its percentiles (100 - p) / 2 and (100 + p) / 2 for p = 99.9, and then those
+right above, by numpy. `kl8` and `kl4` the thresholds of
 TensorRT's entropy method (S. Migacz, GTC 2017) for 128 and 8 levels, written here as on the slides, with scipy's entropy; the first bin counts as
 the second does, as in NVIDIA's pytorch-quantization, so that zeros behind a relu do not outweigh all else.
 
@@ -46,7 +47,7 @@ x = np.stack([normal, relu, two], axis=1).astype(np.float32)
 np.savez_compressed(
     pathlib.Path(__file__).parent.parent / "tests/golden/calibration.npz",
     x=x,
-    percentile=np.ascontiguousarray(np.percentile(x.astype(np.float64), [0.05, 99.95], axis=0).T.astype(np.float32)),
+    percentile=np.ascontiguousarray(np.concatenate([np.percentile(x.astype(np.float64), [0.05, 99.95], axis=0, method=m) for m in ("lower", "higher")]).T.astype(np.float32)),
     kl8=np.array([threshold(column, 128) for column in x.T], dtype=np.float32),
     kl4=np.array([threshold(column, 8) for column in x.T], dtype=np.float32),
 )

@@ -5,7 +5,7 @@
 //! | an operation | ONNX's of opset 21; a fused activation, and a bias of more axes than rows, are nodes of their own |
 //! | a value on a grid | `QuantizeLinear` and `DequantizeLinear` behind the operation (QDQ) |
 //! | integers of 8, 16, 4 bits | int8, int16, int4, with zero points |
-//! | of 2 bits | int8 with a `Clip` to -2..1 (QCDQ) |
+//! | of 2 bits, and values of 4 that are only moved before or behind | int8 with a `Clip` to -2..1 or -8..7 (QCDQ) |
 //! | binary | QONNX's `BipolarQuant` |
 //! | an integer bias | int32 in steps of `input scale * weight scale`, dequantized |
 //!

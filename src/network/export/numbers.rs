@@ -122,7 +122,7 @@ impl Graph<'_> {
         self.integers(layer, &integers, kind, shape, &held)?;
         if *dtype == Dtype::Int2 {
             let narrow = self.beside(&name, "narrow");
-            let bounds = self.two_bits(layer, &name)?;
+            let bounds = self.bounds_of(layer, &name, Dtype::Int2)?;
             self.node(&narrow, "Clip", [integers].into_iter().chain(bounds).collect(), Vec::new());
             integers = narrow;
         }
@@ -143,10 +143,10 @@ impl Graph<'_> {
         Ok(name)
     }
 
-    /// Bounds of two bits, for a `Clip` of int8.
-    fn two_bits(&mut self, layer: &Layer, beside: &str) -> Result<[String; 2], NetworkError> {
+    /// Bounds of a narrow format, for a `Clip` of int8.
+    fn bounds_of(&mut self, layer: &Layer, beside: &str, dtype: Dtype) -> Result<[String; 2], NetworkError> {
         let names = ["least", "greatest"].map(|what| self.beside(beside, what));
-        for (name, bound) in names.iter().zip([Dtype::Int2.min(), Dtype::Int2.max()]) {
+        for (name, bound) in names.iter().zip([dtype.min(), dtype.max()]) {
             self.integers(layer, name, DataType::Int8, &[], &[i64::from(bound)])?;
         }
         Ok(names)
@@ -198,14 +198,18 @@ impl Graph<'_> {
             }
             return Ok(vec![Step::new("sign", "BipolarQuant", vec![scale], Vec::new())]);
         };
+        // onnxruntime moves integers where reals are only moved, and pools none of four bits: those lie in int8 then, as two bits always do.
+        let moves = |layer: &Layer| layer.op.only_moves();
+        let is_moved = moves(layer) || self.network.consumers(layer.id).into_iter().any(|id| moves(self.network.layer(id)));
+        let narrow = grid.dtype == Dtype::Int2 || (grid.dtype == Dtype::Int4 && is_moved);
+        let kind = if narrow { DataType::Int8 } else { kind };
         let zero = self.beside(&own, "zero_point");
         self.integers(layer, &zero, kind, &[], &[i64::from(grid.zero_point)])?;
         let parameters = vec![scale, zero];
-        let narrow = grid.dtype == Dtype::Int2;
         let yields = if narrow { "wide" } else { "integers" };
         let mut steps = vec![Step { yields, ..Step::new("quantize", "QuantizeLinear", parameters.clone(), Vec::new()) }];
         if narrow {
-            let bounds = self.two_bits(layer, &own)?;
+            let bounds = self.bounds_of(layer, &own, grid.dtype)?;
             steps.push(Step { yields: "integers", ..Step::new("narrow", "Clip", bounds.to_vec(), Vec::new()) });
         }
         steps.push(Step::new("dequantize", "DequantizeLinear", parameters, Vec::new()));
