@@ -80,12 +80,21 @@ impl Lowerer<'_> {
         to: Dtype,
     ) -> Result<Location, MappingError> {
         let is_whole = |places: u64| whole_bytes(source.tensor.format, places).is_some();
-        let is_by_row = |strides: &[u64], inner: usize| {
-            let others = (0..shape.len()).filter(|axis| *axis != inner && shape[*axis] > 1);
-            (strides[inner] == 1 || shape[inner] == 1) && others.into_iter().all(|axis| is_whole(strides[axis])) && is_whole(source.offset)
-        };
-        let found = source.strides(shape).zip(source.order(shape));
-        let Some((strides, order)) = found.filter(|(strides, order)| order.last().is_some_and(|inner| is_by_row(strides, *inner))) else {
+        // Rows of the elements that lie side by side; of one element each, where an image has one channel or none lie so.
+        let found = source.strides(shape).and_then(|strides| {
+            let side_by_side = (0..shape.len()).find(|axis| strides[*axis] == 1 && shape[*axis] > 1);
+            let inner = match side_by_side {
+                _ if shape.len() == 3 && shape[0] == 1 => 0,
+                Some(axis) => axis,
+                None => (0..shape.len()).rev().find(|axis| shape[*axis] == 1)?,
+            };
+            let mut order: Vec<usize> = (0..shape.len()).filter(|axis| *axis != inner).collect();
+            let is_row = order.iter().all(|axis| shape[*axis] == 1 || is_whole(strides[*axis])) && is_whole(source.offset);
+            order.sort_by_key(|axis| (Reverse(if shape[*axis] == 1 { u64::MAX } else { strides[*axis] }), *axis));
+            order.push(inner);
+            is_row.then_some((strides, order))
+        });
+        let Some((strides, order)) = found else {
             // What was counted by its own factors cannot be counted better.
             let is_own = source.factors.iter().zip(shape).all(|(factor, size)| factor.size == *size);
             let count = source.factors.len();
