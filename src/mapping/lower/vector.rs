@@ -28,7 +28,7 @@ impl Lowerer<'_> {
             VectorKind::Table => self.elementwise(layer, "", op, &source, &shape, format_of_value(layer)),
             VectorKind::Sum | VectorKind::Product => {
                 let (second, of_second) = self.source(layer, 1)?;
-                self.yields_bytes(layer)?;
+                yields_bytes(layer)?;
                 let wide = widest([&source, &second]);
                 let source = self.widened(layer, 0, &source, wide)?;
                 let second = self.widened(layer, 1, &second, wide)?;
@@ -132,19 +132,6 @@ impl Lowerer<'_> {
         self.elementwise(layer, " (widened)", VectorOp::Table(table), source, &shape_of(read), to)
     }
 
-    /// Refuses results of less than a byte.
-    fn yields_bytes(&self, layer: &Layer) -> Result<(), MappingError> {
-        let format = format_of_value(layer);
-        if format.bits() >= 8 {
-            return Ok(());
-        }
-        Err(refused(
-            layer,
-            format!("yields {format} values, which this operation does not pack"),
-            "let it yield 8 bits, and round them next",
-        ))
-    }
-
     /// A stage on rows, and where its results lie.
     fn work<const N: usize>(&mut self, layer: &Layer, part: &str, ops: Vec<VectorOp>, rows: Rows<N>, factors: Vec<Factor>) -> Location {
         let Rows { problem, operands } = rows;
@@ -227,7 +214,7 @@ impl Lowerer<'_> {
         constant_first: bool,
     ) -> Result<Location, MappingError> {
         let (source, from) = self.source(layer, 0)?;
-        self.yields_bytes(layer)?;
+        yields_bytes(layer)?;
         // Both in one format, of whole bytes: a constant may be held wider than it is.
         let held = Ord::max(widest([&source]), format);
         let source = self.widened(layer, 0, &source, held)?;
@@ -264,7 +251,7 @@ impl Lowerer<'_> {
     /// A table for each of several slopes, which lie along the axis whose elements lie side by side.
     pub(super) fn tables(&mut self, layer: &Layer, tables: Vec<Table>, slopes: &[usize]) -> Result<Location, MappingError> {
         let (source, shape) = self.source(layer, 0)?;
-        self.yields_bytes(layer)?;
+        yields_bytes(layer)?;
         let source = self.widened(layer, 0, &source, widest([&source]))?;
         let before = shape.len().saturating_sub(slopes.len());
         let axis = slopes.iter().position(|size| *size == tables.len()).map(|axis| axis + before);
@@ -360,6 +347,15 @@ impl Lowerer<'_> {
 
 /// What to do where elements of less than a byte do not lie in rows of whole bytes.
 const WIDER: &str = "let what reads this value have activations of 8 bits: Quantize(w: .., a: 8, layers: [NAME])";
+
+/// Refuses results of less than a byte.
+fn yields_bytes(layer: &Layer) -> Result<(), MappingError> {
+    let format = format_of_value(layer);
+    if format.bits() >= 8 {
+        return Ok(());
+    }
+    Err(refused(layer, format!("yields {format} values, which this operation does not pack"), "let it yield 8 bits, and round them next"))
+}
 
 /// Rows of elements, and no products.
 fn matrix(rows: u64, cols: u64, from: Dtype, to: Dtype) -> Problem {
