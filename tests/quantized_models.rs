@@ -12,7 +12,7 @@ use arrays::Array;
 use ndarray::Array2;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use systole::compress::{Ranges, quantize};
+use systole::compress::{Ranges, Scheme, quantize};
 use systole::network::{self, LayerId, Network, Op};
 use systole::numerics::{AccumulateRule, Arithmetic, Overflow, Requantizer};
 use systole::reference::integer;
@@ -57,7 +57,7 @@ fn compare(path: &Path) -> (BTreeMap<&'static str, Apart>, Apart) {
     let golden = arrays::read(&path.with_extension("npz"));
     let float = network::fuse_activations(&network::import(path).unwrap()).unwrap();
     // Nothing is to be calibrated: what has no quantization, between a sum and its relu, gets the relu's.
-    let network = quantize(&float, &Ranges::default(), "w8a8".parse().unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let network = quantize(&float, &Ranges::default(), "w8a8".parse::<Scheme>().unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
     let samples = &golden["x"];
     let inputs = Array2::from_shape_vec((samples.shape[0], samples.numbers.len() / samples.shape[0]), samples.reals()).unwrap();
     let inputs = integer::quantize_inputs(&network, inputs.view()).unwrap();

@@ -166,7 +166,7 @@ fn rows_are_worked_on_as_numerics_says_in_the_time_of_the_formula() {
                 VectorOp::Product(product) => wanted = a.iter().zip(&b).map(|(a, b)| product.apply(*a, *b)).collect(),
                 VectorOp::Softmax(softmax) => softmax.apply(&a, &mut wanted),
                 VectorOp::LayerNorm(norm) => norm.apply(&a, &mut wanted),
-                VectorOp::Maximum | VectorOp::Average(_) | VectorOp::Depthwise(_) => unreachable!(),
+                VectorOp::Rescale(_) | VectorOp::Maximum | VectorOp::Average(_) | VectorOp::Depthwise(_) => unreachable!(),
             }
             assert_eq!(signed(results), wanted, "seed {seed}, row {number}");
         }

@@ -114,10 +114,9 @@ fn asked(network: &Network, reader: &Layer, slot: usize, formats: &Resolved, is_
         Op::Dense(_) | Op::Conv(_) => Some(formats.of(reader).scheme.activation),
         Op::MatMul if slot == 1 => Some(of_weights),
         Op::Softmax { .. } if reader.id == network.output().id => Some(of_values),
-        Op::Softmax { .. } => Some(Dtype::Int8),
         Op::Unary(Function::Relu | Function::Clip { .. }) if !is_tied => Some(of_values),
         Op::Unary(Function::Relu | Function::Clip { .. }) | Op::Quantize => None,
-        Op::Unary(_) => Some(Dtype::Int8),
+        Op::Softmax { .. } | Op::Unary(_) => Some(Dtype::Int8),
         Op::Pool(pool) if pool.kind == PoolKind::Max => None,
         Op::Reshape(_) if keeps_rows(network, reader) => None,
         Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Concat { .. } | Op::Pad(_) => Some(Dtype::Int8),
@@ -220,18 +219,17 @@ pub fn with_roundings(network: &Network, formats: impl Into<Formats>) -> Result<
                 (Some(has), Some(asks)) => (has > asks && has > Dtype::Int8).then_some(asks),
                 _ => None,
             };
-            reads.push(match differs {
-                None => renamed[&read],
-                Some(format) => match roundings.get(&(read, format)) {
-                    Some(rounding) => *rounding,
-                    None => {
-                        let name = format!("{}/{format}", network.layer(read).name);
-                        let id = builder.layer(name, Op::Quantize, &[renamed[&read]])?;
-                        roundings.insert((read, format), id);
-                        id
-                    }
-                },
-            });
+            let Some(format) = differs else {
+                reads.push(renamed[&read]);
+                continue;
+            };
+            let known = roundings.get(&(read, format)).copied();
+            let rounding = match known {
+                Some(rounding) => rounding,
+                None => builder.layer(format!("{}/{format}", network.layer(read).name), Op::Quantize, &[renamed[&read]])?,
+            };
+            roundings.insert((read, format), rounding);
+            reads.push(rounding);
         }
         let id = match &layer.op {
             Op::Input => builder.input_of(layer.name.clone(), layer.output.shape.clone(), layer.output.element)?,

@@ -186,6 +186,32 @@ mod tests {
     }
 
     #[test]
+    fn each_width_has_its_scales_a_channel_and_for_all() {
+        let weights = array![[0.875, -0.218_75], [-0.4375, 0.046_875], [0.125, 0.109_375]];
+        let of = |dtype, granularity| quantize_weights(&weights, dtype, granularity, Axis(1), |_| 0.0).expect("finite");
+        let is_near = |found: &[f32], wanted: &[f32]| {
+            found.iter().zip(wanted).all(|(x, y)| (x / y - 1.0).abs() < 1e-6) && found.len() == wanted.len()
+        };
+        let (integers, scales) = of(Dtype::Int4, Granularity::PerChannel);
+        assert_eq!(integers, array![[7, -7], [-4, 2], [1, 4]], "steps of 1/8, -3.5 to even; of 1/32, 1.5 and 3.5");
+        assert!(is_near(&scales, &[0.125, 0.03125]));
+        let (integers, scales) = of(Dtype::Int4, Granularity::PerTensor);
+        assert_eq!(integers.column(1), array![-2, 0, 1], "-1.75, 0.375 and 0.875");
+        assert!(is_near(&scales, &[0.125]));
+        let (integers, scales) = of(Dtype::Int2, Granularity::PerChannel);
+        assert_eq!(integers, array![[1, -1], [0, 0], [0, 0]]);
+        assert!(is_near(&scales, &[0.875, 0.218_75]));
+        let (integers, scales) = of(Dtype::Int16, Granularity::PerChannel);
+        assert_eq!(integers[[0, 0]], 32767);
+        assert!(is_near(&scales, &[0.875 / 32767.0, 0.218_75 / 32767.0]));
+        let (integers, scales) = of(Dtype::Binary, Granularity::PerChannel);
+        assert_eq!(integers, array![[1, -1], [-1, 1], [1, 1]]);
+        assert!(is_near(&scales, &[1.4375 / 3.0, 0.125]), "mean magnitudes: {scales:?}");
+        let (_, scales) = of(Dtype::Binary, Granularity::PerTensor);
+        assert!(is_near(&scales, &[1.8125 / 6.0]));
+    }
+
+    #[test]
     fn a_bias_is_counted_in_steps_of_the_accumulator() {
         assert_eq!(bias_steps(1.0, 0.5, 0.25, 32), 8);
         assert_eq!(bias_steps(1e30, 1.0, 1.0, 32), i64::from(i32::MAX));

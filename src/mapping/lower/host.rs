@@ -74,7 +74,7 @@ impl Lowerer<'_> {
         let value = self.widened(layer, slot, value, Dtype::Int8)?;
         let value = match value.broadcast(from, to) {
             Some(value) => value,
-            None => self.row_major(layer, value).broadcast(from, to).expect("bug: a row-major value broadcasts"),
+            None => self.row_major(layer, &value).broadcast(from, to).expect("bug: a row-major value broadcasts"),
         };
         let factors = value.factors.iter().map(|factor| (factor.size, factor.stride.cast_signed()));
         let factors = std::iter::once((self.batch, value.sample.cast_signed())).chain(factors).collect();

@@ -28,7 +28,7 @@ impl Lowerer<'_> {
             VectorKind::Table => self.elementwise(layer, "", op, &source, &shape, format_of_value(layer)),
             VectorKind::Sum | VectorKind::Product => {
                 let (second, of_second) = self.source(layer, 1)?;
-                self.yields_bytes(layer)?;
+                yields_bytes(layer)?;
                 let wide = widest([&source, &second]);
                 let source = self.widened(layer, 0, &source, wide)?;
                 let second = self.widened(layer, 1, &second, wide)?;
@@ -107,12 +107,21 @@ impl Lowerer<'_> {
         to: Dtype,
     ) -> Result<Location, MappingError> {
         let is_whole = |places: u64| whole_bytes(source.tensor.format, places).is_some();
-        let is_by_row = |strides: &[u64], inner: usize| {
-            let others = (0..shape.len()).filter(|axis| *axis != inner && shape[*axis] > 1);
-            (strides[inner] == 1 || shape[inner] == 1) && others.into_iter().all(|axis| is_whole(strides[axis])) && is_whole(source.offset)
-        };
-        let found = source.strides(shape).zip(source.order(shape));
-        let Some((strides, order)) = found.filter(|(strides, order)| order.last().is_some_and(|inner| is_by_row(strides, *inner))) else {
+        // Rows of the elements that lie side by side; of one element each, where an image has one channel or none lie so.
+        let found = source.strides(shape).and_then(|strides| {
+            let side_by_side = (0..shape.len()).find(|axis| strides[*axis] == 1 && shape[*axis] > 1);
+            let inner = match side_by_side {
+                _ if shape.len() == 3 && shape[0] == 1 => 0,
+                Some(axis) => axis,
+                None => (0..shape.len()).rev().find(|axis| shape[*axis] == 1)?,
+            };
+            let mut order: Vec<usize> = (0..shape.len()).filter(|axis| *axis != inner).collect();
+            let is_row = order.iter().all(|axis| shape[*axis] == 1 || is_whole(strides[*axis])) && is_whole(source.offset);
+            order.sort_by_key(|axis| (Reverse(if shape[*axis] == 1 { u64::MAX } else { strides[*axis] }), *axis));
+            order.push(inner);
+            is_row.then_some((strides, order))
+        });
+        let Some((strides, order)) = found else {
             // What was counted by its own factors cannot be counted better.
             let is_own = source.factors.iter().zip(shape).all(|(factor, size)| factor.size == *size);
             let count = source.factors.len();
@@ -148,19 +157,6 @@ impl Lowerer<'_> {
         let narrow = integers_of(read)?;
         let table = Table::new(&narrow, &Quantization { dtype: to, ..narrow }, |x| x);
         self.elementwise(layer, " (widened)", VectorOp::Table(table), source, &shape_of(read), to)
-    }
-
-    /// Refuses results of less than a byte.
-    fn yields_bytes(&self, layer: &Layer) -> Result<(), MappingError> {
-        let format = format_of_value(layer);
-        if format.bits() >= 8 {
-            return Ok(());
-        }
-        Err(refused(
-            layer,
-            format!("yields {format} values, which this operation does not pack"),
-            "let it yield 8 bits, and round them next",
-        ))
     }
 
     /// A stage on rows, and where its results lie.
@@ -245,7 +241,7 @@ impl Lowerer<'_> {
         constant_first: bool,
     ) -> Result<Location, MappingError> {
         let (source, from) = self.source(layer, 0)?;
-        self.yields_bytes(layer)?;
+        yields_bytes(layer)?;
         // Both in one format, of whole bytes: a constant may be held wider than it is.
         let held = Ord::max(widest([&source]), format);
         let source = self.widened(layer, 0, &source, held)?;
@@ -282,7 +278,7 @@ impl Lowerer<'_> {
     /// A table for each of several slopes; the elements of the axes that these lie along lie side by side.
     pub(super) fn tables(&mut self, layer: &Layer, tables: Vec<Table>, slopes: &[usize]) -> Result<Location, MappingError> {
         let (source, shape) = self.source(layer, 0)?;
-        self.yields_bytes(layer)?;
+        yields_bytes(layer)?;
         let source = self.widened(layer, 0, &source, widest([&source]))?;
         let before = shape.len() - slopes.len();
         let has_slopes = |axis: &usize| *axis >= before && slopes[axis - before] > 1;
@@ -380,6 +376,15 @@ impl Lowerer<'_> {
 
 /// What to do where elements of less than a byte do not lie in rows of whole bytes.
 const WIDER: &str = "let what reads this value have activations of 8 bits: Quantize(w: .., a: 8, layers: [NAME])";
+
+/// Refuses results of less than a byte.
+fn yields_bytes(layer: &Layer) -> Result<(), MappingError> {
+    let format = format_of_value(layer);
+    if format.bits() >= 8 {
+        return Ok(());
+    }
+    Err(refused(layer, format!("yields {format} values, which this operation does not pack"), "let it yield 8 bits, and round them next"))
+}
 
 /// Rows of elements, and no products.
 fn matrix(rows: u64, cols: u64, from: Dtype, to: Dtype) -> Problem {

@@ -76,7 +76,9 @@ pub(super) fn run(layer: &Layer, read: &[&Layer], form: &IntegerForm, sources: &
         IntegerForm::Tables { tables, shape } => {
             let of = movement::spread(shape, output);
             each_sample(sources, y, |x, y| {
-                y.iter_mut().zip(x[0]).zip(&of).for_each(|((y, x), table)| *y = i32::from(tables[*table].apply(narrow(*x))))
+                for ((y, x), table) in y.iter_mut().zip(x[0]).zip(&of) {
+                    *y = i32::from(tables[*table].apply(narrow(*x)));
+                }
             });
         }
         _ => unreachable!("bug: what is no work of the vector unit is told apart before"),
