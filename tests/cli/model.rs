@@ -93,7 +93,10 @@ fn models_go_by_name_in_every_command() {
     let page = shown(&["topology", "alexnet", "--chip", "ideal-128x128", "--array-only"]);
     assert!(page.contains("runs") && page.contains("conv5"), "{page}");
     let page = shown(&["map", "--model", "alexnet", "--layer", "conv2", "--budget", "1"]);
-    assert!(page.contains("runs         2 such products, one after the other") && page.matches("conv2 ").count() == 1, "{page}");
+    // Its two groups are one stage.
+    assert!(page.contains(" M 256 C 96 ") && !page.contains("such products") && page.matches("conv2 ").count() == 1, "{page}");
+    let page = output(systole(&["map", "--model", "mlp-tpu-v1", "--layer", "own", "--budget", "1"]).current_dir(home.path()));
+    assert!(page.contains("runs         5 such products, one after the other") && page.matches("own ").count() == 1, "{page}");
 }
 
 #[test]
