@@ -32,7 +32,8 @@ fn sqnr_db(exact: &Array2<f32>, found: &[f32]) -> f64 {
 
 /// Runs samples through the chip, as many at a time as there are of them; the decibels at the output.
 fn run(name: &str, network: &Network, chip: &Chip, known: &Array2<f32>, samples: &Array2<f32>) -> f64 {
-    let quantized = quantize(network, &calibrate(network, known.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
+    let quantized =
+        quantize(network, &calibrate(network, known.view()).unwrap(), "w8a8".parse::<systole::compress::Scheme>().unwrap()).unwrap();
     let on_chip =
         OnChip::new(&quantized, chip, 1, WeightStart::Cold, || Choice::first(chip)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let machine = Machine::new(chip, &chip.formats()[0], &on_chip.program).unwrap();
@@ -78,8 +79,9 @@ fn networks_of_every_operator_run_on_the_chip() {
         let (known, new) = (samples(8), samples(2));
         for chip in chips() {
             let quantized = calibrate(&network, known.view()).map_err(|error| error.to_string());
-            let quantized =
-                quantized.and_then(|ranges| quantize(&network, &ranges, "w8a8".parse().unwrap()).map_err(|error| error.to_string()));
+            let quantized = quantized.and_then(|ranges| {
+                quantize(&network, &ranges, "w8a8".parse::<systole::compress::Scheme>().unwrap()).map_err(|error| error.to_string())
+            });
             let lowered = quantized.and_then(|quantized| {
                 OnChip::new(&quantized, &chip, 1, WeightStart::Cold, || Choice::first(&chip)).map(|_| ()).map_err(|error| error.to_string())
             });

@@ -62,7 +62,8 @@ fn networks_of_the_field_keep_20_db_at_their_outputs() {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let mut samples = |count| Array2::from_shape_fn((count, network.input().output.elements()), |_| rng.random_range(low..high));
         let (known, new): (Array2<f32>, Array2<f32>) = (samples(16), samples(8));
-        let quantized = quantize(&network, &calibrate(&network, known.view()).unwrap(), "w8a8".parse().unwrap()).unwrap();
+        let quantized =
+            quantize(&network, &calibrate(&network, known.view()).unwrap(), "w8a8".parse::<systole::compress::Scheme>().unwrap()).unwrap();
         let exact = float::run(&network, new.view()).unwrap();
         let found = sqnr_db(exact.logits(), &integer_logits(&quantized, &new));
         println!("{name}: {found:.2} dB");
@@ -91,7 +92,7 @@ fn the_model_zoos_mnist_network_keeps_its_accuracy_in_integers() {
     };
     let ((train, _), (images, labels)) = (read("train"), read("t10k"));
     let ranges = calibrate(&network, train.slice(s![..128, ..])).unwrap();
-    let quantized = quantize(&network, &ranges, "w8a8".parse().unwrap()).unwrap();
+    let quantized = quantize(&network, &ranges, "w8a8".parse::<systole::compress::Scheme>().unwrap()).unwrap();
     let found = accuracy(&integer_logits(&quantized, &images), &labels);
     println!("mnist-8: {found}");
     assert!((found - 0.9891).abs() <= 0.003, "{found}");
@@ -116,7 +117,9 @@ fn every_layer_equals_tflites_reference_kernels_from_the_same_inputs() {
     for (name, file, products, sums) in cases {
         let golden = arrays::read(&extra.join(format!("models/golden/{file}_int8_intermediates.npz")));
         // Nothing is to be calibrated: what has no quantization, between a sum and its relu, gets the relu's.
-        let network = quantize(&fused(&qdq.join(format!("{name}.onnx"))), &Ranges::default(), "w8a8".parse().unwrap()).unwrap();
+        let network =
+            quantize(&fused(&qdq.join(format!("{name}.onnx"))), &Ranges::default(), "w8a8".parse::<systole::compress::Scheme>().unwrap())
+                .unwrap();
         let of = |layer: &Layer| {
             let index = layer.name.strip_prefix('t').and_then(|name| name.split('_').next()).unwrap_or("0").to_string();
             tensor(&golden, &index, layer)
