@@ -97,7 +97,7 @@ fn every_objective_has_a_bound_and_finds_its_best() {
         ("accumulator.capacity", "KiB(8)"),
     ];
     let chips = [("edge-16x16", &[][..]), ("edge-16x16", &small[..]), ("edge-16x16-ddr4", &small[..]), ("gemmini-16x16-os", &[][..])];
-    let options = RunOptions::new("w8a8".parse::<systole::compress::Scheme>().unwrap());
+    let options = RunOptions::new("w8a8".parse().unwrap());
     for objective in [Objective::Latency, Objective::Energy, Objective::Edp] {
         let (mut saved, mut all) = (0, 0);
         for (name, sets) in chips {

@@ -110,7 +110,7 @@ fn lenet_is_right_in_99_37_percent_of_the_test_images() {
 }
 
 fn options() -> RunOptions {
-    RunOptions { what_if: true, ..RunOptions::new("w8a8".parse::<systole::compress::Scheme>().unwrap()) }
+    RunOptions { what_if: true, ..RunOptions::new("w8a8".parse().unwrap()) }
 }
 
 fn edge() -> Chip {

@@ -12,7 +12,7 @@ use systole::sim::{Machine, Peeled};
 use systole::topology::{self, Table};
 
 fn options() -> RunOptions {
-    RunOptions { what_if: true, ..RunOptions::new("w8a8".parse::<systole::compress::Scheme>().unwrap()) }
+    RunOptions { what_if: true, ..RunOptions::new("w8a8".parse().unwrap()) }
 }
 
 fn chip(name: &str, sets: &[(&str, &str)]) -> Chip {
