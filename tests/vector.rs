@@ -108,8 +108,8 @@ fn random_bytes(rng: &mut ChaCha8Rng, count: u64) -> Vec<u8> {
     (0..count).map(|_| rng.random_range(0..=255_u8)).collect()
 }
 
-fn signed(bytes: &[u8]) -> Vec<i8> {
-    bytes.iter().map(|byte| i8::from_le_bytes([*byte])).collect()
+fn signed(bytes: &[u8]) -> Vec<i16> {
+    bytes.iter().map(|byte| i16::from(i8::from_le_bytes([*byte]))).collect()
 }
 
 fn random_chip(rng: &mut ChaCha8Rng) -> Chip {
@@ -164,7 +164,7 @@ fn rows_are_worked_on_as_numerics_says_in_the_time_of_the_formula() {
                 VectorOp::Product(product) => wanted = a.iter().zip(&b).map(|(a, b)| product.apply(*a, *b)).collect(),
                 VectorOp::Softmax(softmax) => softmax.apply(&a, &mut wanted),
                 VectorOp::LayerNorm(norm) => norm.apply(&a, &mut wanted),
-                VectorOp::Maximum | VectorOp::Average(_) => unreachable!(),
+                VectorOp::Rescale(_) | VectorOp::Maximum | VectorOp::Average(_) => unreachable!(),
             }
             assert_eq!(signed(results), wanted, "seed {seed}, row {number}");
         }
@@ -226,13 +226,14 @@ fn windows_are_pooled_as_numerics_says_a_tap_at_a_time() {
             }
             all_taps += under.len().max(1) as u64;
             for channel in 0..channels {
-                let values = under.iter().map(|pixel| i8::from_le_bytes([case.bytes[usize::try_from(pixel * pitch + channel).unwrap()]]));
+                let of = |byte: u8| i16::from(i8::from_le_bytes([byte]));
+                let values = under.iter().map(|pixel| of(case.bytes[usize::try_from(pixel * pitch + channel).unwrap()]));
                 let wanted = match &case.op {
-                    VectorOp::Maximum => values.max().unwrap_or(i8::MIN),
+                    VectorOp::Maximum => values.max().unwrap_or(i16::MIN),
                     VectorOp::Average(average) => average.apply(values.map(i64::from).sum(), u32::try_from(under.len()).unwrap(), taps),
                     _ => unreachable!(),
                 };
-                let found = i8::from_le_bytes([run.output[usize::try_from(vector * channels + channel).unwrap()]]);
+                let found = of(run.output[usize::try_from(vector * channels + channel).unwrap()]);
                 assert_eq!(found, wanted, "seed {seed}, vector {vector}, channel {channel}");
             }
         }
