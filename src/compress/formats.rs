@@ -116,10 +116,12 @@ fn asked(network: &Network, reader: &Layer, slot: usize, formats: &Resolved, is_
         Op::Softmax { .. } if reader.id == network.output().id => Some(of_values),
         Op::Unary(Function::Relu | Function::Clip { .. }) if !is_tied => Some(of_values),
         Op::Unary(Function::Relu | Function::Clip { .. }) | Op::Quantize => None,
-        Op::Softmax { .. } | Op::Unary(_) => Some(Dtype::Int8),
         Op::Pool(pool) if pool.kind == PoolKind::Max => None,
         Op::Reshape(_) if keeps_rows(network, reader) => None,
-        Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Concat { .. } | Op::Pad(_) => Some(Dtype::Int8),
+        // What looks up a table, and what moves elements, which lie in bytes of their own then.
+        Op::Softmax { .. } | Op::Unary(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Concat { .. } | Op::Pad(_) => {
+            Some(Dtype::Int8)
+        }
         _ => Some(of_values),
     }
 }
