@@ -77,10 +77,8 @@ impl Resolved {
 impl Formats {
     /// How ranges are found: as the last step for all layers says.
     pub(super) fn calibration(&self) -> Calibration {
-        let said = self.steps.iter().rev().filter(|step| step.layers().is_none_or(|layers| layers.0.is_empty()));
-        said.filter_map(|step| if let Step::Quantize { calibration, .. } = step { Some(*calibration) } else { None })
-            .next()
-            .unwrap_or_default()
+        let mut said = self.steps.iter().rev().filter(|step| step.layers().is_none_or(|layers| layers.0.is_empty()));
+        said.find_map(|step| if let Step::Quantize { calibration, .. } = step { Some(*calibration) } else { None }).unwrap_or_default()
     }
 
     /// Finds each layer's formats.

@@ -14,7 +14,7 @@ use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Bins of a histogram, as TensorRT's calibration has them.
+/// Bins of a histogram, as `TensorRT`'s calibration has them.
 pub(super) const BINS: usize = 2048;
 
 /// Ranges that the least squared error is looked for among: so many parts of the whole one.
@@ -35,7 +35,7 @@ pub enum Calibration {
     /// ends together first, then each by itself until none gets better.
     Mse,
     /// The threshold of magnitudes with the least Kullback-Leibler divergence of the rounded distribution from the clamped one: the entropy method of
-    /// TensorRT (S. Migacz, 8-bit inference with TensorRT, GTC 2017). 2048 bins, of which the first counts as the second does, so that zeros do not; `2^(bits - 1)` levels, 128 of 8 bits; of 16 bits there are more levels
+    /// `TensorRT` (S. Migacz, 8-bit inference with `TensorRT`, GTC 2017). 2048 bins, of which the first counts as the second does, so that zeros do not; `2^(bits - 1)` levels, 128 of 8 bits; of 16 bits there are more levels
     /// than bins, and the range stays whole.
     Kl,
 }
@@ -145,7 +145,7 @@ impl Histogram {
                 best = (bins, found);
             }
         }
-        // The middle of the last bin's successor, as TensorRT has it; no further than the numbers reach.
+        // The middle of the last bin's successor, as `TensorRT` has it; no further than the numbers reach.
         ((best.0 as f64 + 0.5) * self.width()).min(self.high)
     }
 }
@@ -177,6 +177,7 @@ fn divergence(counts: &[u64], outliers: u64, levels: usize) -> f64 {
 ///
 /// # Errors
 /// As [`calibrate`], and a step that names no layer.
+#[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 pub fn calibrate_as(network: &Network, samples: ArrayView2<f32>, formats: impl Into<Formats>) -> Result<Ranges, CompressError> {
     let formats = formats.into();
     let how = formats.calibration();
@@ -207,7 +208,8 @@ pub fn calibrate_as(network: &Network, samples: ArrayView2<f32>, formats: impl I
         let (low, high) = match how {
             Calibration::MinMax => (f64::from(min), f64::from(max)),
             Calibration::Percentile(percent) => {
-                (histogram.quantile((1.0 - percent / 100.0) / 2.0), histogram.quantile((1.0 + percent / 100.0) / 2.0))
+                let outside = 0.5 - percent / 200.0;
+                (histogram.quantile(outside), histogram.quantile(1.0 - outside))
             }
             Calibration::Mse => {
                 let [low, high] = histogram.least_error((dtype, symmetry));

@@ -30,13 +30,11 @@ pub fn card_beside(model: &Model, network: &Path, how: &str) -> Result<Option<St
             Source::Npz(path) => FilesFile::Npz(path_to(path)?),
         };
         // A data set is named after the split that takes from it first.
-        let name = match data.iter().find(|data| data.files == files) {
-            Some(known) => known.name.clone(),
-            None => {
-                data.push(DataFile { name: split.name().to_string(), files });
-                split.name().to_string()
-            }
-        };
+        let known = data.iter().find(|data| data.files == files).map(|known| known.name.clone());
+        let name = known.unwrap_or_else(|| {
+            data.push(DataFile { name: split.name().to_string(), files });
+            split.name().to_string()
+        });
         let range = found.range.clone().unwrap_or(0..0);
         splits.push(SplitFile { data: name, from: range.start, until: range.end });
     }

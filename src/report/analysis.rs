@@ -163,7 +163,7 @@ impl Analysis {
         header.extend(["SQNR\nalone", "SQNR\nin all", "sum\nbits", "over-\nflows", "cycles", "narrower\nsaves"].map(str::to_owned));
         let mut rows = table(&header, 2);
         let decibels = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.1}"));
-        let within = |min: f64, max: f64| format!("{}", human::digits(max.max(-min)));
+        let within = |min: f64, max: f64| human::digits(max.max(-min));
         for layer in &self.layers {
             let narrower = layer.narrower.first().map(|best| format!("{} {}", best.scheme, best.saved_cycles));
             rows.add_row([

@@ -115,7 +115,7 @@ impl Graph<'_> {
                 operands.insert(usize::from(!constant_first), constant);
                 one(arithmetic(*op), operands, Vec::new())
             }
-            Op::Unary(function) => self.function(layer, function, operands).map(|step| vec![step]),
+            Op::Unary(function) => Ok(vec![self.function(layer, function, operands)]),
             Op::Softmax { axis } => one("Softmax", operands, vec![integer("axis", long(axis + 1))]),
             Op::LayerNorm(LayerNorm { axis, scale, bias, epsilon }) => {
                 operands.push(self.reals(layer, "factors", scale));
@@ -252,7 +252,7 @@ impl Graph<'_> {
         std::array::from_fn(|_| named.next().unwrap_or_default())
     }
 
-    fn function(&mut self, layer: &Layer, function: &Function, mut operands: Vec<String>) -> Result<Step, NetworkError> {
+    fn function(&mut self, layer: &Layer, function: &Function, mut operands: Vec<String>) -> Step {
         let mut attributes = Vec::new();
         let operator = match function {
             Function::Relu => "Relu",
@@ -287,7 +287,7 @@ impl Graph<'_> {
                 "Pow"
             }
         };
-        Ok(Step::new("", operator, operands, attributes))
+        Step::new("", operator, operands, attributes)
     }
 }
 

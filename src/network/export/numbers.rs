@@ -70,20 +70,17 @@ impl Graph<'_> {
             let problem = format!("has the integer {value} in \"{name}\", and {} holds {low} to {high}", kind.as_str_name().to_lowercase());
             return Err(fault(layer, problem, "quantize the network again: integers and zero points must lie within their format"));
         }
-        let raw = match kind {
+        let raw = if kind == DataType::Int4 {
             // Two elements a byte, the first in the low half.
-            DataType::Int4 => {
-                let half = |value: i64| value.to_le_bytes()[0] & 15;
-                values.chunks(2).map(|pair| half(pair[0]) | pair.get(1).map_or(0, |value| half(*value) << 4)).collect()
-            }
-            _ => {
-                let width = match kind {
-                    DataType::Int8 => 1,
-                    DataType::Int16 => 2,
-                    _ => 4,
-                };
-                values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(width)).collect()
-            }
+            let half = |value: i64| value.to_le_bytes()[0] & 15;
+            values.chunks(2).map(|pair| half(pair[0]) | pair.get(1).map_or(0, |value| half(*value) << 4)).collect()
+        } else {
+            let width = match kind {
+                DataType::Int8 => 1,
+                DataType::Int16 => 2,
+                _ => 4,
+            };
+            values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(width)).collect()
         };
         self.constant(tensor(name, kind, shape, raw));
         Ok(())
