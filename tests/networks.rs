@@ -78,8 +78,8 @@ fn networks_of_every_operator_run_on_the_chip() {
         let (known, new) = (samples(8), samples(2));
         for chip in chips() {
             let quantized = calibrate(&network, known.view()).map_err(|error| error.to_string());
-            let quantized =
-                quantized.and_then(|ranges| quantize(&network, &ranges, "w8a8".parse::<Scheme>().unwrap()).map_err(|error| error.to_string()));
+            let quantized = quantized
+                .and_then(|ranges| quantize(&network, &ranges, "w8a8".parse::<Scheme>().unwrap()).map_err(|error| error.to_string()));
             let lowered = quantized.and_then(|quantized| {
                 OnChip::new(&quantized, &chip, 1, WeightStart::Cold, || Choice::first(&chip)).map(|_| ()).map_err(|error| error.to_string())
             });

@@ -236,7 +236,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         Err(other) => return Err(TestCaseError::fail(other.to_string())),
     };
     let numbers = layers.iter().map(|layer| StageNumbers {
-        plus_border: false,
+        border: Border::Zero,
         weights: layer.weights.view(),
         bias: Some(layer.bias.view()),
         zero_point: layer.zero_point,

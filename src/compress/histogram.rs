@@ -234,7 +234,9 @@ mod tests {
     fn of(values: &[f32], of_magnitudes: bool) -> Histogram {
         let range = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(min, max), x| (min.min(*x), max.max(*x)));
         let mut histogram = Histogram::new(range, of_magnitudes);
-        values.iter().for_each(|x| histogram.count(*x));
+        for x in values {
+            histogram.count(*x);
+        }
         histogram
     }
 
@@ -256,7 +258,7 @@ mod tests {
         assert!((divergence(&[1, 3], 0, 1) - wanted).abs() < 1e-12);
         // Outliers count in the last bin of p alone: p = [1, 3] / 4 again, q = [1, 1] / 2.
         assert!((divergence(&[1, 1], 2, 2) - wanted).abs() < 1e-12);
-        assert_eq!(divergence(&[1, 0], 2, 2), f64::INFINITY);
+        assert!(divergence(&[1, 0], 2, 2).is_infinite());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! They lie above the area that stages share from both ends, each in a place of its own from the stage that makes it to the last that reads it.
 //! A value stays where all that read it read it as it lies, and where every stage still fits. What is made first is looked at first.
 
-use super::fit::Draft;
+use super::draft::Draft;
 use super::keep::{is_as_it_lies, stage_bytes};
 use std::collections::BTreeMap;
 

@@ -3,7 +3,8 @@
 //! A stage's input lies at one end of the area that activations share, its output at the other, and the next stage takes them the other way
 //! round. Of two inputs the one that stayed lies at the end, the other beside it. What stays for later stages (`hold`) lies above.
 
-use super::fit::{Choice, Draft};
+use super::draft::Draft;
+use super::fit::Choice;
 use super::hold::Holds;
 use super::{InputBuffer, Lowered, MappingError, OutputBuffer, Problem, Rules, Work};
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@
 //! bounds.
 
 mod bounds;
+mod draft;
 mod error;
 mod file;
 mod fit;

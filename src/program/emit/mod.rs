@@ -46,8 +46,8 @@ pub struct StageNumbers<'n> {
     pub bias: Option<ArrayView1<'n, i64>>,
     /// The input's zero point.
     pub zero_point: i32,
-    /// Whether the border of binary images is +1, else -1.
-    pub plus_border: bool,
+    /// What lies around images.
+    pub border: Border,
     /// From sums to outputs.
     pub output: OutputStage,
 }
@@ -82,8 +82,8 @@ pub fn emit(network: &Network, mapping: &Mapping, chip: &Chip) -> Result<Program
         let read = integers_of(network.layer(network.inputs(layer.id)[0])).expect("bug: lower refuses what is not quantized");
         let form = IntegerForm::of(network, layer, chip.vector().requantize);
         let Ok(IntegerForm::Array(output)) = form else { unreachable!("bug: the array computes sums alone") };
-        let plus_border = matches!(&layer.op, Op::Conv(Conv { border: Border::Plus, .. }));
-        StageNumbers { weights: weights.view(), bias, zero_point: read.zero_point, plus_border, output }
+        let border = if let Op::Conv(conv) = &layer.op { conv.border } else { Border::Zero };
+        StageNumbers { weights: weights.view(), bias, zero_point: read.zero_point, border, output }
     });
     emit_stages(mapping, chip, numbers)
 }

@@ -13,6 +13,7 @@ use super::plan::Plan;
 use super::{Emitter, Queue, Shared, Units, command, index};
 use crate::chip::Stationary;
 use crate::mapping::{InputBuffer, WeightBuffer, Work};
+use crate::network::Border;
 
 impl Emitter<'_> {
     pub(super) fn passes(&self, plan: &Plan<'_>, part: Part<'_>, units: &mut Units) {
@@ -195,7 +196,11 @@ fn window(plan: &Plan<'_>, chunk: Segment, vector: Address, inner: Address) -> (
     let (slide, pitch) = (plan.stage.problem.slide(), plan.stage.pitches.input);
     let is_one = plan.stage.rules.input_layout.is_one_plane(slide.channels);
     let planes = (!is_one).then(|| Planes { block: plan.stage.rules.input_layout.block(slide.channels), bytes: ring * pitch });
-    (Address::at(address).step(0, bytes(step)), pitch, Window { slide, ring, vector, inner, planes, plus_border: plan.plus_border })
+    (
+        Address::at(address).step(0, bytes(step)),
+        pitch,
+        Window { slide, ring, vector, inner, planes, plus_border: plan.border == Border::Plus },
+    )
 }
 
 /// What the first command of a block and a chunk waits for, within so many loops.

@@ -6,6 +6,7 @@ use super::super::{Address, Ring, Semaphore, Sync, Tag};
 use super::images::{bias_bytes, coded, packed, resident};
 use super::{Emitter, Shared, StageNumbers, index};
 use crate::mapping::{InputBuffer, Operand, Order, OutputBuffer, Stage, WeightBuffer, Work};
+use crate::network::Border;
 use crate::program::{HostRegion, Image};
 
 /// Where a stage's input comes from and its output goes, in DRAM.
@@ -60,8 +61,8 @@ pub(super) struct Plan<'s> {
     pub(super) tag: Tag,
     pub(super) ends: Endpoints,
     pub(super) zero_point: i32,
-    /// Whether the border of binary images is +1.
-    pub(super) plus_border: bool,
+    /// What lies around images.
+    pub(super) border: Border,
     pub(super) output_stage: u32,
     pub(super) layout: Layout,
     pub(super) weight_image: u64,
@@ -171,7 +172,7 @@ impl<'c> Emitter<'c> {
             tag: Tag { stage: index(ends.number), sample: 0 },
             ends,
             zero_point: numbers.map_or(0, |numbers| numbers.zero_point),
-            plus_border: numbers.is_some_and(|numbers| numbers.plus_border),
+            border: numbers.map_or(Border::Zero, |numbers| numbers.border),
             output_stage: index(self.output_stages.len()),
             layout,
             weight_image,
