@@ -18,6 +18,7 @@ use systole::mapping::{
     self, Choice, InputBuffer, Layout, LeastActions, Lowered, Mapping, MappingError, Memory, Order, OutputBuffer, Problem, Stage,
     WeightBuffer, WeightStart,
 };
+use systole::network::Border;
 use systole::numerics::{AccumulateRule, Dtype, LayerClass, OutputStage, Quantization};
 use systole::program::{Program, StageNumbers, emit_stages, emit_timing};
 use systole::sim::{Engine, Machine, Peeled, Run, StageRun};
