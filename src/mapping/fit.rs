@@ -8,16 +8,19 @@ use super::draft::{Capacity, Draft, chunk, cut, draft, movement_draft, stripe, v
 use super::keep::{bytes_alone, follows, keep_edges, lay_out, place_activations};
 use super::stored::{coding, stored};
 use super::{
-    Buffers, InputBuffer, Layout, LoopNest, Lowered, Mapping, MappingError, Order, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work,
-    lower_bounds, round_up,
+    Buffers, Layout, LoopNest, Lowered, Mapping, MappingError, Order, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work, least_actions,
+    round_up,
 };
 use crate::chip::{Chip, Dataflow, Sparsity, Stationary};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The most samples in a batch.
 pub(super) const MAX_BATCH: u64 = 1 << 20;
 /// More accumulator blocks than this never help: one fills while one empties, and the others only wait with their bias.
 const MAX_ACCUMULATOR_BLOCKS: u64 = 8;
+/// The most mappings that are tried to find which pixels may have rows between them.
+const MAX_TRIES: usize = 24;
 /// No larger scratchpad is looked for.
 const MAX_CAPACITY: u64 = 1 << 40;
 
@@ -91,8 +94,8 @@ pub fn least_scratchpad(stages: &[Lowered], chip: &Chip, batch: u64, start: Weig
     Some(high * stripe)
 }
 
-/// The same within memories of these sizes, with rows between pixels that would all begin in one bank; where the room that these take costs an output
-/// that would stay on the chip, or traffic that binds, pixels lie close.
+/// The same within memories of these sizes, with rows between pixels that would all begin in one bank, where the room that these take costs no traffic:
+/// an output that would stay on the chip, or weights that are fetched for more blocks. How fast DRAM is changes nothing.
 fn map_within(
     stages: &[Lowered],
     chip: &Chip,
@@ -100,25 +103,53 @@ fn map_within(
     choices: &[Choice],
     capacity: &Capacity<'_>,
 ) -> Result<Mapping, MappingError> {
-    let map = |spreads: bool| map_into(stages, chip, batch, choices, capacity, spreads);
-    let close = map(false)?;
-    let Ok(spread) = map(true) else { return Ok(close) };
-    let kept = |mapping: &Mapping| {
-        mapping.stages().iter().flat_map(Stage::inputs).filter(|(buffer, _)| matches!(buffer, InputBuffer::Kept { .. })).count()
+    let map = |spread: &BTreeSet<usize>| map_into(stages, chip, batch, choices, capacity, spread);
+    let traffic = |mapping: &Mapping| -> u64 {
+        least_actions(mapping, chip).iter().map(|actions| actions.dram_read_bytes + actions.dram_write_bytes).sum()
     };
-    let keeps_less = kept(&close) > kept(&spread);
-    let costs = || lower_bounds(&spread, chip).program > lower_bounds(&close, chip).program;
-    Ok(if keeps_less || costs() { close } else { spread })
+    let mut best = map(&BTreeSet::new())?;
+    let least = traffic(&best);
+    let mut spread = BTreeSet::new();
+    // All at once; where that costs traffic one half and then the other, and so on.
+    let mut left = vec![read_side_by_side(stages)];
+    for _ in 0..MAX_TRIES {
+        let Some(mut groups) = left.pop() else { break };
+        let with: BTreeSet<usize> = groups.iter().flatten().chain(&spread).copied().collect();
+        match map(&with) {
+            Ok(mapping) if traffic(&mapping) <= least => (best, spread) = (mapping, with),
+            _ if groups.len() > 1 => {
+                let second = groups.split_off(groups.len() / 2);
+                left.extend([second, groups]);
+            }
+            _ => {}
+        }
+    }
+    Ok(best)
 }
 
-/// The same into memories of these sizes.
+/// All activations by the numbers of their tensors: those that a stage reads side by side, which lie in one way, are together.
+fn read_side_by_side(stages: &[Lowered]) -> Vec<BTreeSet<usize>> {
+    let mut groups: Vec<BTreeSet<usize>> = Vec::new();
+    for stage in stages {
+        for tensors in [stage.inputs.iter().map(|input| input.tensor.number).collect(), BTreeSet::from([stage.output.tensor.number])] {
+            let (mut joined, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| !group.is_disjoint(&tensors));
+            joined.push(tensors);
+            groups = others;
+            groups.push(joined.into_iter().flatten().collect());
+        }
+    }
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+/// The same into memories of these sizes, with rows between the pixels of these tensors.
 fn map_into(
     stages: &[Lowered],
     chip: &Chip,
     (batch, start): (u64, WeightStart),
     choices: &[Choice],
     capacity: &Capacity<'_>,
-    spreads: bool,
+    spread: &BTreeSet<usize>,
 ) -> Result<Mapping, MappingError> {
     if batch == 0 || batch > MAX_BATCH {
         return Err(MappingError::Batch { batch, limit: MAX_BATCH });
@@ -141,8 +172,10 @@ fn map_into(
     // Sums of all stages are as wide as the widest; without a sum, as wide as the chip's would be.
     let of_array = stages.iter().zip(&rules).filter(|(stage, _)| array(stage)).map(|(_, rules)| rules.element).max();
     let element = of_array.or_else(|| rules.iter().map(|rules| rules.element).max()).unwrap_or(1);
-    for rules in &mut rules {
-        (rules.element, rules.spreads) = (element, spreads);
+    for (rules, stage) in rules.iter_mut().zip(stages) {
+        rules.element = element;
+        rules.input_spreads = stage.inputs.iter().any(|input| spread.contains(&input.tensor.number));
+        rules.output_spreads = spread.contains(&stage.output.tensor.number);
     }
     let follows = follows(stages);
     lay_out(stages, choices, &follows, &mut rules)?;

@@ -58,8 +58,10 @@ pub struct Rules {
     pub input_layout: Layout,
     /// How the output lies.
     pub output_layout: Layout,
-    /// Whether pixels leave a row between them that would all begin in one bank.
-    pub spreads: bool,
+    /// Whether pixels of the input leave a row between them that would all begin in one bank.
+    pub input_spreads: bool,
+    /// Whether those of the output do.
+    pub output_spreads: bool,
     activation_port: u64,
     activation_banks: u64,
     weight_port: u64,
@@ -85,7 +87,8 @@ impl Rules {
             element: format.accumulator_bytes(),
             input_layout: Layout::ChannelInnermost,
             output_layout: Layout::ChannelInnermost,
-            spreads: false,
+            input_spreads: false,
+            output_spreads: false,
             activation_port: port(roles.activation),
             activation_banks: u64::from(chip.scratchpads()[roles.activation].banks),
             weight_port: port(roles.weight),
@@ -146,25 +149,35 @@ impl Rules {
     /// Bytes from a pixel to the next on the chip. A vector by itself starts on a row of the memory; pixels of an image lie one behind the
     /// other. Where pixels would all begin in one bank, so that the array holds that bank for as long as it reads the same channels of one
     /// after the other, a row may be left between them.
-    fn pixel(&self, bytes: u64, pixels: u64, image: [u64; 2], is_one_plane: bool) -> u64 {
+    fn pixel(&self, bytes: u64, pixels: u64, image: [u64; 2], spreads: bool) -> u64 {
         let pitch = if image == [1, 1] { round_up(bytes, self.activation_port) } else { bytes };
         let in_one_bank = self.activation_banks > 1 && pitch.is_multiple_of(self.activation_port * self.activation_banks);
-        if self.spreads && in_one_bank && pixels > 1 && is_one_plane { pitch + self.activation_port } else { pitch }
+        if spreads && in_one_bank && pixels > 1 { pitch + self.activation_port } else { pitch }
     }
 
     fn input_pitch(&self, problem: &Problem) -> u64 {
         let (layout, pixels) = (self.input_layout, problem.n * problem.input[0] * problem.input[1]);
-        self.pixel(problem.activation.packed_bytes(layout.block(problem.c)), pixels, problem.input, layout.is_one_plane(problem.c))
+        self.pixel(
+            problem.activation.packed_bytes(layout.block(problem.c)),
+            pixels,
+            problem.input,
+            self.input_spreads && layout.is_one_plane(problem.c),
+        )
     }
 
     /// Whether a row is left between the pixels of the input.
     pub fn leaves_rows(&self, problem: &Problem) -> bool {
-        self.input_pitch(problem) > Self { spreads: false, ..*self }.input_pitch(problem)
+        self.input_pitch(problem) > Self { input_spreads: false, ..*self }.input_pitch(problem)
     }
 
     fn output_pitch(&self, problem: &Problem) -> u64 {
         let layout = self.output_layout;
-        self.pixel(problem.output_bytes(layout.block(problem.m)), problem.vectors(), [problem.p, problem.q], layout.is_one_plane(problem.m))
+        self.pixel(
+            problem.output_bytes(layout.block(problem.m)),
+            problem.vectors(),
+            [problem.p, problem.q],
+            self.output_spreads && layout.is_one_plane(problem.m),
+        )
     }
 
     /// Every pitch of a stage.

@@ -555,7 +555,7 @@ impl Transfer {
     }
 
     /// What an mvin writes on the chip. Short gaps between its rows, of no more than half a row, are its own: pixels that leave a row of the memory
-    /// between them (`mapping::Rules::spreads`) are one stretch then, and the verifier need not follow what became of each gap. Bytes of a gap
+    /// between them (`mapping::Rules::input_spreads`) are one stretch then, and the verifier need not follow what became of each gap. Bytes of a gap
     /// count as written, though they hold what they held before.
     fn claimed_region(&self) -> RegionOf<'_> {
         let region = self.local_region(Access::Write);
