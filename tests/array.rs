@@ -190,6 +190,7 @@ impl Case {
             rows: u64::from(most),
             row_bytes: u64::from(self.cols) * 4,
             coded: None,
+            owns_gaps: false,
         };
         let unit = |kind| UnitId { core: 0, kind, index: 0 };
         let mvout = Command { tag, wait: vec![sync(0)], operation: Operation::Mvout(out), post: vec![] };

@@ -61,6 +61,7 @@ impl Area {
             rows: self.rows,
             row_bytes: self.row_bytes,
             coded: None,
+            owns_gaps: false,
         }
     }
 }

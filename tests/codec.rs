@@ -46,6 +46,7 @@ fn parts(chip: &Chip, coding: Coding, block: Vec<u8>, rows: u64, row_bytes: u64)
         rows,
         row_bytes,
         coded: Some(Coded { coding, bytes: stored }),
+        owns_gaps: false,
     };
     let mvout = Transfer { operand: Operand::Output, dram: Address::at(target), coded: None, ..mvin.clone() };
     let command = |stage, operation| Item::Do(Command { tag: Tag { stage, sample: 0 }, wait: Vec::new(), post: Vec::new(), operation });

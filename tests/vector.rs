@@ -41,6 +41,7 @@ fn parts(chip: &Chip, case: &Case) -> ProgramParts {
         rows,
         row_bytes: cols,
         coded: None,
+        owns_gaps: false,
     };
     let unit = |kind| UnitId { core: 0, kind, index: 0 };
     ProgramParts {

@@ -165,6 +165,10 @@ pub struct Transfer {
     pub row_bytes: u64,
     /// How the rows lie coded in DRAM, if they do: as one block at `dram`, of all rows side by side (`dram_stride` is `row_bytes`).
     pub coded: Option<Coded>,
+    /// Whether the bytes between its rows on the chip are its own, so that they count as written by an mvin, though they hold what they held before:
+    /// pixels with rows of the memory between them are one stretch then, and the verifier need not follow what became of each gap.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owns_gaps: bool,
 }
 
 /// A coded block in DRAM. Its length is part of the program, so that no time depends on what lies in it.
@@ -554,14 +558,11 @@ impl Transfer {
         }
     }
 
-    /// What an mvin writes on the chip. Short gaps between its rows, of no more than half a row, are its own: pixels that leave a row of the memory
-    /// between them (`mapping::Rules::input_spreads`) are one stretch then, and the verifier need not follow what became of each gap. Bytes of a gap
-    /// count as written, though they hold what they held before.
+    /// What an mvin writes on the chip.
     fn claimed_region(&self) -> RegionOf<'_> {
         let region = self.local_region(Access::Write);
-        let gap = self.local_stride.saturating_sub(self.row_bytes);
         match region.extent() {
-            Some(extent) if gap <= self.row_bytes / 2 => RegionOf { rows: 1, row_bytes: extent, ..region },
+            Some(extent) if self.owns_gaps => RegionOf { rows: 1, row_bytes: extent, ..region },
             _ => region,
         }
     }

@@ -141,6 +141,7 @@ impl Emitter<'_> {
                         rows: rows.count / side_by_side,
                         row_bytes: side_by_side * pixel,
                         coded: None,
+                        owns_gaps: plan.stage.rules.leaves_rows(problem),
                     });
                 }
                 next += pixels;
@@ -179,6 +180,7 @@ impl Emitter<'_> {
                 rows,
                 row_bytes,
                 coded: None,
+                owns_gaps: false,
             };
             transfers.push(transfer(0, [dram_plane, local_plane], whole, pixels * block));
             if rest > 0 {
@@ -219,6 +221,7 @@ impl Emitter<'_> {
                 rows,
                 row_bytes,
                 coded: None,
+                owns_gaps: false,
             })
         };
         if !rules.lines_are_channels() {
@@ -276,6 +279,7 @@ impl Emitter<'_> {
                 rows: rows.count,
                 row_bytes: rows.bytes,
                 coded: plan.stage.coded(chunk.start, k.start).map(|(coding, bytes)| Coded { coding, bytes }),
+                owns_gaps: false,
             };
             let wait = (by_tile || k.first).then_some(Shared::WeightFree.within(u32::from(!by_tile))).into_iter().collect();
             let post = (by_tile || k.last).then_some(Shared::WeightFull.within(u32::from(!by_tile))).into_iter().collect();
@@ -349,6 +353,7 @@ impl Emitter<'_> {
             rows,
             row_bytes,
             coded: None,
+            owns_gaps: false,
         });
         let transfers: Vec<Transfer> = transfers.collect();
         let last = transfers.len().saturating_sub(1);

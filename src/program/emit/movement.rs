@@ -64,6 +64,7 @@ impl Emitter<'_> {
                     rows: if is_one { 1 } else { rows },
                     row_bytes: if is_one { rows * bytes } else { bytes },
                     coded: None,
+                    owns_gaps: false,
                 }
             };
             let mut body = Units::default();

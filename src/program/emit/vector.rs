@@ -43,6 +43,7 @@ impl Emitter<'_> {
             rows: operand.run,
             row_bytes,
             coded: None,
+            owns_gaps: false,
         };
         let post = if is_fetched(plan) { Vec::new() } else { vec![Shared::VectorFull.sync()] };
         units.push(self.store, command(plan, Vec::new(), Operation::Mvin(transfer), post));

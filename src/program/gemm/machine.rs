@@ -220,6 +220,7 @@ impl Emitter<'_> {
                 rows,
                 row_bytes,
                 coded: None,
+                owns_gaps: false,
             };
             let post = if last { vec![sync(Token::StreamFull, 0)] } else { Vec::new() };
             (Operation::Mvin(transfer), post)
@@ -285,6 +286,7 @@ impl Emitter<'_> {
                 rows: lines,
                 row_bytes: fit.line_pitch,
                 coded: None,
+                owns_gaps: false,
             };
             units.push(Queue::Load, vec![sync(Token::SumsFree, 0)], Operation::Mvin(zeros), vec![sync(Token::ZerosFull, 0)]);
         }
@@ -313,6 +315,7 @@ impl Emitter<'_> {
                 rows,
                 row_bytes,
                 coded: None,
+                owns_gaps: false,
             })
         };
         let (element, line) = (layout.element(), layout.line_stride());
@@ -410,6 +413,7 @@ impl Emitter<'_> {
             rows: steps,
             row_bytes: bytes,
             coded: None,
+            owns_gaps: false,
         };
         units.push(Queue::Load, vec![sync(Token::HeldFree, 0)], Operation::Mvin(mvin), vec![sync(Token::HeldFull, 0)]);
         if !sums_stay {

@@ -312,6 +312,7 @@ fn commands(queue: u32) -> impl Strategy<Value = Command> {
             rows,
             row_bytes,
             coded: None,
+            owns_gaps: false,
         },
     );
     let preload = (addresses(48), strides(), 1..=4_u32, 1..=4_u32).prop_map(|(address, stride, inner, cols)| {
