@@ -106,11 +106,19 @@ fn flattened(network: &Network, layer: &Layer) -> Option<(usize, usize)> {
             Op::Unary(function) if !matches!(function, Function::PRelu { .. }) => read = before,
             Op::Reshape(shape) if shape.len() == 1 && before.output.shape.len() == 3 => {
                 let channels = before.output.shape[0];
-                return Some((channels, before.output.elements() / channels));
+                return lies_by_pixel(network, before).then(|| (channels, before.output.elements() / channels));
             }
             _ => return None,
         }
     }
+}
+
+/// Whether an image lies with channels innermost: any but the network's input that nothing reads as an image.
+fn lies_by_pixel<'n>(network: &'n Network, mut image: &'n Layer) -> bool {
+    while let (Op::Unary(_) | Op::Quantize | Op::BinaryConstant(_), Some(before)) = (&image.op, network.inputs(image.id).first()) {
+        image = network.layer(*before);
+    }
+    image.op != Op::Input || network.read_as_image(image.id).is_some()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A layer's identity, stable as long as the network lives (petgraph reuses an index after a removal, so its index is no identity).
@@ -130,6 +130,25 @@ impl Network {
         readers.sort_unstable();
         readers.dedup();
         readers
+    }
+
+    /// The shape, channels first, in which a convolution or a pool reads a value, or what functions and reshapes make of it: the value had best lie
+    /// with channels innermost then. None where nothing reads it as an image.
+    pub fn read_as_image(&self, id: LayerId) -> Option<Vec<usize>> {
+        let mut left = vec![id];
+        let mut seen = BTreeSet::new();
+        while let Some(value) = left.pop() {
+            for id in self.consumers(value) {
+                match &self.layer(id).op {
+                    Op::Conv(_) | Op::Pool(_) if self.layer(value).output.shape.len() == 3 => {
+                        return Some(self.layer(value).output.shape.clone());
+                    }
+                    Op::Unary(_) | Op::Quantize | Op::Reshape(_) | Op::BinaryConstant(_) if seen.insert(id) => left.push(id),
+                    _ => {}
+                }
+            }
+        }
+        None
     }
 
     /// Multiply-accumulates of one sample.

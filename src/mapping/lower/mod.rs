@@ -137,18 +137,8 @@ impl Lowerer<'_> {
 
     /// The order in which a host's value had best lie: with channels innermost, where an image is made of it first of all.
     fn asked_order(&self, layer: &Layer) -> (Vec<u64>, Vec<usize>) {
-        let mut left = vec![layer];
-        let mut seen = BTreeSet::new();
-        while let Some(value) = left.pop() {
-            let shape = shape_of(value);
-            for id in self.network.consumers(value.id) {
-                let reader = self.network.layer(id);
-                match &reader.op {
-                    Op::Conv(_) | Op::Pool(_) if shape.len() == 3 => return (shape, vec![1, 2, 0]),
-                    Op::Unary(_) | Op::Quantize | Op::Reshape(_) | Op::BinaryConstant(_) if seen.insert(id) => left.push(reader),
-                    _ => {}
-                }
-            }
+        if let Some(image) = self.network.read_as_image(layer.id) {
+            return (image.into_iter().map(|size| size as u64).collect(), vec![1, 2, 0]);
         }
         let shape = shape_of(layer);
         let order = (0..shape.len()).collect();
