@@ -471,7 +471,8 @@ fn networks_of_the_field_are_pruned_or_say_why_not() {
                     assert!(trace.logits().iter().all(|x| x.is_finite()), "{} {step}", path.display());
                 }
                 Err(error) => {
-                    refused += 1;
+                    // Of a network that came in integers nothing can be pruned, whatever the step.
+                    refused += usize::from(!matches!(error, CompressError::AlreadyQuantized { .. }));
                     assert!(error.to_string().contains("\n  help: "), "{} {step}: {error}", path.display());
                 }
             }
