@@ -6,6 +6,7 @@
 
 use super::CompressError;
 use super::calibrate::blocks_of;
+use super::matrix::has_float_weights;
 use super::quantize::sum_bits;
 use crate::network::{Activation, Bias, Conv, Dense, Layer, LayerId, Network, NetworkBuilder, Op, Weight};
 use crate::numerics::{Dtype, of_channel};
@@ -26,7 +27,7 @@ pub fn correct_biases(float: &Network, quantized: &Network, samples: ArrayView2<
     let mut network = quantized.clone();
     for layer in float.layers() {
         let Some(wanted) = as_floats(&layer.op, 1.0) else { continue };
-        if !is_float(&layer.op) {
+        if !has_float_weights(&layer.op) {
             continue;
         }
         let source = float.inputs(layer.id)[0];
@@ -41,10 +42,6 @@ pub fn correct_biases(float: &Network, quantized: &Network, samples: ArrayView2<
         network = with_biases(quantized, &corrected)?;
     }
     Ok(network)
-}
-
-fn is_float(op: &Op) -> bool {
-    matches!(op, Op::Dense(Dense { weight: Weight::Float(_), .. }) | Op::Conv(Conv { weight: Weight::Float(_), .. }))
 }
 
 /// A dense layer or a convolution on reals, without its activation; none of what is neither.
@@ -115,14 +112,10 @@ fn shifted(layer: &Layer, input_scale: f32, input: Dtype, error: &Array1<f64>) -
         Bias::Integer(steps.collect())
     };
     match &layer.op {
-        Op::Dense(Dense { weight, bias, .. }) => of(bias.as_ref(), weight.scales(), sum_bits(format_of(weight), input)),
-        Op::Conv(Conv { weight, bias, .. }) => of(bias.as_ref(), weight.scales(), sum_bits(format_of(weight), input)),
+        Op::Dense(Dense { weight, bias, .. }) => of(bias.as_ref(), weight.scales(), sum_bits(weight.dtype().unwrap_or(Dtype::Int8), input)),
+        Op::Conv(Conv { weight, bias, .. }) => of(bias.as_ref(), weight.scales(), sum_bits(weight.dtype().unwrap_or(Dtype::Int8), input)),
         _ => unreachable!("bug: biases belong to dense layers and convolutions"),
     }
-}
-
-fn format_of<D: RemoveAxis>(weight: &Weight<D>) -> Dtype {
-    if let Weight::Integer { dtype, .. } = weight { *dtype } else { Dtype::Int8 }
 }
 
 /// The network with other biases.

@@ -5,6 +5,7 @@
 //! it, r1 and r2 being the greatest magnitudes of the weights that make and that read the channel. Both then are `sqrt(r1_i r2_i)`. Pairs are
 //! gone through again until nothing moves.
 
+use super::matrix::has_float_weights;
 use super::recipe::Step;
 use super::{CompressError, rebuild};
 use crate::network::{Activation, Bias, Conv, Dense, Function, LayerId, Network, Op, Weight};
@@ -64,7 +65,7 @@ fn pair(network: &Network, first: LayerId) -> Option<Pair> {
     let layer = network.layer(first);
     let (Op::Dense(Dense { activation, .. }) | Op::Conv(Conv { activation, .. })) = &layer.op else { return None };
     let is_image = matches!(layer.op, Op::Conv(_));
-    if !matches!(activation, Activation::None | Activation::Relu) || !is_float(&layer.op) {
+    if !matches!(activation, Activation::None | Activation::Relu) || !has_float_weights(&layer.op) {
         return None;
     }
     let mut pixels = 1;
@@ -85,18 +86,16 @@ fn pair(network: &Network, first: LayerId) -> Option<Pair> {
             Op::Mean { axes, .. } if is_image && pixels == 1 && from.len() == 3 && axes[..] == [1, 2] => {}
             Op::Reshape(to) if is_image && from.len() == 3 && to.len() == 1 => pixels = from[1] * from[2],
             Op::Reshape(to) if is_image && from.len() == 1 && to == from => {}
-            op @ Op::Dense(_) if is_float(op) && (!is_image || from.len() == 1) => return Some(Pair { first, second: reader, pixels }),
-            op @ Op::Conv(conv) if is_float(op) && is_image && (conv.groups == 1 || conv.groups == conv.channels()) => {
+            op @ Op::Dense(_) if has_float_weights(op) && (!is_image || from.len() == 1) => {
+                return Some(Pair { first, second: reader, pixels });
+            }
+            op @ Op::Conv(conv) if has_float_weights(op) && is_image && (conv.groups == 1 || conv.groups == conv.channels()) => {
                 return Some(Pair { first, second: reader, pixels });
             }
             _ => return None,
         }
         id = reader;
     }
-}
-
-fn is_float(op: &Op) -> bool {
-    matches!(op, Op::Dense(Dense { weight: Weight::Float(_), .. }) | Op::Conv(Conv { weight: Weight::Float(_), .. }))
 }
 
 /// The greatest magnitude of the weights that make each channel.

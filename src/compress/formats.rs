@@ -18,7 +18,7 @@
 
 use super::apply::named;
 use super::histogram::Calibration;
-use super::matrix::has_weights;
+use super::matrix::{has_float_weights, has_weights};
 use super::recipe::{Patterns, Recipe, Step};
 use super::values::{groups, host_reads};
 use super::{CompressError, Granularity, Scheme, Symmetry};
@@ -180,10 +180,7 @@ pub(super) fn of_values(
 /// What reads a value, and as which argument; a layer that reads it twice stands there twice.
 fn readers<'n>(network: &'n Network, layer: &Layer) -> Vec<(&'n Layer, usize)> {
     let mut all = Vec::new();
-    let mut consumers = network.consumers(layer.id);
-    consumers.sort_unstable();
-    consumers.dedup();
-    for reader in consumers {
+    for reader in network.consumers(layer.id) {
         let slots = network.inputs(reader).into_iter().enumerate().filter(|(_, read)| *read == layer.id);
         all.extend(slots.map(|(slot, _)| (network.layer(reader), slot)));
     }
@@ -207,7 +204,7 @@ pub fn with_roundings(network: &Network, formats: impl Into<Formats>) -> Result<
         for (slot, read) in network.inputs(layer.id).into_iter().enumerate() {
             let of_group = groups.group(read).and_then(|group| known.get(&group).map(|(format, _)| *format));
             let given = network.layer(read).output.quantization.map(|quantization| quantization.dtype);
-            let is_integer = matches!(&layer.op, Op::Dense(_) | Op::Conv(_)) && !has_float_weights(layer);
+            let is_integer = matches!(&layer.op, Op::Dense(_) | Op::Conv(_)) && !has_float_weights(&layer.op);
             let has = of_group.or(given.filter(|_| !is_integer && matches!(&layer.op, Op::Dense(_) | Op::Conv(_))));
             let asks = asked(network, layer, slot, &formats, groups.group(read) == groups.group(layer.id));
             // What moves elements takes any that lie in bytes of their own.
@@ -241,13 +238,4 @@ pub fn with_roundings(network: &Network, formats: impl Into<Formats>) -> Result<
         renamed.insert(layer.id, id);
     }
     Ok(builder.finish(renamed[&network.output().id])?)
-}
-
-fn has_float_weights(layer: &Layer) -> bool {
-    use crate::network::Weight;
-    match &layer.op {
-        Op::Dense(dense) => matches!(dense.weight, Weight::Float(_)),
-        Op::Conv(conv) => matches!(conv.weight, Weight::Float(_)),
-        _ => false,
-    }
 }

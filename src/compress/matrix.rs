@@ -22,6 +22,15 @@ pub(super) fn has_weights(layer: &Layer) -> bool {
     matches!(layer.op, Op::Dense(_) | Op::Conv(_))
 }
 
+/// Whether an operation multiplies by weights that are reals.
+pub(super) fn has_float_weights(op: &Op) -> bool {
+    match op {
+        Op::Dense(dense) => matches!(dense.weight, Weight::Float(_)),
+        Op::Conv(conv) => matches!(conv.weight, Weight::Float(_)),
+        _ => false,
+    }
+}
+
 /// How many weights a layer has, and how many of them are zero.
 pub(super) fn counts(op: &Op) -> (u64, u64) {
     let zeros = |sparsity: f64, len: usize| {

@@ -49,6 +49,11 @@ impl<D: RemoveAxis> Weight<D> {
         self.len() == 0
     }
 
+    /// The format of integers.
+    pub fn dtype(&self) -> Option<Dtype> {
+        if let Self::Integer { dtype, .. } = self { Some(*dtype) } else { None }
+    }
+
     /// The scales of integers: one for all, or one a channel.
     pub fn scales(&self) -> Option<&[f32]> {
         match self {

@@ -48,21 +48,25 @@ impl Numbers {
         (count, first)
     }
 
-    /// A layer's signal to quantization noise in decibels, over all samples: `10 log10(sum x^2 / sum (x - x')^2)`, x the compressed float
-    /// network's value and x' what the integers stand for. None without noise or signal.
+    /// A layer's signal to quantization noise in decibels, over all samples: of the compressed float network's value, and what the integers
+    /// stand for. None without noise or signal.
     pub(super) fn sqnr_db(&self, quantized: &Network, layer: LayerId) -> Option<f64> {
         let integers = self.integer.layer(layer)?;
         let quantization = quantized.layer(layer).output.quantization?;
-        let (mut signal, mut noise) = (0.0, 0.0);
-        for (x, q) in self.compressed.layer(layer).iter().zip(integers) {
-            let x = f64::from(*x);
-            let error = x - f64::from(quantization.dequantize(*q));
-            signal += x * x;
-            noise += error * error;
-        }
-        let sqnr = 10.0 * libm::log10(signal / noise);
-        sqnr.is_finite().then_some(sqnr)
+        sqnr_db(self.compressed.layer(layer), integers.iter().map(|q| quantization.dequantize(*q)))
     }
+}
+
+/// The signal to noise ratio of numbers and what stands for them, in decibels: `10 log10(sum x^2 / sum (x - x')^2)`. None without noise or signal.
+pub(super) fn sqnr_db(exact: &Array2<f32>, found: impl IntoIterator<Item = f32>) -> Option<f64> {
+    let (mut signal, mut noise) = (0.0, 0.0);
+    for (x, found) in exact.iter().zip(found) {
+        let (x, error) = (f64::from(*x), f64::from(*x) - f64::from(found));
+        signal += x * x;
+        noise += error * error;
+    }
+    let sqnr = 10.0 * libm::log10(signal / noise);
+    sqnr.is_finite().then_some(sqnr)
 }
 
 /// Integer logits as the real numbers that they stand for.

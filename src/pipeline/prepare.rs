@@ -105,9 +105,19 @@ pub(super) fn pruned(
     calibration: &Array2<f32>,
     options: &RunOptions,
 ) -> Result<(Network, Vec<StepReport>), PipelineError> {
-    let around = Surroundings { samples: calibration.view(), tile };
-    let (pruned, steps) = options.recipe.prune(&fuse_activations(model.network())?, around)?;
+    let (pruned, steps) = plainly_pruned(model, tile, calibration, options)?;
     Ok((with_roundings(&pruned, &options.recipe)?, steps))
+}
+
+/// The same without roundings, whatever formats the recipe says.
+pub(super) fn plainly_pruned(
+    model: &Model,
+    tile: [usize; 2],
+    calibration: &Array2<f32>,
+    options: &RunOptions,
+) -> Result<(Network, Vec<StepReport>), PipelineError> {
+    let around = Surroundings { samples: calibration.view(), tile };
+    Ok(options.recipe.prune(&fuse_activations(model.network())?, around)?)
 }
 
 /// The network in integers, its ranges found on the calibration samples.
