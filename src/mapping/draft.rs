@@ -190,12 +190,7 @@ pub(super) fn movement_draft<'l>(
     Ok(Draft { lowered, rules, tiling, rows: 0, slots: 0, kept: false, follows: None, passing })
 }
 
-pub(super) fn too_small_for_activations(
-    lowered: &Lowered,
-    capacity: &Capacity<'_>,
-    slot: u64,
-    (needed, why): (u64, String),
-) -> MappingError {
+fn too_small_for_activations(lowered: &Lowered, capacity: &Capacity<'_>, slot: u64, (needed, why): (u64, String)) -> MappingError {
     MappingError::TooSmall {
         memory: if capacity.shared { "the scratchpad" } else { "the activation scratchpad" }.to_string(),
         field: capacity.activation_field.clone(),
@@ -207,7 +202,7 @@ pub(super) fn too_small_for_activations(
 }
 
 /// Whether a stage can be cut so, whatever the memories.
-pub(super) fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), MappingError> {
+fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), MappingError> {
     let (problem, unit) = (&lowered.problem, rules.vector_unit());
     let fault = |problem: String| Err(MappingError::Pinned { layer: lowered.name.clone(), problem });
     if lowered.run() < problem.vectors()
@@ -242,7 +237,7 @@ pub(super) fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> R
     Ok(())
 }
 
-pub(super) fn activations_in_words(problem: &Problem, unit: u64) -> String {
+fn activations_in_words(problem: &Problem, unit: u64) -> String {
     match (problem.is_matrix(), unit) {
         (true, 1) => format!("a vector of {} inputs and one of outputs", problem.reduction()),
         (true, _) => format!("{unit} vectors of {} inputs and as many of outputs", problem.reduction()),
@@ -271,7 +266,7 @@ pub(super) fn chunk(lowered: &Lowered, rules: &Rules, capacity: &Capacity<'_>) -
 }
 
 /// The largest multiple of `unit`, or all of `size`, that fits.
-pub(super) fn largest(size: u64, unit: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
+fn largest(size: u64, unit: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
     if fits(size) {
         return Some(size);
     }
@@ -284,13 +279,13 @@ pub(super) fn largest(size: u64, unit: u64, fits: impl Fn(u64) -> bool) -> Optio
 }
 
 /// A block that ends on a whole pass where it is not all there is.
-pub(super) fn whole_passes(block: u64, vectors: u64, rules: &Rules) -> u64 {
+fn whole_passes(block: u64, vectors: u64, rules: &Rules) -> u64 {
     let streams = rules.mode.stationary == Stationary::Weight;
     if streams && block < vectors && block > rules.pass { block - block % rules.pass } else { block }
 }
 
 /// Whether a stage cut so fits with `buffers` of everything, a slot of weights being `slot` bytes, its input fetched and its output stored.
-pub(super) fn fits(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>, tiling: &Tiling, buffers: u64, slot: u64) -> bool {
+fn fits(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>, tiling: &Tiling, buffers: u64, slot: u64) -> bool {
     // One set of sums is enough where it is all there is.
     let only = tiling.block >= problem.vectors() && tiling.chunk >= problem.channels();
     let sums = rules.sums(problem, tiling, tiling.block) * if only { 1 } else { buffers };
@@ -299,7 +294,7 @@ pub(super) fn fits(problem: &Problem, rules: &Rules, capacity: &Capacity<'_>, ti
         && rules.input_bytes(problem, rows_for_blocks(problem, tiling.block, buffers)) + stored <= capacity.activation_room(buffers * slot)
 }
 
-pub(super) fn too_small_for_weights(
+fn too_small_for_weights(
     lowered: &Lowered,
     rules: &Rules,
     capacity: &Capacity<'_>,

@@ -12,8 +12,9 @@ use super::{
     round_up,
 };
 use crate::chip::{Chip, Dataflow, Sparsity, Stationary};
+use petgraph::unionfind::UnionFind;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most samples in a batch.
 pub(super) const MAX_BATCH: u64 = 1 << 20;
@@ -108,6 +109,9 @@ fn map_within(
         least_actions(mapping, chip).iter().map(|actions| actions.dram_read_bytes + actions.dram_write_bytes).sum()
     };
     let mut best = map(&BTreeSet::new())?;
+    if !best.stages().iter().any(|stage| stage.rules.may_leave_rows(&stage.problem)) {
+        return Ok(best);
+    }
     let least = traffic(&best);
     let mut spread = BTreeSet::new();
     // All at once; where that costs traffic one half and then the other, and so on.
@@ -127,19 +131,26 @@ fn map_within(
     Ok(best)
 }
 
-/// All activations by the numbers of their tensors: those that a stage reads side by side, which lie in one way, are together.
+/// All activations by the numbers of their tensors, in the order in which they are last made or read: those that a stage reads side by side, which lie
+/// in one way, are together.
 fn read_side_by_side(stages: &[Lowered]) -> Vec<BTreeSet<usize>> {
-    let mut groups: Vec<BTreeSet<usize>> = Vec::new();
-    for stage in stages {
-        for tensors in [stage.inputs.iter().map(|input| input.tensor.number).collect(), BTreeSet::from([stage.output.tensor.number])] {
-            let (mut joined, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| !group.is_disjoint(&tensors));
-            joined.push(tensors);
-            groups = others;
-            groups.push(joined.into_iter().flatten().collect());
+    let inputs = |stage: &Lowered| stage.inputs.iter().map(|input| input.tensor.number).collect::<Vec<usize>>();
+    let tensors: Vec<usize> = stages.iter().flat_map(|stage| inputs(stage).into_iter().chain([stage.output.tensor.number])).collect();
+    let mut together = UnionFind::new(tensors.iter().max().map_or(0, |most| most + 1));
+    for inputs in stages.iter().map(inputs) {
+        for pair in inputs.windows(2) {
+            together.union(pair[0], pair[1]);
         }
     }
-    groups.retain(|group| !group.is_empty());
-    groups
+    let mut groups: BTreeMap<usize, (usize, BTreeSet<usize>)> = BTreeMap::new();
+    for (time, tensor) in tensors.into_iter().enumerate() {
+        let group = groups.entry(together.find(tensor)).or_default();
+        group.0 = time;
+        group.1.insert(tensor);
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    groups.sort_unstable_by_key(|(time, _)| *time);
+    groups.into_iter().map(|(_, tensors)| tensors).collect()
 }
 
 /// The same into memories of these sizes, with rows between the pixels of these tensors.

@@ -170,6 +170,12 @@ impl Rules {
         self.input_pitch(problem) > Self { input_spreads: false, ..*self }.input_pitch(problem)
     }
 
+    /// Whether a row could be left between the pixels of the input or of the output, which lie close now.
+    pub(super) fn may_leave_rows(&self, problem: &Problem) -> bool {
+        let spread = Self { input_spreads: true, output_spreads: true, ..*self };
+        spread.input_pitch(problem) > self.input_pitch(problem) || spread.output_pitch(problem) > self.output_pitch(problem)
+    }
+
     fn output_pitch(&self, problem: &Problem) -> u64 {
         let layout = self.output_layout;
         self.pixel(
