@@ -19,10 +19,11 @@
 use super::apply::named;
 use super::histogram::Calibration;
 use super::matrix::{has_float_weights, has_weights};
+use super::rebuild::remade;
 use super::recipe::{Patterns, Recipe, Step};
 use super::values::{groups, host_reads};
 use super::{CompressError, Granularity, Scheme, Symmetry};
-use crate::network::{Function, Layer, LayerId, Network, NetworkBuilder, Op, PoolKind};
+use crate::network::{Function, Layer, LayerId, Network, Op, PoolKind};
 use crate::numerics::Dtype;
 use std::collections::BTreeMap;
 
@@ -196,46 +197,33 @@ pub fn with_roundings(network: &Network, formats: impl Into<Formats>) -> Result<
     let formats = formats.into().resolve(network)?;
     let groups = groups(network);
     let known = of_values(network, &formats, |id| groups.group(id).filter(|group| !groups.is_fixed(*group)));
-    let mut builder = NetworkBuilder::new(network.name());
-    let mut renamed: BTreeMap<LayerId, LayerId> = BTreeMap::new();
     let mut roundings: BTreeMap<(LayerId, Dtype), LayerId> = BTreeMap::new();
-    for layer in network.layers() {
-        let mut reads = Vec::new();
-        for (slot, read) in network.inputs(layer.id).into_iter().enumerate() {
-            let of_group = groups.group(read).and_then(|group| known.get(&group).map(|(format, _)| *format));
-            let given = network.layer(read).output.quantization.map(|quantization| quantization.dtype);
-            let is_integer = matches!(&layer.op, Op::Dense(_) | Op::Conv(_)) && !has_float_weights(&layer.op);
-            let has = of_group.or(given.filter(|_| !is_integer && matches!(&layer.op, Op::Dense(_) | Op::Conv(_))));
-            let asks = asked(network, layer, slot, &formats, groups.group(read) == groups.group(layer.id));
-            // What moves elements takes any that lie in bytes of their own.
-            let moves = matches!(layer.op, Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Concat { .. } | Op::Pad(_));
-            let differs = match (has, asks) {
-                _ if moves => None,
-                (Some(has), Some(asks)) if matches!(layer.op, Op::Dense(_) | Op::Conv(_)) => (has != asks).then_some(asks),
-                // Others read what is narrower as it is, and tables what has 8 bits.
-                (Some(has), Some(asks)) => (has > asks && has > Dtype::Int8).then_some(asks),
-                _ => None,
-            };
-            let Some(format) = differs else {
-                reads.push(renamed[&read]);
-                continue;
-            };
-            let known = roundings.get(&(read, format)).copied();
-            let rounding = match known {
-                Some(rounding) => rounding,
-                None => builder.layer(format!("{}/{format}", network.layer(read).name), Op::Quantize, &[renamed[&read]])?,
-            };
-            roundings.insert((read, format), rounding);
-            reads.push(rounding);
-        }
-        let id = match &layer.op {
-            Op::Input => builder.input_of(layer.name.clone(), layer.output.shape.clone(), layer.output.element)?,
-            op => builder.layer(layer.name.clone(), op.clone(), &reads)?,
-        };
-        if let Some(quantization) = layer.output.quantization {
-            builder.quantize(id, quantization);
-        }
-        renamed.insert(layer.id, id);
-    }
-    Ok(builder.finish(renamed[&network.output().id])?)
+    remade(
+        network,
+        |layer| layer.output.quantization,
+        |builder, layer, mut reads| {
+            for (slot, read) in network.inputs(layer.id).into_iter().enumerate() {
+                let of_group = groups.group(read).and_then(|group| known.get(&group).map(|(format, _)| *format));
+                let given = network.layer(read).output.quantization.map(|quantization| quantization.dtype);
+                let has = of_group.or(given.filter(|_| has_float_weights(&layer.op)));
+                let asks = asked(network, layer, slot, &formats, groups.group(read) == groups.group(layer.id));
+                // What moves elements takes any that lie in bytes of their own.
+                let moves = matches!(layer.op, Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Concat { .. } | Op::Pad(_));
+                let differs = match (has, asks) {
+                    _ if moves => None,
+                    (Some(has), Some(asks)) if has_weights(layer) => (has != asks).then_some(asks),
+                    // Others read what is narrower as it is, and tables what has 8 bits.
+                    (Some(has), Some(asks)) => (has > asks && has > Dtype::Int8).then_some(asks),
+                    _ => None,
+                };
+                let Some(format) = differs else { continue };
+                reads[slot] = match roundings.get(&(read, format)) {
+                    Some(rounding) => *rounding,
+                    None => builder.layer(format!("{}/{format}", network.layer(read).name), Op::Quantize, &[reads[slot]])?,
+                };
+                roundings.insert((read, format), reads[slot]);
+            }
+            Ok(builder.layer(layer.name.clone(), layer.op.clone(), &reads)?)
+        },
+    )
 }

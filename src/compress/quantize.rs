@@ -6,11 +6,11 @@
 //! the usual accumulator: 32 bits, or 48 where 16 bits meet 16. A channel whose weights are so small that its bias would not fit gets a larger scale.
 
 use super::formats::LayerFormats;
+use super::rebuild::remade;
 use super::{CompressError, Formats, Granularity, Ranges, values};
-use crate::network::{Activation, Bias, Border, Function, Layer, LayerId, Network, NetworkBuilder, Op, Weight};
+use crate::network::{Activation, Bias, Border, Function, Layer, Network, Op, Weight};
 use crate::numerics::{Dtype, Quantization, of_channel};
 use ndarray::{Array, Array1, ArrayView, Axis, RemoveAxis, Slice};
-use std::collections::BTreeMap;
 
 /// The network with all weights of dense layers and convolutions, and all values, in integers; what is in integers already stays as it is.
 /// Activations must be fused already (`network::fuse_activations`), so that one output quantization serves a layer and its activation;
@@ -24,25 +24,16 @@ use std::collections::BTreeMap;
 pub fn quantize(network: &Network, ranges: &Ranges, formats: impl Into<Formats>) -> Result<Network, CompressError> {
     let formats = formats.into().resolve(network)?;
     let planned = values::plan(network, ranges, &formats)?;
-    let mut builder = NetworkBuilder::new(network.name());
-    let mut renamed: BTreeMap<LayerId, LayerId> = BTreeMap::new();
-    for layer in network.layers() {
-        let inputs: Vec<LayerId> = network.inputs(layer.id).iter().map(|id| renamed[id]).collect();
-        let id = match &layer.op {
-            Op::Input => builder.input_of(layer.name.clone(), layer.output.shape.clone(), layer.output.element)?,
-            op => {
-                let read = inputs.first().and_then(|id| builder.value(*id).quantization);
-                let is_sign = planned.get(&layer.id).is_some_and(|quantization| quantization.dtype == Dtype::Binary);
-                let op = without_activation(op.clone(), is_sign && layer.output.quantization.is_none());
-                builder.layer(layer.name.clone(), integers(layer, op, read, formats.of(layer))?, &inputs)?
-            }
-        };
-        if let Some(quantization) = planned.get(&layer.id) {
-            builder.quantize(id, *quantization);
-        }
-        renamed.insert(layer.id, id);
-    }
-    Ok(builder.finish(renamed[&network.output().id])?)
+    remade(
+        network,
+        |layer| planned.get(&layer.id).copied(),
+        |builder, layer, inputs| {
+            let read = inputs.first().and_then(|id| builder.value(*id).quantization);
+            let is_sign = planned.get(&layer.id).is_some_and(|quantization| quantization.dtype == Dtype::Binary);
+            let op = without_activation(layer.op.clone(), is_sign && layer.output.quantization.is_none());
+            Ok(builder.layer(layer.name.clone(), integers(layer, op, read, formats.of(layer))?, &inputs)?)
+        },
+    )
 }
 
 /// An operation whose result is a sign, where it is: relus and clips before it would make it +1.
