@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod drives;
+
+use drives::run;
 use ndarray::Array2;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -80,16 +83,6 @@ fn first_transfer(parts: &mut ProgramParts) -> &mut Operation {
 fn mvin(parts: &mut ProgramParts) -> &mut Transfer {
     let Operation::Mvin(transfer) = first_transfer(parts) else { unreachable!() };
     transfer
-}
-
-/// The run, alike in both drives and without numbers.
-fn run(chip: &Chip, program: &Program) -> Run {
-    let machine = Machine::new(chip, &chip.formats()[0], program).unwrap();
-    let run = machine.run(&[], Engine::Wavefront).unwrap();
-    assert_eq!(machine.run(&[], Engine::Stepped).unwrap(), run, "both drives agree");
-    let timed = machine.time().unwrap();
-    assert_eq!((timed.total_cycles, &timed.units, &timed.stages), (run.total_cycles, &run.units, &run.stages));
-    run
 }
 
 fn written(coding: Coding, rate: &str) -> String {

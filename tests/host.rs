@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod drives;
 mod onchip;
 
+use drives::run;
 use ndarray::{Array, Array2, ArrayD, IxDyn};
 use onchip::OnChip;
 use rand::{RngExt, SeedableRng};
@@ -67,15 +69,6 @@ fn parts(chip: &Chip) -> ProgramParts {
         modes: vec![ArrayMode::new(chip, &chip.formats()[0], &chip.array().dataflows[0])],
         array_only: false,
     }
-}
-
-fn run(chip: &Chip, program: &Program) -> Run {
-    let machine = Machine::new(chip, &chip.formats()[0], program).unwrap();
-    let run = machine.run(&[], Engine::Wavefront).unwrap();
-    assert_eq!(machine.run(&[], Engine::Stepped).unwrap(), run, "both drives agree");
-    let timed = machine.time().unwrap();
-    assert_eq!((timed.total_cycles, &timed.units, &timed.stages), (run.total_cycles, &run.units, &run.stages));
-    run
 }
 
 /// ```text

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod drives;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use systole::chip::{self, ArrayMode, Chip};
@@ -15,7 +17,7 @@ use systole::program::{
     Address, Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, Semaphore,
     SemaphoreDecl, Slide, StageDecl, Sync, Tag, Transfer, UnitId, UnitKind, UnitQueue, VectorInput, VectorWork, Window,
 };
-use systole::sim::{Engine, Machine, Run};
+use systole::sim::Run;
 
 const PAD: Place = Place::Scratchpad(0, 0);
 const FREE: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
@@ -72,12 +74,7 @@ fn parts(chip: &Chip, case: &Case) -> ProgramParts {
 fn run(chip: &Chip, case: &Case) -> Run {
     let program = Program::new(parts(chip, case)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(Program::from_text(&program.to_text().unwrap()).unwrap().parts().vector_ops.len(), 1);
-    let machine = Machine::new(chip, &chip.formats()[0], &program).unwrap();
-    let run = machine.run(&[], Engine::Wavefront).unwrap();
-    assert_eq!(machine.run(&[], Engine::Stepped).unwrap(), run, "both drives agree");
-    let timed = machine.time().unwrap();
-    assert_eq!((timed.total_cycles, &timed.units, &timed.stages), (run.total_cycles, &run.units, &run.stages));
-    run
+    drives::run(chip, &program)
 }
 
 fn quantization(rng: &mut ChaCha8Rng) -> Quantization {

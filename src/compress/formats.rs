@@ -20,7 +20,7 @@ use super::apply::named;
 use super::histogram::Calibration;
 use super::matrix::{has_float_weights, has_weights};
 use super::rebuild::remade;
-use super::recipe::{Patterns, Recipe, Step};
+use super::recipe::{Patterns, Recipe, Step, for_all};
 use super::values::{groups, host_reads};
 use super::{CompressError, Granularity, Scheme, Symmetry};
 use crate::network::{Function, Layer, LayerId, Network, Op, PoolKind};
@@ -78,8 +78,7 @@ impl Resolved {
 impl Formats {
     /// How ranges are found: as the last step for all layers says.
     pub(super) fn calibration(&self) -> Calibration {
-        let mut said = self.steps.iter().rev().filter(|step| step.layers().is_none_or(|layers| layers.0.is_empty()));
-        said.find_map(|step| if let Step::Quantize { calibration, .. } = step { Some(*calibration) } else { None }).unwrap_or_default()
+        if let Some(Step::Quantize { calibration, .. }) = for_all(&self.steps) { *calibration } else { Calibration::default() }
     }
 
     /// Finds each layer's formats.

@@ -285,15 +285,12 @@ impl Recipe {
 
     /// The formats of layers in general: those of the last step that names none, w8a8 where there is no such step.
     pub fn scheme(&self) -> Scheme {
-        let of_all = self.quantization().iter().rev().filter_map(Step::formats).find(|(_, layers)| layers.0.is_empty());
-        of_all.map_or(Scheme::EIGHT_BITS, |(formats, _)| formats.scheme)
+        for_all(self.quantization()).and_then(Step::formats).map_or(Scheme::EIGHT_BITS, |(formats, _)| formats.scheme)
     }
 
     /// Whether biases are corrected: as the last step for all layers says.
     pub fn corrects_biases(&self) -> bool {
-        let of_all = |step: &&Step| step.layers().is_none_or(|layers| layers.0.is_empty());
-        let last = self.quantization().iter().rev().find(of_all);
-        matches!(last, Some(Step::Quantize { bias_correction: true, .. }))
+        matches!(for_all(self.quantization()), Some(Step::Quantize { bias_correction: true, .. }))
     }
 
     /// The recipe with its formats written out.
@@ -317,6 +314,11 @@ impl Recipe {
         let config = ron::ser::PrettyConfig::new().struct_names(true).depth_limit(2);
         ron::ser::to_string_pretty(&self.with_formats(), config).expect("bug: a recipe is plain data") + "\n"
     }
+}
+
+/// Of steps that quantize, the last that names no layers: what holds for a network at large.
+pub(super) fn for_all(steps: &[Step]) -> Option<&Step> {
+    steps.iter().rev().find(|step| step.layers().is_none_or(|layers| layers.0.is_empty()))
 }
 
 impl fmt::Display for Recipe {

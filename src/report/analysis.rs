@@ -3,6 +3,7 @@
 //! Field names are the names in JSON. Not here: how it is found out (`pipeline`).
 
 use super::human;
+use super::json::pretty;
 use super::terminal::{rendered, table};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -85,13 +86,8 @@ pub struct Narrower {
 
 impl Analysis {
     /// As JSON, ending in a newline.
-    ///
-    /// # Panics
-    /// Never: an analysis is made of numbers and texts.
     pub fn json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("bug: an analysis that is not JSON; please report it");
-        text.push('\n');
-        text
+        pretty(self)
     }
 
     /// A row a layer; of narrower formats the one that saves the most.

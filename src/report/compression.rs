@@ -2,6 +2,7 @@
 //!
 //! Field names are the names in JSON. Not here: how it is found out (`pipeline`).
 
+use super::json::pretty;
 use super::terminal::{rendered, table};
 use super::{MetricValues, PruningStep, human, pruning};
 use serde::{Deserialize, Serialize};
@@ -116,13 +117,8 @@ pub struct PairedSamples {
 }
 
 /// The report as JSON, ending in a newline.
-///
-/// # Panics
-/// Never: a report is made of numbers and texts.
 pub fn compression_json(report: &CompressionReport) -> String {
-    let mut text = serde_json::to_string_pretty(report).expect("bug: a report that is not JSON; please report it");
-    text.push('\n');
-    text
+    pretty(report)
 }
 
 /// The report for people.

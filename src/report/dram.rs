@@ -3,6 +3,7 @@
 //! Field names are the names in the JSON. Not here: how anything is computed (`pipeline`).
 
 use super::human;
+use super::json::pretty;
 use super::ratio;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -37,13 +38,8 @@ pub struct DramReport {
 }
 
 /// The report as JSON, ending in a newline.
-///
-/// # Panics
-/// Never: a report is made of numbers and a text.
 pub fn dram_json(report: &DramReport) -> String {
-    let mut text = serde_json::to_string_pretty(report).expect("bug: a report that is not JSON; please report it");
-    text.push('\n');
-    text
+    pretty(report)
 }
 
 /// The report for people: a few aligned lines without colour.

@@ -3,6 +3,7 @@
 //! Field names are the names in the JSON. Not here: how anything is computed (`pipeline`).
 
 use super::human;
+use super::json::pretty;
 use super::ratio;
 use crate::counts::{OperandTraffic, StallReason, TrafficBytes};
 use serde::{Deserialize, Serialize};
@@ -63,13 +64,8 @@ pub struct GemmReport {
 }
 
 /// The report as JSON, ending in a newline.
-///
-/// # Panics
-/// Never: a report is made of numbers, texts, and maps whose keys are texts.
 pub fn gemm_json(report: &GemmReport) -> String {
-    let mut text = serde_json::to_string_pretty(report).expect("bug: a report that is not JSON; please report it");
-    text.push('\n');
-    text
+    pretty(report)
 }
 
 /// The report for people: a few aligned lines without colour.

@@ -4,13 +4,16 @@
 //! is not finite becomes `null`. Not here: the fields themselves (`summary`).
 
 use super::Summary;
+use serde::Serialize;
 
 /// The summary as JSON, ending in a newline.
-///
-/// # Panics
-/// Never: a summary is made of numbers, texts, and maps whose keys are texts.
 pub fn summary_json(summary: &Summary) -> String {
-    let mut text = serde_json::to_string_pretty(summary).expect("bug: a summary that is not JSON; please report it");
+    pretty(summary)
+}
+
+/// Plain data as JSON, ending in a newline.
+pub(super) fn pretty(data: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(data).expect("bug: a report that is not JSON; please report it");
     text.push('\n');
     text
 }

@@ -3,6 +3,7 @@
 //! Field names are the names in JSON. Not here: where models come from (`model`), and their pictures (`plot`).
 
 use super::human;
+use super::json::pretty;
 use super::terminal::{rendered, table};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -122,13 +123,8 @@ pub fn shape(sizes: &[u64]) -> String {
 }
 
 /// The report as JSON, ending in a newline.
-///
-/// # Panics
-/// Never: a report is made of numbers and texts.
 pub fn model_json(report: &ModelReport) -> String {
-    let mut text = serde_json::to_string_pretty(report).expect("bug: a report that is not JSON; please report it");
-    text.push('\n');
-    text
+    pretty(report)
 }
 
 /// The report for people: where the model comes from, and a row a layer with the totals in the last.
@@ -178,9 +174,6 @@ pub fn models_terminal(reports: &[ModelReport]) -> String {
 }
 
 /// The list as JSON, without layers, ending in a newline.
-///
-/// # Panics
-/// Never: it is made of numbers and texts.
 pub fn models_json(reports: &[ModelReport]) -> String {
     let entry = |report: &ModelReport| {
         serde_json::json!({
@@ -193,9 +186,7 @@ pub fn models_json(reports: &[ModelReport]) -> String {
         })
     };
     let entries: Vec<serde_json::Value> = reports.iter().map(entry).collect();
-    let mut text = serde_json::to_string_pretty(&entries).expect("bug: a list that is not JSON; please report it");
-    text.push('\n');
-    text
+    pretty(&entries)
 }
 
 /// A count in three digits, nothing where it is zero.

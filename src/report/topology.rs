@@ -3,6 +3,7 @@
 //! Field names are the names in JSON and CSV. Not here: how anything is computed (`pipeline`), and layer tables themselves (`topology`).
 
 use super::csv::csv_of;
+use super::json::pretty;
 use super::terminal::{rendered, table};
 use super::{human, ratio};
 use serde::{Deserialize, Serialize};
@@ -50,13 +51,8 @@ pub struct TopologyReport {
 }
 
 /// The report as JSON, ending in a newline.
-///
-/// # Panics
-/// Never: a report is made of numbers and texts.
 pub fn topology_json(report: &TopologyReport) -> String {
-    let mut text = serde_json::to_string_pretty(report).expect("bug: a report that is not JSON; please report it");
-    text.push('\n');
-    text
+    pretty(report)
 }
 
 /// The layers as CSV, a header first, without a row of totals: a reader would take it for a layer.
