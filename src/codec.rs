@@ -134,8 +134,18 @@ impl Coding {
     /// # Panics
     /// If the coding is not valid, or if the bytes hold no whole number of elements.
     pub fn encode(self, bytes: &[u8]) -> Vec<u8> {
+        let mut coded = Vec::new();
+        self.encode_into(bytes, &mut coded);
+        coded
+    }
+
+    /// The same, behind what a vector has already.
+    ///
+    /// # Panics
+    /// As [`Coding::encode`].
+    pub fn encode_into(self, bytes: &[u8], coded: &mut Vec<u8>) {
         let elements = self.count(bytes);
-        let mut coded = BitWriter::default();
+        let mut coded = BitWriter { bytes: coded, bits: 0, count: 0 };
         match self.code {
             Code::ZeroBitmask => {
                 for element in 0..elements {
@@ -162,7 +172,6 @@ impl Coding {
             }
         }
         coded.fill();
-        coded.bytes
     }
 
     /// The elements of a block, into bytes that hold just them.
@@ -250,15 +259,14 @@ fn bytes_of_bits(count: u64, bits: u32) -> u64 {
 }
 
 /// Writes fields of at most 16 bits one behind the other.
-#[derive(Default)]
-struct BitWriter {
-    bytes: Vec<u8>,
+struct BitWriter<'b> {
+    bytes: &'b mut Vec<u8>,
     /// The bits that are not in `bytes` yet, fewer than 8 between two writes.
     bits: u32,
     count: u32,
 }
 
-impl BitWriter {
+impl BitWriter<'_> {
     fn write(&mut self, value: u32, bits: u32) {
         self.bits |= value << self.count;
         self.count += bits;

@@ -327,9 +327,9 @@ pub struct ActionCounts {
     pub dram_activates: u64,
     /// Refresh commands in DRAM with banks, one a rank each.
     pub dram_refreshes: u64,
-    /// Bytes of coded blocks that were read, as they lie in DRAM.
+    /// Bytes of coded blocks that were read, and of coded values that were read or written, as they lie in DRAM.
     pub coded_bytes: u64,
-    /// Bytes that the DMA engines made of them.
+    /// Bytes that they stand for on the chip: what the DMA engines unpacked, or packed.
     pub unpacked_bytes: u64,
     /// Elements that the vector unit worked on, an operation each.
     pub vector_operations: u64,

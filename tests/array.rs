@@ -212,6 +212,7 @@ impl Case {
             ],
             inputs: vec![],
             output: HostRegion { place: Place::Dram, address: 0, bytes: dram },
+            coded_values: Vec::new(),
             memories: MemorySizes { dram, scratchpads: vec![32 << 10, 32 << 10], accumulator: 64 << 10 },
             accumulator_element_bytes: 4,
             modes: vec![ArrayMode::new(chip, &chip.formats()[0], &chip.array().dataflows[0])],

@@ -88,6 +88,7 @@ fn program(chip: &Chip, loads: &[Area], store: Area) -> Program {
         images: vec![Image { place: PAD, address: 0, bytes: (0..=255).cycle().take(usize::try_from(store.bytes()).unwrap()).collect() }],
         inputs: vec![HostRegion { place: Place::Dram, address: 0, bytes: store.dram }],
         output: HostRegion { place: Place::Dram, address: store.dram, bytes: store.bytes() },
+        coded_values: Vec::new(),
         memories: MemorySizes {
             dram: end,
             scratchpads: chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect(),

@@ -64,6 +64,7 @@ fn parts(chip: &Chip, coding: Coding, block: Vec<u8>, rows: u64, row_bytes: u64)
         images: vec![Image { place: Place::Dram, address: 0, bytes: block }],
         inputs: Vec::new(),
         output: HostRegion { place: Place::Dram, address: target, bytes: wanted },
+        coded_values: Vec::new(),
         memories: MemorySizes {
             dram: target + wanted,
             scratchpads: chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect(),

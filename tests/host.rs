@@ -60,6 +60,7 @@ fn parts(chip: &Chip) -> ProgramParts {
         images: vec![Image { place: Place::Dram, address: 0, bytes: vec![1, 2, 3, 4, 5, 6, 2] }],
         inputs: Vec::new(),
         output: HostRegion { place: Place::Dram, address: 8, bytes: 6 },
+        coded_values: Vec::new(),
         memories: MemorySizes {
             dram: 14,
             scratchpads: chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect(),

@@ -59,6 +59,7 @@ fn parts(chip: &Chip, case: &Case) -> ProgramParts {
         images: vec![Image { place: PAD, address: 0, bytes: case.bytes.clone() }],
         inputs: Vec::new(),
         output: HostRegion { place: Place::Dram, address: 0, bytes: rows * cols },
+        coded_values: Vec::new(),
         memories: MemorySizes {
             dram: rows * cols,
             scratchpads: chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect(),

@@ -27,6 +27,7 @@ pub(super) fn check(root: &Node, known: Faults) -> Result<Chip, Faults> {
     binary_meets_binary(&mut reader, root, &draft.formats);
     accumulators_hold_a_product(&mut reader, root, &draft.formats);
     memories_have_whole_rows(&mut reader, root, &draft.scratchpads, draft.accumulator.as_ref());
+    codec_keeps_up(&mut reader, root, &draft);
     operands_have_one_home(&mut reader, root, &draft.scratchpads);
     energies_are_complete(&mut reader, root, &draft);
     areas_are_complete(&mut reader, root, &draft);
@@ -197,6 +198,23 @@ fn whole_rows(reader: &mut Reader, root: &Node, path: &str, (capacity, banks, po
         below => format!("the nearest are {} and {above}", CAPACITY.written(below)),
     };
     reader.refuse_at(root, &format!("{path}.capacity"), what, help);
+}
+
+/// What lies coded of activations hangs on the samples, and time must not: they take as long as they would whole, which a codec that is slower than
+/// what brings them could not hold.
+fn codec_keeps_up(reader: &mut Reader, root: &Node, draft: &Draft) {
+    let (Some(storage), Some(dram), Some(dma), Some(clock)) = (draft.storage, draft.dram.as_ref(), draft.dma, draft.clock) else { return };
+    let codec = storage.codec;
+    let comes = dram.bytes_per_cycle(clock).min(dma.bytes_per_cycle);
+    if let Some(rate) = codec.bytes_per_cycle().filter(|rate| codec.codes_activations() && *rate < comes) {
+        let [rate, comes] = [rate, comes].map(|rate| rate.millionths() as f64 / 1e6);
+        let what = format!(
+            "storage.codec unpacks {rate} bytes a cycle, fewer than the {comes} that come: coded activations take the time that they would \
+             take whole, whatever is in them, so a codec for them must keep up"
+        );
+        let help = format!("write `bytes_per_cycle: {comes}` or more, or `activations: false`");
+        reader.refuse_at(root, "storage.codec.bytes_per_cycle", what, help);
+    }
 }
 
 /// Weights and activations each lie in exactly one scratchpad.

@@ -259,7 +259,7 @@ pub enum Codec {
     ZeroBitmask {
         /// Bytes that an engine unpacks in a cycle.
         bytes_per_cycle: BytesPerCycle,
-        /// Whether activations are coded too.
+        /// Whether activations are coded too, in the time that they take whole.
         activations: bool,
     },
     /// Runs of zeros are counted.
@@ -268,7 +268,7 @@ pub enum Codec {
         bytes_per_cycle: BytesPerCycle,
         /// Bits of the length of a run.
         run_bits: u32,
-        /// Whether activations are coded too.
+        /// Whether activations are coded too, in the time that they take whole.
         activations: bool,
     },
 }

@@ -27,10 +27,6 @@ pub(super) fn check(reader: &mut Reader, root: &Node, draft: &Draft) {
                 refuse(&format!("storage.{field}"), "elements kept wider than their format", &format!("{field}: Packed"));
             }
         }
-        if storage.codec.codes_activations() {
-            let what = "coded activations, whose length, and with it the time that they take, would depend on the samples that run";
-            refuse("storage.codec.activations", what, "activations: false");
-        }
         if let Some(Sparsity::NM { n, m }) = draft.array.as_ref().and_then(|array| array.sparsity)
             && storage.codec != Codec::None
         {

@@ -15,10 +15,26 @@ pub struct Tensor {
     pub number: usize,
     /// The format of its elements.
     pub format: Dtype,
+    /// The integer that stands for zero in it, as far as is known: a chip may leave it out of DRAM.
+    pub zero_point: i32,
     /// Bytes for all samples of a batch; what is the same for every sample is there once.
     pub bytes: u64,
     /// What lies there at the start, where that is known: a constant, or a border.
     pub content: Option<Arc<Vec<u8>>>,
+}
+
+impl Tensor {
+    /// A zero as it lies at even and at odd addresses, elements of less than a byte side by side.
+    pub fn zero_bytes(&self) -> [u8; 2] {
+        let [low, high, ..] = self.zero_point.to_le_bytes();
+        match self.format {
+            Dtype::Binary => [0; 2],
+            Dtype::Int2 => [(low & 0b11) * 0x55; 2],
+            Dtype::Int4 => [(low & 0xF) * 0x11; 2],
+            Dtype::Int8 => [low; 2],
+            Dtype::Int16 => [low, high],
+        }
+    }
 }
 
 /// One factor of a place: how many, and how far from one to the next.
@@ -291,7 +307,7 @@ mod tests {
     use super::*;
 
     fn tensor(bytes: u64) -> Tensor {
-        Tensor { number: 0, format: Dtype::Int8, bytes, content: None }
+        Tensor { number: 0, format: Dtype::Int8, zero_point: 0, bytes, content: None }
     }
 
     fn bytes(place: &Location) -> Vec<u64> {

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn rows_are_runs_a_stride_apart() {
-        let tensor = Tensor { number: 0, format: crate::numerics::Dtype::Int8, bytes: 96, content: None };
+        let tensor = Tensor { number: 0, format: crate::numerics::Dtype::Int8, zero_point: 0, bytes: 96, content: None };
         let factor = |size, stride| Factor { size, stride };
         let one = Operand::of(&tensor, 0, [factor(1, 96)]).unwrap();
         assert!(one.is_whole(96), "a single row is all that there is");

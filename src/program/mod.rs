@@ -13,6 +13,7 @@ mod host;
 mod region;
 mod segments;
 mod text;
+mod values;
 mod verify;
 mod window;
 
@@ -29,6 +30,7 @@ pub use emit::{StageNumbers, emit, emit_stages, emit_timing};
 pub use error::ProgramError;
 pub use gemm::{Gemm, LayoutError, PassShape};
 pub use host::{HostFactor, HostInput, HostWork};
+pub use values::{CodedValue, GRANULE_BYTES};
 pub use window::Planes;
 
 use crate::numerics::{HostOp, OutputStage, VectorOp};
@@ -93,6 +95,9 @@ pub struct ProgramParts {
     pub inputs: Vec<HostRegion>,
     /// Where the host finds the results.
     pub output: HostRegion,
+    /// The values that lie coded in DRAM, by address; no two share a byte.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coded_values: Vec<CodedValue>,
     /// The memories' sizes.
     pub memories: MemorySizes,
     /// Bytes of one accumulator element.

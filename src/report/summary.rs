@@ -64,7 +64,7 @@ pub struct Summary {
     pub output_values: u64,
     /// The first value that differs.
     pub first_mismatch: Option<Mismatch>,
-    /// Bytes of coded weights that were read, as they lie in DRAM; they count in `traffic_bytes.dram` too.
+    /// Bytes that crossed DRAM's bus coded: of weights, and of values where the chip codes them; they count in `traffic_bytes.dram` too.
     pub coded_bytes: u64,
     /// Bytes that were unpacked from them.
     pub unpacked_bytes: u64,
@@ -304,7 +304,7 @@ pub struct LayerSummary {
     /// Signal to quantization noise of its output against the compressed float network, in decibels; none where there is no noise or
     /// nothing to compare with.
     pub sqnr_db: Option<f64>,
-    /// Bytes of coded weights that were read, as they lie in DRAM; they count in `traffic_bytes.dram` too.
+    /// Bytes that crossed DRAM's bus coded: of weights, and of values where the chip codes them; they count in `traffic_bytes.dram` too.
     pub coded_bytes: u64,
     /// Bytes that were unpacked from them.
     pub unpacked_bytes: u64,

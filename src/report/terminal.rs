@@ -333,7 +333,7 @@ fn totals(summary: &Summary) -> String {
     if summary.coded_bytes > 0 {
         let read = whole_or_part(summary.coded_bytes, summary.samples);
         let unpacked = whole_or_part(summary.unpacked_bytes, summary.samples);
-        rows.insert(2, ("codec", read, format!("of coded weights read a sample, unpacked to {unpacked}")));
+        rows.insert(2, ("codec", read, format!("crossed coded a sample, {unpacked} unpacked")));
     }
     let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
     let mut text = "Totals\n".to_owned();
@@ -433,14 +433,14 @@ mod tests {
     }
 
     #[test]
-    fn coded_weights_are_told_in_both_sizes() {
+    fn what_crosses_coded_is_told_in_both_sizes() {
         let mut summary = fixture::simplenet();
         assert!(!terminal(&summary, LayerRows::Costliest).contains("codec"));
         (summary.coded_bytes, summary.unpacked_bytes) = (10_000 * 2048, 10_000 * 8192);
         summary.network.weight_stored_bytes = 20 * 1024;
         let text = terminal(&summary, LayerRows::Costliest);
         assert!(text.contains("51.8 KiB of weights, stored in 20 KiB"), "{text}");
-        assert!(text.contains("of coded weights read a sample, unpacked to 8 KiB"), "{text}");
+        assert!(text.contains("crossed coded a sample, 8 KiB unpacked"), "{text}");
     }
 
     #[test]

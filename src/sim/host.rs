@@ -114,5 +114,6 @@ impl Work<'_> {
         for (byte, y) in shared.dram[size(self.result)..].iter_mut().zip(results) {
             [*byte] = y.to_le_bytes();
         }
+        shared.code(self.result, self.command.elements);
     }
 }

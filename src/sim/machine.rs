@@ -2,7 +2,7 @@
 
 use super::accounts::{Account, Accounts, Run, UnitRun};
 use super::array::{Array, PeId, Registers};
-use super::dma::Dma;
+use super::dma::{Dma, Granules};
 use super::error::SimError;
 use super::host::Host;
 use super::memory::{Sram, size};
@@ -140,6 +140,10 @@ impl<'p> Machine<'p> {
                 unknown = Some(coded.coding.code);
             }
         });
+        let of_values = codec.filter(|_| chip.storage().codec.codes_activations());
+        if let Some(value) = parts.coded_values.iter().find(|value| Some(value.coding.code) != of_values) {
+            return other(format!("its values lie coded in DRAM ({:?}), which the chip's do not", value.coding.code));
+        }
         if let Some(code) = unknown {
             return other(format!("its weights lie coded in DRAM ({code:?}), which the chip's DMA engines do not unpack"));
         }
@@ -348,6 +352,7 @@ impl<'p> State<'p> {
                 .collect(),
             accumulator: sums.peeled(peeled.ports),
             dram: vec![0; size(bytes_of(parts.memories.dram))],
+            granules: Granules::new(&parts.coded_values, has_numbers),
             unpacked: vec![Vec::new(); chip.dma().engines as usize],
             fault: None,
             tokens: Tokens::new(parts),
@@ -365,6 +370,9 @@ impl<'p> State<'p> {
                     return Err(SimError::InputSize { wanted: region.bytes, given: bytes.len() as u64 });
                 }
                 shared.place(region.place, region.address, bytes);
+                if region.place == Place::Dram {
+                    shared.code(region.address, region.bytes);
+                }
             }
         }
         let queue = |kind, index| Queue::new(parts, queue_of(parts, kind, index));

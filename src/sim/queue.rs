@@ -1,6 +1,7 @@
 //! What every unit's front end shares: its queue, the semaphores, and the posts of commands in flight.
 
 use super::accounts::Accounts;
+use super::dma::Granules;
 use super::error::SimError;
 use super::memory::Sram;
 use super::peeled::Peeled;
@@ -19,6 +20,8 @@ pub(super) struct Shared<'p> {
     pub(super) scratchpads: Vec<Sram>,
     pub(super) accumulator: Sram,
     pub(super) dram: Vec<u8>,
+    /// What is coded of it, if values are.
+    pub(super) granules: Option<Granules<'p>>,
     /// For each DMA engine, what it unpacked last.
     pub(super) unpacked: Vec<Vec<u8>>,
     /// Why the run cannot go on, if it cannot.
@@ -35,6 +38,13 @@ impl Shared<'_> {
             place => self.sram(place).write(address, bytes.len() as u64),
         };
         target.copy_from_slice(bytes);
+    }
+
+    /// Lets what was just put into DRAM lie there coded, where it belongs to a value that does.
+    pub(super) fn code(&mut self, address: u64, bytes: u64) {
+        if let Some(granules) = &mut self.granules {
+            granules.write(&mut self.dram, address, address + bytes);
+        }
     }
 
     /// The on-chip memory of a place.

@@ -47,8 +47,17 @@ pub struct Lowering {
 /// # Errors
 /// An operation that no unit of the chip can do, formats that the chip does not multiply, or a network that is not quantized.
 pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Lowering, MappingError> {
-    let mut lowerer =
-        Lowerer { network, chip, batch, stages: Vec::new(), locations: BTreeMap::new(), hosted: Vec::new(), tensors: 0, fault: None };
+    let mut lowerer = Lowerer {
+        network,
+        chip,
+        batch,
+        stages: Vec::new(),
+        locations: BTreeMap::new(),
+        hosted: Vec::new(),
+        tensors: 0,
+        zero_point: 0,
+        fault: None,
+    };
     let logits = network.logits();
     let needed = needed(network, logits.id);
     for layer in network.layers().filter(|layer| needed.contains(&layer.id)) {
@@ -94,6 +103,8 @@ struct Lowerer<'n> {
     /// What the host lays into DRAM.
     hosted: Vec<(LayerId, Location)>,
     tensors: usize,
+    /// The zero point of what the layer at hand yields. A copy of what it reads may have another, which then takes more bytes of DRAM.
+    zero_point: i32,
     /// What of the layer at hand cannot be done, if that was found where nothing else could be said.
     fault: Option<MappingError>,
 }
@@ -102,6 +113,7 @@ impl Lowerer<'_> {
     /// Lowers a layer; where its value lies.
     fn layer(&mut self, layer: &Layer) -> Result<Option<Location>, MappingError> {
         let form = IntegerForm::of(self.network, layer, self.chip.vector().requantize)?;
+        self.zero_point = layer.output.quantization.map_or(0, |quantization| quantization.zero_point);
         let location = match form {
             IntegerForm::Host if layer.output.element == Element::Index => return Ok(None),
             IntegerForm::Host => {
@@ -149,7 +161,8 @@ impl Lowerer<'_> {
     fn tensor(&mut self, format: Dtype, sample: u64) -> (Tensor, u64) {
         self.tensors += 1;
         let sample = row_pitch(format, sample);
-        (Tensor { number: self.tensors - 1, format, bytes: format.packed_bytes(sample) * self.batch, content: None }, sample)
+        let (zero_point, bytes) = (self.zero_point, format.packed_bytes(sample) * self.batch);
+        (Tensor { number: self.tensors - 1, format, zero_point, bytes, content: None }, sample)
     }
 
     /// A constant, the same for every sample.
@@ -157,7 +170,7 @@ impl Lowerer<'_> {
         self.tensors += 1;
         let count = elements.len() as u64;
         let bytes = pack(format, elements);
-        let tensor = Tensor { number: self.tensors - 1, format, bytes: bytes.len() as u64, content: Some(Arc::new(bytes)) };
+        let tensor = Tensor { number: self.tensors - 1, format, zero_point: 0, bytes: bytes.len() as u64, content: Some(Arc::new(bytes)) };
         Location::dense(tensor, 0, count)
     }
 

@@ -110,8 +110,9 @@ impl Lowered {
 
     /// The same without a look at any chip.
     pub fn unchecked(name: &str, problem: Problem, number: usize) -> Self {
-        let operand =
-            |number, format, rows: u64, row: u64| Operand::dense(Tensor { number, format, bytes: rows * row, content: None }, rows, row);
+        let operand = |number, format, rows: u64, row: u64| {
+            Operand::dense(Tensor { number, format, zero_point: 0, bytes: rows * row, content: None }, rows, row)
+        };
         Self {
             layer: None,
             name: name.to_string(),

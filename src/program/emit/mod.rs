@@ -21,10 +21,11 @@ mod plan;
 mod vector;
 
 use super::{
-    ArrayMode, Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, Repeat, Semaphore,
-    SemaphoreDecl, StageDecl, Sync, UnitId, UnitKind, UnitQueue,
+    ArrayMode, CodedValue, Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, Repeat,
+    Semaphore, SemaphoreDecl, StageDecl, Sync, UnitId, UnitKind, UnitQueue,
 };
 use crate::chip::Chip;
+use crate::codec::{Code, Coding};
 use crate::counts::StallReason;
 use crate::mapping::{Buffers, InputBuffer, Layout, Mapping, Operand, OutputBuffer, Tensor, Work, weights_of};
 use crate::network::{Bias, Border, Conv, Dense, IntegerForm, Network, Op, integers_of};
@@ -219,6 +220,9 @@ struct Emitter<'c> {
     dram: u64,
     images: Vec<Image>,
     inputs: Vec<HostRegion>,
+    coded_values: Vec<CodedValue>,
+    /// How values lie coded in DRAM, if they do.
+    value_code: Option<Code>,
     output_stages: Vec<OutputStage>,
     vector_ops: Vec<VectorOp>,
     host_ops: Vec<HostOp>,
@@ -241,6 +245,8 @@ impl<'c> Emitter<'c> {
             dram: 0,
             images: Vec::new(),
             inputs: Vec::new(),
+            coded_values: Vec::new(),
+            value_code: chip.storage().codec.code().filter(|_| chip.storage().codec.codes_activations()),
             output_stages: Vec::new(),
             vector_ops: Vec::new(),
             host_ops: Vec::new(),
@@ -300,9 +306,13 @@ impl<'c> Emitter<'c> {
         if let Some(address) = self.tensors.get(&tensor.number) {
             return *address;
         }
-        let address = match &tensor.content {
-            Some(bytes) => self.image(Ok(bytes.to_vec())),
-            None => self.image(Err(in_planes.unwrap_or(tensor.bytes))),
+        let address = if let Some(bytes) = &tensor.content {
+            self.image(Ok(bytes.to_vec()))
+        } else {
+            let bytes = in_planes.unwrap_or(tensor.bytes);
+            let address = self.image(Err(bytes));
+            self.code_value(tensor, address, bytes);
+            address
         };
         self.tensors.insert(tensor.number, address);
         address
@@ -313,12 +323,23 @@ impl<'c> Emitter<'c> {
         if let Some(address) = self.tensors.get(&tensor.number) {
             return *address;
         }
-        let address = match &tensor.content {
-            Some(bytes) => self.image(Ok(bytes.to_vec())),
-            None => self.reserve(in_planes.unwrap_or(tensor.bytes)).address,
+        let (address, bytes) = if let Some(bytes) = &tensor.content {
+            (self.image(Ok(bytes.to_vec())), bytes.len() as u64)
+        } else {
+            let region = self.reserve(in_planes.unwrap_or(tensor.bytes));
+            (region.address, region.bytes)
         };
+        self.code_value(tensor, address, bytes);
         self.tensors.insert(tensor.number, address);
         address
+    }
+
+    /// Lets a value lie coded, where the chip codes values and this one can be.
+    fn code_value(&mut self, tensor: &Tensor, address: u64, bytes: u64) {
+        let coding = self.value_code.and_then(|code| Coding::new(code, tensor.format.bits()));
+        if let Some(coding) = coding.filter(|coding| coding.elements(bytes).is_some()) {
+            self.coded_values.push(CodedValue { address, bytes, coding, zero: tensor.zero_bytes() });
+        }
     }
 
     fn finish(self, chip: &Chip, output: HostRegion) -> Result<Program, ProgramError> {
@@ -354,6 +375,7 @@ impl<'c> Emitter<'c> {
             images: self.images,
             inputs: self.inputs,
             output,
+            coded_values: self.coded_values,
             memories: MemorySizes {
                 dram: self.dram,
                 scratchpads: chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect(),

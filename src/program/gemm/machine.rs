@@ -127,6 +127,7 @@ impl Gemm {
             images,
             inputs: vec![region(activation, activations), region(weight, weights)],
             output: region(output, sums),
+            coded_values: Vec::new(),
             memories: MemorySizes {
                 dram,
                 scratchpads: chip.scratchpads().iter().map(|pad| pad.capacity.get()).collect(),

@@ -169,6 +169,7 @@ impl Gemm {
             images: Vec::new(),
             inputs: vec![region(self.activation_place, 0, activations), region(self.weight_place, weight_base, weights)],
             output: HostRegion { place: Place::Accumulator(0), address: 0, bytes: sums },
+            coded_values: Vec::new(),
             memories: MemorySizes { dram: 0, scratchpads, accumulator: sums },
             accumulator_element_bytes: layout.element(),
             modes: vec![self.mode],

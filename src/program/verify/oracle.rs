@@ -376,6 +376,7 @@ fn programs() -> impl Strategy<Value = ProgramParts> {
             images: vec![Image { place: Place::Scratchpad(0, 0), address: 0, bytes: vec![0; image.min(usize::try_from(pad).unwrap())] }],
             inputs: vec![HostRegion { place: Place::Dram, address, bytes: bytes.min(dram - address) }],
             output: HostRegion { place: Place::Dram, address: 0, bytes: output },
+            coded_values: Vec::new(),
             memories: MemorySizes { dram, scratchpads: vec![pad], accumulator: 64 },
             accumulator_element_bytes: 4,
             modes: vec![mode()],

@@ -397,6 +397,16 @@ fn sizes(parts: &ProgramParts) -> Result<(), ProgramError> {
         }
         size_of_mode(mode, parts.accumulator_element_bytes).or_else(fault)?;
     }
+    let mut free = 0;
+    for value in &parts.coded_values {
+        if let Some(problem) = value.fault(parts.memories.dram) {
+            return fault(problem);
+        }
+        if value.address < free {
+            return fault(format!("the coded value at {} begins before the one before it ends, at {free}", value.address));
+        }
+        free = value.end();
+    }
     Ok(())
 }
 

@@ -286,8 +286,8 @@ impl Engine<'_> {
     /// Ends the oldest transfer, which is over.
     fn end(&mut self, shared: &mut Shared<'_>, cycle: u64) {
         let Some(Timed { flight, .. }) = self.flights.pop_front() else { return };
-        flight.count(shared);
-        flight.count_bus(shared);
+        let crossed = flight.count(shared);
+        flight.count_bus(shared, crossed);
         flight.ending.end(shared, cycle);
     }
 
@@ -350,11 +350,11 @@ impl Timed {
 
 impl Flight {
     /// Counts the bytes that crossed the ideal bus: those that were wanted.
-    fn count_bus(&self, shared: &mut Shared<'_>) {
+    fn count_bus(&self, shared: &mut Shared<'_>, crossed: u64) {
         let actions = shared.accounts.actions(self.ending.tag);
         match self.direction {
-            Direction::In => actions.dram_read_bytes += self.bus_bytes,
-            Direction::Out => actions.dram_write_bytes += self.rows * self.row_bytes,
+            Direction::In => actions.dram_read_bytes += crossed,
+            Direction::Out => actions.dram_write_bytes += crossed,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod banked;
 mod codec;
+mod granules;
 mod ideal;
 
 use super::memory::size;
@@ -17,6 +18,7 @@ use crate::program::{Command, Operation, Place, ProgramParts, Transfer};
 use crate::units::BytesPerCycle;
 use banked::Banked;
 use codec::Block;
+pub(super) use granules::Granules;
 use ideal::Ideal;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -359,8 +361,9 @@ impl Flight {
         }
     }
 
-    /// Counts what it has moved, once it is over; what crossed DRAM's bus is counted by who knows it.
-    fn count(&self, shared: &mut Shared<'_>) {
+    /// Counts what it has moved, once it is over; the bytes that had to cross DRAM's bus for it, of which who knows the bus counts what did.
+    fn count(&self, shared: &mut Shared<'_>) -> u64 {
+        let crossed = self.crossed(shared);
         let (tag, bytes) = (self.ending.tag, self.rows * self.row_bytes);
         let actions = shared.accounts.actions(tag);
         let on_chip: fn(&mut ReadWrite, u64) = match self.direction {
@@ -381,8 +384,9 @@ impl Flight {
         }
         let traffic = shared.accounts.traffic(tag).dram.of_mut(self.operand);
         match self.direction {
-            Direction::In => traffic.read += self.bus_bytes,
-            Direction::Out => traffic.write += bytes,
+            Direction::In => traffic.read += crossed,
+            Direction::Out => traffic.write += crossed,
         }
+        crossed
     }
 }
