@@ -15,14 +15,14 @@ use systole::mapping::{self, WeightStart};
 use systole::model::{self, Split};
 use systole::network::fuse_activations;
 use systole::program::{
-    Address, CodedValue, Command, GRANULE_BYTES, HostRegion, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts,
+    Address, CodedValue, Command HostRegion, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts,
     StageDecl, Tag, Transfer, UnitId, UnitKind, UnitQueue, emit,
 };
 use systole::reference::integer;
 use systole::sim::{Engine, Machine, Run, SimError};
 
 const PAD: Place = Place::Scratchpad(0, 0);
-const GRANULE: usize = GRANULE_BYTES as usize;
+const GRANULE: usize = 16;
 
 fn chip(name: &str, sets: &[(&str, &str)]) -> Chip {
     let sets: Vec<_> = sets.iter().map(|(field, value)| ((*field).to_string(), (*value).to_string())).collect();
