@@ -15,8 +15,8 @@ use systole::mapping::{self, WeightStart};
 use systole::model::{self, Split};
 use systole::network::fuse_activations;
 use systole::program::{
-    Address, CodedValue, Command HostRegion, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts,
-    StageDecl, Tag, Transfer, UnitId, UnitKind, UnitQueue, emit,
+    Address, CodedValue, Command, HostRegion, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, StageDecl, Tag,
+    Transfer, UnitId, UnitKind, UnitQueue, emit,
 };
 use systole::reference::integer;
 use systole::sim::{Engine, Machine, Run, SimError};
