@@ -4,7 +4,7 @@ use super::PipelineError;
 use super::summary::energy_of;
 use crate::chip::{Chip, Format};
 use crate::counts::ActionCounts;
-use crate::energy::EnergyTable;
+use crate::energy::{EnergyReport, EnergyTable};
 use crate::mapping::{LeastActions, Mapping, least_actions, lower_bounds};
 use crate::program::emit_timing;
 use crate::sim::{Machine, Run};
@@ -91,6 +91,11 @@ impl<'c> Cost<'c> {
             return cycles;
         }
         self.by_energy(mapping, run.stages.iter().map(|stage| (stage.actions, stage.window)), cycles)
+    }
+
+    /// The energy of a run of a mapping, whatever the objective: without numbers, so that no product is gated.
+    pub(super) fn energy(&self, mapping: &Mapping, run: &Run) -> EnergyReport {
+        energy_of(&self.table, mapping, run.stages.iter().map(|stage| (stage.actions, stage.window)))
     }
 
     /// No run of the mapping costs less: it takes no fewer cycles than its bound, and does no less than what it does at least. Each action costs

@@ -4,11 +4,12 @@ use super::prepare::first_format;
 use super::summary::bound_by;
 use super::{Cost, Objective, PipelineError, RunOptions};
 use crate::chip::{Chip, Dram};
+use crate::energy::EnergyReport;
 use crate::mapping::{
     Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, Work, keeps_numbers,
     lower_bounds, map_as, search,
 };
-use crate::report::{Roofline, RooflineLayer};
+use crate::report::{Roofline, RooflineLayer, human};
 use crate::sim::Run;
 use crate::units::Cycles;
 use rayon::prelude::*;
@@ -26,6 +27,8 @@ pub struct Searched {
     pub bounds: Bounds,
     /// The run of all stages, timed.
     pub run: Run,
+    /// Its energy.
+    pub energy: EnergyReport,
 }
 
 /// Whether two stages have the same candidates, which take the same time.
@@ -94,7 +97,7 @@ pub fn search_mapping(
         Some((mapping, run)) if cost.of(&mapping, &run) <= cost.of(&plain, &plain_run) => (mapping, run),
         _ => (plain, plain_run),
     };
-    Ok(Searched { bounds: lower_bounds(&mapping, chip), mapping, found, run })
+    Ok(Searched { bounds: lower_bounds(&mapping, chip), energy: cost.energy(&mapping, &run), mapping, found, run })
 }
 
 impl Searched {
@@ -114,7 +117,11 @@ impl Searched {
         }
         if only.is_none() {
             let (cycles, bound) = (self.run.total_cycles.get(), self.bounds.program.get());
-            let _ = writeln!(text, "all layers   {cycles} cycles   bound {bound} ({:.0}%)", 100.0 * bound as f64 / cycles.max(1) as f64);
+            let share = 100.0 * bound as f64 / cycles.max(1) as f64;
+            let energy = self.energy.total.get();
+            let edp = energy * cycles as f64;
+            let energy = human::energy(energy);
+            let _ = writeln!(text, "all layers   {cycles} cycles   bound {bound} ({share:.0}%)   energy {energy}   {edp:.4e} pJ x cycles");
         }
         text
     }
@@ -242,11 +249,12 @@ impl Searched {
         };
         let _ = writeln!(
             text,
-            "  cycles       {}   bound {} ({:.0}%)   bound by {}   {} of {} candidates simulated: {proof}",
+            "  cycles       {}   bound {} ({:.0}%)   bound by {}   energy {}\n  search       {} of {} candidates simulated: {proof}",
             window.get(),
             bound.cycles.get(),
             100.0 * bound.cycles.as_f64() / window.as_f64().max(1.0),
             bound_by(bound, &self.run.stages[number]),
+            human::energy(self.energy.stages[number].total.get()),
             found.simulated,
             found.candidates
         );

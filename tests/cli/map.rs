@@ -34,6 +34,10 @@ fn a_mapping_is_shown_saved_and_pinned() {
         let cycles: u64 = shown.lines().last().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap();
         let pinned = run(home.path(), &["--chip", chip, "--model", &table, "--mapping", text(&saved)]);
         assert_eq!(count(&pinned, "/total_cycles"), cycles, "{chip}: a pinned mapping takes what the search said");
+        // Energy times delay, in five digits.
+        let edp: f64 = shown.lines().last().unwrap().split_whitespace().rev().nth(3).unwrap().parse().unwrap();
+        let foretold = pinned.pointer("/energy_pj").unwrap().as_f64().unwrap() * cycles as f64;
+        assert!((edp / foretold - 1.0).abs() < 1e-4, "{chip}: {edp} {foretold}");
         let plain = run(home.path(), &["--chip", chip, "--model", &table]);
         assert!(cycles <= count(&plain, "/total_cycles"), "{chip}: a search does no worse than no search");
         assert_eq!(output(&mut systole(&["map", "--chip", chip, "--model", &table])), shown, "the same every time");
