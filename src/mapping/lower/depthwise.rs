@@ -2,24 +2,23 @@
 
 use super::super::location::{Factor, Location};
 use super::super::{MappingError, Operand, Problem, largest_divisor};
-use super::array::{exact, too_many};
+use super::array::{exact, format_of_weights, too_many};
 use super::vector::{port, room};
 use super::{Lowerer, Work, refused, shape_of};
 use crate::chip::Depthwise as Where;
-use crate::network::{Bias, Border, Conv, IntegerForm, Layer, Weight, integers_of};
+use crate::network::{Bias, Border, Conv, IntegerForm, Layer, integers_of};
 use crate::numerics::{BIAS_BYTES, Depthwise, Dtype, VectorOp};
 
 impl Lowerer<'_> {
-    /// Whether the vector unit computes a convolution: one filter a channel, weights and values of a byte.
+    /// Whether the vector unit computes a convolution: one filter a channel, weights and values of a byte or less, which it takes as bytes.
     pub(super) fn is_for_vector_unit(&self, layer: &Layer, conv: &Conv) -> bool {
         let read = self.network.layer(self.network.inputs(layer.id)[0]);
-        let is_byte = |layer: &Layer| layer.output.quantization.is_some_and(|held| held.dtype == Dtype::Int8);
-        let is_narrow = matches!(&conv.weight, Weight::Integer { dtype, .. } if dtype.bits() <= 8 && *dtype != Dtype::Binary);
+        let is_byte = |layer: &Layer| layer.output.quantization.is_some_and(|held| held.dtype <= Dtype::Int8);
         self.chip.vector().depthwise == Where::Vector
             && conv.groups > 1
             && [conv.channels(), conv.outputs()] == [conv.groups; 2]
             && conv.border == Border::Zero
-            && is_narrow
+            && format_of_weights(&conv.weight).is_some_and(|format| format <= Dtype::Int8)
             && is_byte(read)
             && is_byte(layer)
     }
@@ -29,7 +28,8 @@ impl Lowerer<'_> {
             unreachable!("bug: a convolution is sums")
         };
         let read = integers_of(self.network.layer(self.network.inputs(layer.id)[0]))?;
-        let weights = exact(layer, &conv.weight)?.mapv(|weight| i8::try_from(weight).expect("bug: within a format of at most eight bits"));
+        let weights = exact(layer, &conv.weight, Dtype::Int8)?
+            .mapv(|weight| i8::try_from(weight).expect("bug: within a format of at most eight bits"));
         let biases = match &conv.bias {
             Some(Bias::Integer(biases)) => biases.iter().map(|bias| i32::try_from(*bias).ok()).collect::<Option<Vec<i32>>>(),
             Some(Bias::Float(_)) => return Err(MappingError::NotQuantized { layer: layer.name.clone() }),
@@ -43,6 +43,7 @@ impl Lowerer<'_> {
             ));
         };
         let (source, shape) = self.source(layer, 0)?;
+        let source = self.widened(layer, 0, &source, Dtype::Int8)?;
         let (source, _) = self.image(layer, source, &shape)?;
         let strides = source.strides(&shape).expect("bug: an image has a stride for each axis");
         let output = shape_of(layer);
@@ -97,6 +98,6 @@ impl Lowerer<'_> {
                 stage.name.push_str(&part);
             }
         }
-        Ok(Location::ordered(tensor, sample, &output, &[1, 2, 0]))
+        self.narrowed(layer, Location::ordered(tensor, sample, &output, &[1, 2, 0]))
     }
 }
