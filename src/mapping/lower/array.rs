@@ -85,6 +85,11 @@ fn multiplied(chip: &Chip, [weight, activation]: [Dtype; 2], may: impl Fn(&Forma
     narrowest.map(|format| [format.weight, format.activation])
 }
 
+/// Whether values of this quantization can be multiplied in a format: 16 bits have no zero point, since a difference from one needs 17.
+fn has_room(held: &Quantization, format: Dtype) -> bool {
+    format < Dtype::Int16 || held.zero_point == 0
+}
+
 impl Lowerer<'_> {
     /// The formats that a layer's weights and what it reads are multiplied in, of those that `may` be used: their own where none holds both.
     fn formats<D: RemoveAxis>(
@@ -97,6 +102,7 @@ impl Lowerer<'_> {
         let (Some(dtype), Some(input)) = (format_of_weights(weight), read.output.quantization) else {
             return Err(MappingError::NotQuantized { layer: layer.name.clone() });
         };
+        let may = |format: &Format| has_room(&input, format.activation) && may(format);
         let [weight, activation] = multiplied(self.chip, [dtype, input.dtype], may).unwrap_or([dtype, input.dtype]);
         Ok((weight, activation))
     }
@@ -270,7 +276,8 @@ impl Lowerer<'_> {
         let is_packed = |format: &Format| {
             let rules = || Rules::new(self.chip, format, &self.chip.array().dataflows[0]);
             let is_dense = self.chip.array().sparsity == Sparsity::Dense || rules().mode.group.is_none();
-            format.lanes == 1 && format.weight >= Dtype::Int8 && format.activation >= Dtype::Int8 && is_dense
+            let have_room = has_room(weight, format.weight) && has_room(activation, format.activation);
+            format.lanes == 1 && format.weight >= Dtype::Int8 && format.activation >= Dtype::Int8 && have_room && is_dense
         };
         let given = [weight.dtype, activation.dtype];
         let Some(formats) = multiplied(self.chip, given, is_packed) else {
