@@ -1,4 +1,4 @@
-//! Do networks that arrive quantized run on the chip as they are: QDQ with int4 and uint4, Brevitas's QCDQ, QONNX, the QLinear operators?
+//! Do networks that arrive quantized run on the chip as they are: QDQ with int4 and uint4, Brevitas's QCDQ, QONNX, the `QLinear` operators?
 //!
 //! For each of the goldens of onnxruntime the chip's logits equal the integer reference's bit for bit, in both drives, and are at most one step
 //! of their own from the golden.
