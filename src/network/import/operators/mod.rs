@@ -132,7 +132,9 @@ pub(super) fn check_operators(graph: &GraphProto) -> Result<(), NetworkError> {
         let more =
             if others.is_empty() { String::new() } else { format!(", nor are {} more nodes: {}", others.len(), distinct.join(", ")) };
         let help = match node.op_type() {
-            "ConvTranspose" => "no stage computes a transposed convolution: cut the network before it, or train with a Resize-free decoder",
+            "ConvTranspose" => {
+                "no stage computes a transposed convolution: cut the network before it, or write it as Conv, Reshape and Transpose (sub-pixel)"
+            }
             "DynamicQuantizeLinear" => "scales that depend on the data are not supported: quantize statically",
             "LSTM" | "GRU" | "RNN" | "Loop" | "If" | "Scan" => "recurrence and control flow are not supported: unroll or cut the network",
             _ => "write it with supported operators, or cut the network before it (onnx.utils.extract_model)",
