@@ -438,6 +438,58 @@ def brevitas():
     c.save(activation(h, 0.05, np.int8, -2, 1), [2, 5, 5], out_shape=[5])
 
 
+def narrow_mobile():
+    """A whole network of 4 and 2 bits in QCDQ form, as Brevitas writes them: depthwise filters, a residual, a pool, a product of two values."""
+    c = Quantized("narrow_mobile", 13, 18)
+
+    def activation(x, scale, low, high):
+        kind = np.uint8 if low == 0 else np.int8
+        scale, zero = np.float32(scale), np.zeros((), kind)
+        clipped = c.op("Clip", c.op("QuantizeLinear", x, scale, zero), np.array(low, kind), np.array(high, kind))
+        return c.op("DequantizeLinear", clipped, scale, zero)
+
+    def weight(low, high, scale, *shape):
+        values = c.rng.integers(low, high + 1, shape).astype(np.int8)
+        clipped = c.op("Clip", values, np.array(low, np.int8), np.array(high, np.int8))
+        return c.op("DequantizeLinear", clipped, np.float32(scale), np.zeros((), np.int8))
+
+    x, scale = c.pair("x")
+    h = activation(c.op("Relu", c.op("Conv", x, weight(-7, 7, 0.041, 6, 3, 3, 3), c.normal(6, scale=0.1), pads=[1, 1, 1, 1])), 0.113, 0, 15)
+    d = activation(c.op("Relu", c.op("Conv", h, weight(-7, 7, 0.057, 6, 1, 3, 3), c.normal(6, scale=0.1), pads=[1, 1, 1, 1], group=6)), 0.091, 0, 15)
+    h = activation(c.op("Relu", c.op("Add", h, d)), 0.127, 0, 15)
+    h = activation(c.op("Conv", h, weight(-8, 7, 0.037, 8, 6, 1, 1)), 0.213, -8, 7)
+    h = activation(c.op("AveragePool", h, kernel_shape=[2, 2], strides=[2, 2]), 0.191, -8, 7)
+    rows = c.op("Reshape", h, np.array([0, 8, -1], np.int64))
+    scores = activation(c.op("MatMul", c.op("Transpose", rows, perm=[0, 2, 1]), rows), 0.47, -8, 7)
+    h = activation(c.op("MatMul", rows, scores), 0.93, -8, 7)
+    y = c.op("Gemm", c.op("Flatten", h), weight(-1, 1, 0.033, 5, 8 * 9), transB=1)
+    c.save(c.pair(y, -0.8, 0.8)[0], [3, 6, 6], out_shape=[5])
+
+
+def qlinear_functions():
+    """The quantized operators of onnxruntime's own beside those of `qlinear`: pools, functions, a softmax, a concatenation of several scales."""
+    c = Quantized("qlinear_functions", 13, 19)
+    sx, zx = np.float32(0.0273), np.uint8(117)
+
+    def op(operator, x, before, after, **attributes):
+        return c.op(operator, x, *before, *after, domain=MICROSOFT, **attributes), after
+
+    grid = lambda scale, zero: (np.float32(scale), np.uint8(zero))
+    w, ws = c.weights(3, 2, 1, 1)
+    of_h = grid(0.0277, 121)
+    h = c.op("QLinearConv", "x", sx, zx, w, ws, np.zeros(3, np.int8), *of_h)
+    a, of_a = op("QLinearLeakyRelu", h, of_h, grid(0.0191, 61), alpha=0.21)
+    b, of_b = op("QLinearSigmoid", h, of_h, grid(1.0 / 251.0, 0))
+    joined = c.op("QLinearConcat", *grid(0.0203, 97), a, *of_a, b, *of_b, "x", sx, zx, domain=MICROSOFT, axis=1)
+    h, held = op("QLinearAveragePool", joined, grid(0.0203, 97), grid(0.0157, 103), kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 0], count_include_pad=0)
+    p, of_p = op("QLinearSoftmax", h, held, grid(1.0 / 256.0, 0), axis=-1, opset=13)
+    p = c.op("QLinearMul", p, *of_p, h, *held, *grid(0.0061, 120), domain=MICROSOFT)
+    m, of_m = op("QLinearGlobalAveragePool", p, grid(0.0061, 120), grid(0.0027, 128))
+    y = c.op("DequantizeLinear", c.op("Flatten", m), *of_m)
+    x = c.rng.integers(0, 256, (SAMPLES, 2, 7, 6)).astype(np.uint8)
+    c.save(y, [2, 7, 6], x=x, x_type=UINT8, x_real=lambda x: (x.astype(np.float32) - 117) * sx)
+
+
 def qonnx():
     """QONNX's Quant and BipolarQuant, of weights and of activations."""
     c = Case("qonnx", 13, 16)
@@ -506,5 +558,5 @@ else:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for case in (cnn, old_cnn, mobile, sequence, encoder, torch_attention, vision, arithmetic, nhwc, movements):
         case()
-    for case in (qdq, narrow, qlinear, integer_products, brevitas, qonnx, external):
+    for case in (qdq, narrow, qlinear, integer_products, brevitas, narrow_mobile, qlinear_functions, qonnx, external):
         case()

@@ -1,7 +1,7 @@
 """Makes whole quantized networks with every integer that onnxruntime holds on the way: tests/golden/quantized, and more where asked.
 
     pip install onnx onnxruntime numpy
-    python scripts/make_quantized_goldens.py                      # tests/golden/quantized, from models/lenet-mnist.onnx
+    python scripts/make_quantized_goldens.py                      # tests/golden/quantized: models/lenet-mnist.onnx, and a small network of more operators
     python scripts/make_quantized_goldens.py FOLDER A.onnx ...    # the same of float networks elsewhere, into FOLDER
 
 Each network is quantized by onnxruntime's quantize_static to NAME_qdq.onnx and NAME_qop.onnx: activations u8, weights s8 a channel and of 7
@@ -25,8 +25,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SAMPLES = 4
 CALIBRATION = 16
-# An operator of onnxruntime's own that is not imported.
-NOT_IMPORTED = "QLinearAveragePool"
 
 
 class Samples(CalibrationDataReader):
@@ -84,7 +82,43 @@ def golden(path, samples):
     print(path.name, len(arrays), "tensors,", path.with_suffix(".npz").stat().st_size, "bytes")
 
 
-def make(path, folder):
+def operators(path):
+    """A float network of the operators that onnxruntime has quantized forms of its own for, beside those of LeNet-5."""
+    rng = np.random.default_rng(21)
+    nodes, initializers = [], []
+
+    def op(operator, *inputs, **attributes):
+        name = f"{operator.lower()}{len(nodes)}"
+        nodes.append(onnx.helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def weight(*shape):
+        name = f"w{len(initializers)}"
+        values = rng.normal(0.0, 1.0 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
+        initializers.append(onnx.numpy_helper.from_array(values, name))
+        return name
+
+    a = op("LeakyRelu", op("Conv", "x", weight(8, 3, 3, 3), weight(8), pads=[1, 1, 1, 1]), alpha=0.125)
+    b = op("Sigmoid", op("Conv", "x", weight(6, 3, 1, 1), weight(6)))
+    joined = op("Concat", a, b, axis=1)
+    pooled = op("AveragePool", joined, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    halved = op("AveragePool", pooled, kernel_shape=[2, 2], strides=[1, 1])
+    scores = op("Softmax", op("Conv", halved, weight(12, 14, 1, 1), weight(12)), axis=1)
+    summed = op("Add", scores, op("Conv", halved, weight(12, 14, 1, 1), weight(12)))
+    initializers.append(onnx.numpy_helper.from_array(np.array([0, -1], np.int64), "flat"))
+    flat = op("Reshape", op("GlobalAveragePool", summed), "flat")
+    nodes.append(onnx.helper.make_node("Gemm", [flat, weight(12, 5), weight(5)], ["y"], name="gemm"))
+    graph = onnx.helper.make_graph(
+        nodes,
+        "operators",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 3, 9, 10])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 5])],
+        initializers,
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def make(path, folder, excluded=("Softmax",)):
     shape = [axis.dim_value or 1 for axis in onnx.load(path, load_external_data=False).graph.input[0].type.tensor_type.shape.dim]
     count = CALIBRATION + SAMPLES if np.prod(shape) < 100_000 else 3
     if shape[-2:] == [28, 28]:
@@ -107,17 +141,13 @@ def make(path, folder):
                 str(to),
                 Samples(name, samples[: count - len(kept)]),
                 quant_format=form,
-                nodes_to_exclude=[node.name for node in onnx.load(plain).graph.node if node.op_type == "Softmax"],
+                nodes_to_exclude=[node.name for node in onnx.load(plain).graph.node if node.op_type in excluded],
                 per_channel=True,
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
             )
-            if any(node.op_type == NOT_IMPORTED for node in onnx.load(to).graph.node):
-                print(to.name, "left out, since it has a", NOT_IMPORTED)
-                to.unlink()
-            else:
-                golden(to, kept)
+            golden(to, kept)
 
 
 if __name__ == "__main__":
@@ -130,3 +160,7 @@ if __name__ == "__main__":
         folder = ROOT / "tests" / "golden" / "quantized"
         folder.mkdir(exist_ok=True)
         make(ROOT / "models" / "lenet-mnist.onnx", folder)
+        with tempfile.TemporaryDirectory() as temporary:
+            path = pathlib.Path(temporary) / "operators.onnx"
+            operators(path)
+            make(path, folder, excluded=())

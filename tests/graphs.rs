@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use systole::chip::{self, Unsupported};
 use systole::compress::{self, Formats, Recipe, Scheme, Surroundings};
-use systole::mapping::{self, Choice, MappingError, Stage, WeightStart};
+use systole::mapping::{self, Choice, MappingError, Stage, WeightStart, Work};
 use systole::network::{Activation, Bias, BinaryOp, Border, Conv, Network, NetworkBuilder, Op, Weight, fuse_activations};
 use systole::program::emit_timing;
 use systole::sim::{Engine, Machine};
@@ -122,6 +122,14 @@ fn check(
     prop_assert!(bounds.program <= run.total_cycles, "{} are a lower bound of {}", bounds.program, run.total_cycles);
     for ((stage, bound), mapped) in run.stages.iter().zip(&bounds.stages).zip(mapping.stages()) {
         prop_assert!(bound.cycles <= stage.window, "{} are a lower bound of {}: {:?}", bound.cycles, stage.window, mapped);
+        if let Work::Host(call) = &mapped.work {
+            // What the host writes is its result; of what it reads, no byte twice.
+            let most = call.inputs.iter().map(|read| read.tensor.bytes).sum::<u64>();
+            prop_assert_eq!(stage.traffic.dram.output.write, call.elements);
+            prop_assert!(
+                (1..=most).contains(&stage.traffic.dram.input.read) && stage.actions.dram_read_bytes >= stage.traffic.dram.input.read
+            );
+        }
     }
     Ok(())
 }

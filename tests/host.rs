@@ -22,7 +22,7 @@ use systole::program::{
     Address, Command, HostFactor, HostInput, HostRegion, HostWork, Image, Item, MemorySizes, Operation, Place, Program, ProgramError,
     ProgramParts, Semaphore, SemaphoreDecl, StageDecl, Sync, Tag, UnitId, UnitKind, UnitQueue,
 };
-use systole::sim::{Engine, Machine, Run, SimError};
+use systole::sim::{Engine, Machine, Peeled, Run, SimError, StageRun};
 
 fn with_host(name: &str, cycles_per_element: &str) -> Chip {
     let sets = [("vector.unsupported".to_string(), format!("Host({cycles_per_element})"))];
@@ -214,6 +214,35 @@ fn what_the_host_takes_counts_in_full() {
     assert_eq!((three - one, longer - window), (160, 160), "two more cycles for each of 80 elements");
     assert_eq!((bound.cycles.get(), bound.demand.host, bound.demand.binding(bound.cycles)), (80, 80, "host"));
     assert!(window >= 80);
+}
+
+/// Who waits for activations while the host makes them waits for the host; what the host reads and writes is DRAM's traffic and energy; and without
+/// what it takes, all else takes what it took.
+#[test]
+fn what_the_host_costs_is_told_by_cycles_bytes_and_what_if() {
+    let network = quotient();
+    for name in ["edge-16x16", "edge-16x16-ddr4"] {
+        let of = |cycles: &str| {
+            let chip = with_host(name, cycles);
+            let (run, on_chip) = on_chip(&network, &chip);
+            let number = on_chip.mapping.stages().iter().position(|stage| matches!(stage.work, Work::Host(_))).unwrap();
+            let machine = Machine::new(&chip, &chip.formats()[0], &on_chip.program).unwrap();
+            let peeled = Peeled::STEPS.map(|peeled| machine.time_peeled(peeled).unwrap().total_cycles.get());
+            (run.stages[number], peeled)
+        };
+        let ((stage, peeled), (longer, more)) = (of("1.0"), of("3.0"));
+        let waits = |stage: &StageRun| stage.array.stalled(StallReason::Host);
+        assert_eq!((waits(&longer) - waits(&stage), waits(&stage) >= 79), (160, true), "the array waits for all of it: {:?}", stage.array);
+        assert_eq!([peeled[4] - peeled[5], more[4] - more[5]], [79, 239], "one cycle is left of it");
+        assert_eq!(more[5], peeled[5]);
+        // Two samples of 4 x 10 elements, each from two values, a byte each.
+        let (dram, actions) = (stage.traffic.dram, stage.actions);
+        assert_eq!((dram.input.read, dram.output.write), (160, 80));
+        // On banks in bursts of 64 bytes: two values, and the result, of 80 bytes each.
+        let banked = (2 * 128, 128, 3);
+        let wanted = if name == "edge-16x16" { (160, 80, 0) } else { banked };
+        assert_eq!((actions.dram_read_bytes, actions.dram_write_bytes, actions.dram_activates), wanted);
+    }
 }
 
 #[test]

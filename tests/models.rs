@@ -78,6 +78,101 @@ fn tables_have_the_multiply_accumulates_and_the_weights_of_their_papers() {
     assert_eq!(topology::shipped_names().count(), cases.len() + 3);
 }
 
+/// Exactly as many parameters as the networks that are distributed: the table's weights, and what is beside them: biases, and two numbers a channel of
+/// each normalisation; embeddings, which are looked up.
+#[test]
+fn tables_have_every_parameter_of_the_networks_as_they_are_distributed() {
+    let outputs = |name: &str, of: &dyn Fn(&str) -> bool| {
+        let layers = table(name).table.layers;
+        let outputs = layers.iter().filter(|layer| of(&layer.name)).map(|layer| u128::from(layer.n * layer.repeat));
+        let groups = |layer: &topology::Layer| if layer.convolution.is_some() { u128::from(layer.groups) } else { 1 };
+        outputs.zip(layers.iter().filter(|layer| of(&layer.name))).map(|(count, layer)| count * groups(layer)).sum::<u128>()
+    };
+    let with_biases = |name: &str| outputs(name, &|layer| !["scores", "context", "lm_head"].contains(&layer));
+    // A normalisation behind each convolution but those of squeeze and excitation, which have biases as the last layer has.
+    let normalised = |name: &str| {
+        let has_bias = |layer: &str| layer.starts_with("fc") || layer.ends_with("squeeze") || layer.ends_with("excite");
+        outputs(name, &has_bias) + 2 * outputs(name, &|layer| !has_bias(layer))
+    };
+    let (d, llama) = (768, 4096);
+    let norms = |count: u128| 2 * d * count;
+    let cases = [
+        // Caffe's AlexNet, whose convolutions are in groups as the paper's.
+        ("alexnet", 60_965_224, with_biases("alexnet")),
+        // torchvision's weights (`num_params`).
+        ("vgg16", 138_357_544, with_biases("vgg16")),
+        ("resnet18", 11_689_512, normalised("resnet18")),
+        ("resnet50", 25_557_032, normalised("resnet50")),
+        ("mobilenet-v2", 3_504_872, normalised("mobilenet-v2")),
+        ("efficientnet-b0", 5_288_548, normalised("efficientnet-b0")),
+        // A class token, and the places of it and of 196 patches.
+        ("vit-b16", 86_567_656, with_biases("vit-b16") + d + 197 * d + norms(25)),
+        // Keras's MobileNet, trainable parameters.
+        ("mobilenet-v1", 4_231_976, normalised("mobilenet-v1")),
+        // Hugging Face's bert-base-uncased and gpt2, whose head has no weights but those of the embedding.
+        ("bert-base", 109_482_240, with_biases("bert-base") + (30_522 + 512 + 2) * d + norms(25)),
+        ("gpt2-prefill", 124_439_808, with_biases("gpt2-prefill") + 1024 * d + norms(25)),
+        ("gpt2-decode", 124_439_808, with_biases("gpt2-decode") + 1024 * d + norms(25)),
+    ];
+    for (name, published, beside) in cases {
+        assert_eq!(table(name).table.parameters() + beside, published, "{name}");
+    }
+    // LLaMA-7B: 32 blocks with two normalisations of one number a channel, another at the end, embedding and head of 32,000 words, no biases.
+    let block = table("llama-7b-block").table.parameters() + 2 * llama;
+    assert_eq!(32 * block + llama + 2 * 32_000 * llama, 6_738_415_616);
+}
+
+/// Depthwise layers of a table are the vector unit's where the chip has them there, in as many parts as fit, and one row: the stages of a network.
+#[test]
+fn depthwise_layers_of_tables_follow_the_chip() {
+    let set = |depthwise: &str, pad: &str| {
+        let pad = format!("[(role: Shared, capacity: KiB({pad}), banks: 4, port_bytes: 16, latency: Cycles(4))]");
+        let sets = [("vector.depthwise", depthwise), ("scratchpads", pad.as_str())];
+        chip::load("edge-16x16", &sets.map(|(field, value)| (field.to_string(), value.to_string()))).unwrap()
+    };
+    let text = format!("{CONV}Padding,Groups,Repeat,\na,13,9,1,1,8,32,1,0,1,1,\ndw,13,9,3,3,32,32,1,1,32,2,\nb,13,9,1,1,32,8,1,0,1,1,\n");
+    let table = topology::parse(&text, "t.csv").unwrap();
+    let timed = |chip: &Chip| pipeline::time_table(chip, &table, "", "t", &options()).unwrap();
+    for (pad, parts) in [("64", 1), ("4", 2)] {
+        let (array, vector) = (timed(&set("Array", pad)), timed(&set("Vector", pad)));
+        assert_eq!((vector.layers.len(), vector.macs_dense), (3, array.macs_dense));
+        assert_eq!(vector.layers.iter().map(|row| row.total_cycles).sum::<u64>(), vector.total_cycles);
+        let row = &vector.layers[1];
+        assert_eq!((row.name.as_str(), row.op.as_str(), array.layers[1].op.as_str()), ("dw", "depthwise_conv", "conv"));
+        // Nine taps and four bytes of a bias a channel, twice.
+        assert_eq!((row.macs_dense, row.weight_bytes), (2 * 13 * 9 * 9 * 32, 2 * 32 * 13));
+        assert!(row.cycles_lower_bound <= row.total_cycles && row.busy_cycles == 0 && row.energy_pj > 0.0);
+        let stages = pipeline::table_stages(&set("Vector", pad), &table, &options()).unwrap();
+        assert!(stages.len() >= 2 + 2 * parts, "{} stages of {pad} KiB", stages.len());
+
+        // The same stages as a network's, whose weights are known.
+        let mut builder = NetworkBuilder::new("alone");
+        let x = builder.input("x", vec![32, 13, 9]).unwrap();
+        let held = Quantization { dtype: Dtype::Int8, scale: 1.0, zero_point: 0 };
+        builder.quantize(x, held);
+        let values = ndarray::Array4::from_elem((32, 1, 3, 3), 1);
+        let weight = Weight::Integer { values, dtype: Dtype::Int8, scales: vec![1.0], zero_points: Vec::new() };
+        let (stride, dilation, padding, activation, groups) = ([1, 1], [1, 1], [1; 4], Activation::None, 32);
+        let conv = Op::Conv(Conv { weight, bias: None, stride, dilation, padding, border: Border::Zero, groups, activation });
+        let y = builder.layer("dw", conv, &[x]).unwrap();
+        builder.quantize(y, held);
+        // The array needs a layer too.
+        let values = ndarray::Array4::from_elem((8, 32, 1, 1), 1);
+        let weight = Weight::Integer { values, dtype: Dtype::Int8, scales: vec![1.0], zero_points: Vec::new() };
+        let (padding, groups) = ([0; 4], 1);
+        let conv = Op::Conv(Conv { weight, bias: None, stride, dilation, padding, border: Border::Zero, groups, activation });
+        let z = builder.layer("b", conv, &[y]).unwrap();
+        builder.quantize(z, held);
+        let of_network = mapping::lower(&builder.finish(z).unwrap(), &set("Vector", pad), 1).unwrap().stages;
+        let sizes = |stages: &[mapping::Lowered]| stages.iter().map(|stage| (stage.name.clone(), stage.problem)).collect::<Vec<_>>();
+        let depthwise = stages.len() / 2 - 1;
+        assert_eq!(sizes(&stages[1..=depthwise]), sizes(&of_network[..depthwise]));
+    }
+    // Other values than bytes stay the array's.
+    let narrow = RunOptions::new("w4a4".parse().unwrap());
+    assert!(pipeline::table_stages(&set("Vector", "64"), &table, &narrow).unwrap().iter().all(|stage| stage.work.is_array()));
+}
+
 #[test]
 fn every_table_says_where_it_comes_from_and_joins_up() {
     for name in topology::shipped_names() {

@@ -118,9 +118,9 @@ fn nobody_waits_for_what_is_without_limit() {
         let mapping = mapping::map(&stages, &chip, 1, WeightStart::Cold).unwrap();
         let program = emit_timing(&mapping, &chip).unwrap();
         let machine = Machine::new(&chip, &chip.formats()[0], &program).unwrap();
-        for number in 0..16_u32 {
+        for number in 0..32_u32 {
             let has = |bit: u32| number >> bit & 1 == 1;
-            let peeled = Peeled { dram: has(0), ports: has(1), vector: has(2), array: has(3) };
+            let peeled = Peeled { dram: has(0), ports: has(1), vector: has(2), array: has(3), host: has(4) };
             let run = machine.time_peeled(peeled).unwrap();
             assert_eq!(run.stages.iter().map(|stage| stage.window.get()).sum::<u64>(), run.total_cycles.get());
             let stalled = |what: &str| -> u64 {

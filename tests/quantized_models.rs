@@ -94,13 +94,23 @@ fn networks(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_quantized_network_is_onnxruntimes_bit_for_bit() {
+fn a_quantized_network_is_onnxruntimes() {
     let found = networks(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/quantized"));
-    assert_eq!(found.len(), 2, "a network is missing: run scripts/make_quantized_goldens.py");
+    assert_eq!(found.len(), 4, "a network is missing: run scripts/make_quantized_goldens.py");
     for path in found {
-        let (by_kind, whole) = compare(&path);
+        let (mut by_kind, whole) = compare(&path);
         assert!(by_kind["conv"].of > 0 && by_kind["dense"].of > 0);
-        assert!(by_kind.values().all(|apart| apart.differ == 0) && whole.differ == 0, "{by_kind:?}, {whole}");
+        if path.file_stem().unwrap().to_str().unwrap().starts_with("operators") {
+            // What onnxruntime computes in floats, and here in integers; what reads them may be a step off too.
+            let [mean, softmax] = ["average_pool", "softmax"].map(|kind| by_kind.remove(kind).unwrap());
+            assert!(mean.most <= 1 && mean.differ * 1000 <= mean.of, "{mean}");
+            assert!(softmax.most <= 1 && softmax.differ * 5 <= softmax.of, "{softmax}");
+            assert!(["leaky_relu", "sigmoid", "concat", "add", "mean"].iter().all(|kind| by_kind[kind].of > 0));
+            assert!(whole.most <= 1 && whole.differ * 100 <= whole.of, "{whole}");
+        } else {
+            assert_eq!(whole.differ, 0, "{whole}");
+        }
+        assert!(by_kind.values().all(|apart| apart.differ == 0), "{by_kind:?}");
     }
 }
 

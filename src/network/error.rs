@@ -12,7 +12,9 @@ pub enum NetworkError {
         network: String,
     },
     /// A layer reads values that its operation cannot take.
-    #[error("layer \"{layer}\" ({op}): {problem}")]
+    #[error(
+        "layer \"{layer}\" ({op}): {problem}\n  help: what it reads and its own numbers must fit together: check the export, for example with onnx.shape_inference"
+    )]
     Shape {
         /// The layer's name.
         layer: String,

@@ -1,6 +1,6 @@
 //! A layer table on a chip, timed as one program: its layers in order, each from DRAM to DRAM.
 //!
-//! A convolution in groups is one stage, as a network's is. Repeats, and the groups of a matrix product, are a stage each, one after the other, with
+//! A convolution in groups is one stage, as a network's is, or where it is the vector unit's as many as its channels fit. Repeats, and the groups of a matrix product, are a stage each, one after the other, with
 //! weights and an input of their own, and one row of the report.
 //! A table says nothing of which layer reads which: between two of its layers there may be a pool, a sum or a branch. So no activation stays
 //! on the chip between them. Not here: layers timed each by itself (`gemm::topology`).
@@ -10,7 +10,8 @@ use super::run::Totals;
 use super::summary::{Facts, Ran, summarize};
 use super::{PipelineError, RunOptions, TIMING_ONLY};
 use crate::chip::Chip;
-use crate::mapping::{Lowered, Problem};
+use crate::mapping::{Lowered, Problem, depthwise_alone};
+use crate::numerics::BIAS_BYTES;
 use crate::program::emit_timing;
 use crate::report::{LayerSummary, Summary, WhatIf, ratio};
 use crate::sim::Machine;
@@ -28,17 +29,26 @@ const MAX_STAGES: u64 = 1 << 17;
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options: &RunOptions) -> Result<Summary, PipelineError> {
-    let stages = table_stages(chip, table, options)?;
+    let by_layer = stages_by_layer(chip, table, options)?;
+    let counts: Vec<usize> = by_layer.iter().map(Vec::len).collect();
+    let stages: Vec<Lowered> = by_layer.into_iter().flatten().collect();
     let (mapping, least_scratchpad) = options.map(&stages, chip)?;
     let program = emit_timing(&mapping, chip)?;
     let format = first_format(&stages, chip);
     let machine = Machine::new(chip, format, &program)?;
     let run = machine.time()?;
     let bias = mapping.buffers().accumulator_element_bytes;
-    let layers = table.layers.iter().flat_map(runs_of);
+    let layers = table.layers.iter().zip(&counts).flat_map(|(layer, count)| std::iter::repeat_n(layer, *count));
     let facts = mapping.stages().iter().zip(layers).map(|(stage, layer)| Facts {
-        op: if layer.convolution.is_some() { "conv" } else { "gemm" },
-        weight_bytes: stage.problem.weight_bytes() + stage.problem.channels() * bias,
+        op: match (layer.convolution, stage.vector_macs()) {
+            (None, _) => "gemm",
+            (Some(_), 0) => "conv",
+            (Some(_), _) => "depthwise_conv",
+        },
+        weight_bytes: match stage.vector_macs() {
+            0 => stage.problem.weight_bytes() + stage.problem.channels() * bias,
+            _ => (stage.problem.r * stage.problem.s + BIAS_BYTES) * stage.problem.m,
+        },
         sparsity: 0.0,
         sqnr_db: None,
     });
@@ -58,20 +68,22 @@ pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options:
         engine: TIMING_ONLY,
     };
     let mut summary = summarize(ran, options, &Totals::of_equal(run, 1).explained(&machine, options)?)?;
-    join(&mut summary, table);
+    join(&mut summary, table, &counts);
     Ok(summary)
 }
 
-/// Makes the rows of a layer's stages one row.
-fn join(summary: &mut Summary, table: &Table) {
+/// Makes the rows of a layer's stages, of which there are so many, one row.
+fn join(summary: &mut Summary, table: &Table, counts: &[usize]) {
     let mut stages = std::mem::take(&mut summary.layers).into_iter();
-    for layer in &table.layers {
-        let rows = stages.by_ref().take(stages_of(layer));
-        summary.layers.extend(rows.reduce(joined));
+    for (layer, count) in table.layers.iter().zip(counts) {
+        let row = stages.by_ref().take(*count).reduce(joined);
+        // Its own name, where stages have that of a part.
+        summary.layers.extend(row.map(|row| LayerSummary { name: layer.name.clone(), ..row }));
     }
     summary.network.layers = summary.layers.len() as u64;
     // What lies where is alike for all stages of a layer but for the place in a ring: the first tells it.
-    let several: BTreeSet<&str> = table.layers.iter().filter(|layer| stages_of(layer) > 1).map(|layer| layer.name.as_str()).collect();
+    let several = table.layers.iter().zip(counts).filter(|(_, count)| **count > 1);
+    let several: BTreeSet<&str> = several.map(|(layer, _)| layer.name.as_str()).collect();
     let mut told = BTreeSet::new();
     summary.residency.tensors.retain(|life| {
         let what = (life.tensor.clone(), life.memory.clone(), life.first_layer.clone(), life.last_layer.clone());
@@ -124,29 +136,52 @@ fn joined(one: LayerSummary, other: LayerSummary) -> LayerSummary {
     }
 }
 
-/// A layer, as often as it has stages.
-fn runs_of(layer: &Layer) -> impl Iterator<Item = &Layer> {
-    std::iter::repeat_n(layer, stages_of(layer))
-}
-
-fn stages_of(layer: &Layer) -> usize {
+/// How often a layer runs: for each repeat, and each group of a product.
+fn runs_of(layer: &Layer) -> usize {
     let stages = if layer.convolution.is_some() { layer.repeat } else { layer.runs() };
     usize::try_from(stages).expect("bug: the runs of a layer are limited when it is read")
 }
 
-/// The array operations of a table's layers, before they are mapped: a stage for each repeat of a layer, and each group of a product.
+/// The operations of a table's layers, before they are mapped: a stage of the array for each repeat of a layer, and each group of a product; of the vector
+/// unit for as many channels of a depthwise layer as fit at once, where the chip has these there.
 ///
 /// # Errors
 /// Formats that the chip does not multiply; more than 131,072 stages.
 pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
-    let stage = |(number, layer): (usize, &Layer)| Ok(Lowered::alone(&layer.name, problem(layer, options), number, chip)?);
-    let stages: u64 = table.layers.iter().map(|layer| stages_of(layer) as u64).sum();
-    if stages > MAX_STAGES {
-        let largest = table.layers.iter().max_by_key(|layer| stages_of(layer));
-        let (layer, runs) = largest.map_or_else(Default::default, |layer| (layer.name.clone(), stages_of(layer) as u64));
-        return Err(PipelineError::Stages { stages, limit: MAX_STAGES, layer, runs });
+    Ok(stages_by_layer(chip, table, options)?.into_iter().flatten().collect())
+}
+
+fn stages_by_layer(chip: &Chip, table: &Table, options: &RunOptions) -> Result<Vec<Vec<Lowered>>, PipelineError> {
+    let mut total: u64 = table.layers.iter().map(|layer| runs_of(layer) as u64).sum();
+    let check = |total: u64| {
+        if total <= MAX_STAGES {
+            return Ok(());
+        }
+        let largest = table.layers.iter().max_by_key(|layer| runs_of(layer));
+        let (layer, runs) = largest.map_or_else(Default::default, |layer| (layer.name.clone(), runs_of(layer) as u64));
+        Err(PipelineError::Stages { stages: total, limit: MAX_STAGES, layer, runs })
+    };
+    check(total)?;
+    let (mut all, mut tensors) = (Vec::with_capacity(table.layers.len()), 0);
+    for layer in &table.layers {
+        let problem = problem(layer, options);
+        let mut of_layer = Vec::new();
+        for _ in 0..runs_of(layer) {
+            if let Some(parts) = depthwise_alone(&layer.name, &problem, tensors, chip) {
+                total += parts.len() as u64 - 1;
+                check(total)?;
+                tensors += 2 + parts.len();
+                of_layer.extend(parts);
+            } else {
+                // Its operands take two numbers, from an even one on.
+                tensors = tensors.next_multiple_of(2);
+                of_layer.push(Lowered::alone(&layer.name, problem, tensors / 2, chip)?);
+                tensors += 2;
+            }
+        }
+        all.push(of_layer);
     }
-    table.layers.iter().flat_map(runs_of).enumerate().map(stage).collect()
+    Ok(all)
 }
 
 /// What a layer computes for a batch.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 /// For each stage, what each resource costs in `programs` programs that all take what `run` took on `machine`.
 ///
-/// With `t(i)` a stage's window when the first i resources of [`Peeled::STEPS`] are without limit, resource i costs `t(i - 1) - t(i)`, and `t(4)`
+/// With `t(i)` a stage's window when the first i resources of [`Peeled::STEPS`] are without limit, resource i costs `t(i - 1) - t(i)`, and `t(5)`
 /// is left: the sum is `t(0)`, whatever each is.
 ///
 /// # Errors
@@ -22,7 +22,8 @@ pub(super) fn what_if(machine: &Machine<'_>, run: &Run, programs: u64) -> Result
             ports_cycles: costs(left(0), left(1)),
             vector_cycles: costs(left(1), left(2)),
             array_cycles: costs(left(2), left(3)),
-            rest_cycles: left(3),
+            host_cycles: costs(left(3), left(4)),
+            rest_cycles: left(4),
         }
     });
     Ok(stages.collect())

@@ -55,6 +55,12 @@ impl HostInput {
         (reach[0] >= 0 && reach[1] < i128::from(self.bytes)).then_some(elements)
     }
 
+    /// Bytes that hold at least one of its elements: those that are counted several times, where a value is broadcast, are one.
+    pub(crate) fn wanted(&self) -> u64 {
+        let apart = self.factors.iter().filter(|factor| factor.stride != 0);
+        apart.fold(1_u64, |bytes, factor| bytes.saturating_mul(factor.count)).min(self.bytes)
+    }
+
     /// Shows the byte of each element, counted from where its bytes begin, in order.
     pub(crate) fn each(&self, mut see: impl FnMut(u64)) {
         fn walk(factors: &[HostFactor], at: i64, see: &mut impl FnMut(u64)) {
@@ -103,5 +109,7 @@ mod tests {
         assert_eq!(input(6, 0, &[(0, 1)]).elements(), None, "nothing");
         assert_eq!(input(6, 0, &[(1 << 40, 0), (1 << 40, 0)]).elements(), None, "more than can be counted");
         assert_eq!(input(6, 5, &[]).elements(), Some(1));
+        let wanted = [turned.wanted(), input(6, 5, &[(4, 0)]).wanted(), input(6, 1, &[(3, 0), (2, 3)]).wanted()];
+        assert_eq!(wanted, [6, 1, 2], "what is broadcast is one byte");
     }
 }

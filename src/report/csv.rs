@@ -22,11 +22,12 @@ const BEFORE_STALLS: [(&str, Cell); 7] = [
 /// A cost of a layer.
 type Cost = fn(&WhatIf) -> i64;
 
-const WHAT_IF: [(&str, Cost); 5] = [
+const WHAT_IF: [(&str, Cost); 6] = [
     ("what_if_dram_cycles", |costs| costs.dram_cycles),
     ("what_if_ports_cycles", |costs| costs.ports_cycles),
     ("what_if_vector_cycles", |costs| costs.vector_cycles),
     ("what_if_array_cycles", |costs| costs.array_cycles),
+    ("what_if_host_cycles", |costs| costs.host_cycles),
     ("what_if_rest_cycles", |costs| costs.rest_cycles.cast_signed()),
 ];
 

@@ -21,6 +21,8 @@ pub struct WhatIf {
     pub vector_cycles: i64,
     /// The array: loads, vectors, skew and drain.
     pub array_cycles: i64,
+    /// The host, where it does what no unit of the chip can.
+    pub host_cycles: i64,
     /// What is left: each unit starts one command a cycle, in order.
     pub rest_cycles: u64,
 }
@@ -28,16 +30,17 @@ pub struct WhatIf {
 impl WhatIf {
     /// The measured time.
     pub const fn total_cycles(&self) -> i64 {
-        self.dram_cycles + self.ports_cycles + self.vector_cycles + self.array_cycles + self.rest_cycles.cast_signed()
+        self.dram_cycles + self.ports_cycles + self.vector_cycles + self.array_cycles + self.host_cycles + self.rest_cycles.cast_signed()
     }
 
     /// What is shown: each part under the name that a reader meets.
-    const fn parts(&self) -> [(&'static str, i64); 5] {
+    const fn parts(&self) -> [(&'static str, i64); 6] {
         [
             ("DRAM", self.dram_cycles),
             ("memory\nports", self.ports_cycles),
             ("vector\nunit", self.vector_cycles),
             ("array", self.array_cycles),
+            ("host", self.host_cycles),
             ("commands", self.rest_cycles.cast_signed()),
         ]
     }
@@ -49,6 +52,7 @@ impl AddAssign for WhatIf {
         self.ports_cycles += other.ports_cycles;
         self.vector_cycles += other.vector_cycles;
         self.array_cycles += other.array_cycles;
+        self.host_cycles += other.host_cycles;
         self.rest_cycles += other.rest_cycles;
     }
 }
@@ -98,7 +102,8 @@ mod tests {
         for (number, layer) in summary.layers.iter_mut().enumerate().take(3) {
             let cycles = layer.total_cycles.cast_signed();
             let ports = if number == 1 { -cycles / 10 } else { 0 };
-            let costs = WhatIf { dram_cycles: cycles / 2, ports_cycles: ports, vector_cycles: 7, array_cycles: cycles / 4, rest_cycles: 0 };
+            let costs =
+                WhatIf { dram_cycles: cycles / 2, ports_cycles: ports, vector_cycles: 7, array_cycles: cycles / 4, ..WhatIf::default() };
             let rest_cycles = (cycles - costs.total_cycles()).unsigned_abs();
             layer.what_if = Some(WhatIf { rest_cycles, ..costs });
         }

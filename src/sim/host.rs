@@ -1,11 +1,11 @@
 //! The host: does what no unit of the chip can, from DRAM to DRAM, while the chip waits for it.
 //!
 //! A command takes the chip's cycles an element of its result, in which all that the host does is contained: it takes no port, no bus and no
-//! transfer of the chip's. Commands run one after the other.
+//! transfer of the chip's. What it reads and writes in DRAM counts as traffic and as DRAM's actions. Commands run one after the other.
 
 use super::memory::size;
 use super::queue::{Did, Ending, Queue, Shared};
-use crate::chip::{Chip, VectorUnit};
+use crate::chip::{Chip, Dram, VectorUnit};
 use crate::counts::{CycleCounts, StallReason};
 use crate::program::{HostInput, HostWork, Operation};
 
@@ -22,14 +22,17 @@ pub(super) struct Host<'p> {
     queue: Queue<'p>,
     pub(super) cycles: CycleCounts,
     unit: VectorUnit,
+    dram: &'p Dram,
+    /// Whether a command takes no cycles of its own.
+    is_peeled: bool,
     work: Option<Work<'p>>,
     /// The cycles that the command under way has left, the present one included.
     left: u64,
 }
 
 impl<'p> Host<'p> {
-    pub(super) fn new(queue: Queue<'p>, chip: &Chip) -> Self {
-        Self { queue, cycles: CycleCounts::default(), unit: *chip.vector(), work: None, left: 0 }
+    pub(super) fn new(queue: Queue<'p>, chip: &'p Chip, is_peeled: bool) -> Self {
+        Self { queue, cycles: CycleCounts::default(), unit: *chip.vector(), dram: chip.dram(), is_peeled, work: None, left: 0 }
     }
 
     pub(super) fn done(&self) -> bool {
@@ -56,8 +59,10 @@ impl<'p> Host<'p> {
             if shared.has_numbers {
                 work.compute(shared);
             }
+            work.count(shared, self.dram);
             work.ending.end(shared, cycle);
         }
+        shared.host_works[1] = self.work.is_some();
         self.cycles.busy += 1;
         Did::Moved
     }
@@ -74,7 +79,8 @@ impl<'p> Host<'p> {
         };
         let counters = self.queue.counters();
         let (inputs, result) = (work.inputs.iter().map(|input| input.address.resolve(counters)).collect(), work.result.resolve(counters));
-        self.left = self.unit.host_cycles(work.elements).expect("bug: a program with work for the host is for a chip with one");
+        let cycles = self.unit.host_cycles(work.elements).expect("bug: a program with work for the host is for a chip with one");
+        self.left = if self.is_peeled { 1 } else { cycles };
         self.work = Some(Work { command: work, inputs, result, ending: self.queue.start(shared, command, cycle) });
         None
     }
@@ -100,6 +106,32 @@ impl<'p> Host<'p> {
 }
 
 impl Work<'_> {
+    /// Counts the bytes that it reads and writes, by a path of its own beside the chip's bus: each that it wants once, front to back, so that a row of
+    /// banked DRAM is activated once for each value that lies in it.
+    fn count(&self, shared: &mut Shared<'_>, dram: &Dram) {
+        let tag = self.ending.tag;
+        let (read, written): (Vec<u64>, u64) = (self.command.inputs.iter().map(HostInput::wanted).collect(), self.command.elements);
+        let traffic = &mut shared.accounts.traffic(tag).dram;
+        traffic.input.read += read.iter().sum::<u64>();
+        traffic.output.write += written;
+        let of_bursts = |bytes: u64| match dram {
+            Dram::Ideal { .. } => [bytes, 0],
+            Dram::Banked(banked) => {
+                let (burst, row) = (u64::from(banked.organisation.burst_bytes()), u64::from(banked.organisation.row_bytes));
+                [bytes.div_ceil(burst) * burst, bytes.div_ceil(row)]
+            }
+        };
+        let actions = shared.accounts.actions(tag);
+        for bytes in read {
+            let [on_bus, rows] = of_bursts(bytes);
+            actions.dram_read_bytes += on_bus;
+            actions.dram_activates += rows;
+        }
+        let [on_bus, rows] = of_bursts(written);
+        actions.dram_write_bytes += on_bus;
+        actions.dram_activates += rows;
+    }
+
     /// Reads all values, computes, writes the result.
     fn compute(&self, shared: &mut Shared<'_>) {
         let value = |(input, start): (&HostInput, &u64)| {

@@ -357,6 +357,7 @@ impl<'p> State<'p> {
             fault: None,
             tokens: Tokens::new(parts),
             accounts: Accounts::new(program.commands_per_stage()),
+            host_works: [false; 2],
         };
         if has_numbers {
             for image in &parts.images {
@@ -394,7 +395,7 @@ impl<'p> State<'p> {
             others: arrays,
             vector: Vector::new(queue(UnitKind::Vector, 0), chip, parts.accumulator_element_bytes, peeled.vector),
             dma: Dma::new(parts, (0..chip.dma().engines).map(|index| queue(UnitKind::Dma, index)), chip, peeled.dram),
-            host: queue_of(parts, UnitKind::Host, 0).map(|_| Host::new(queue(UnitKind::Host, 0), chip)),
+            host: queue_of(parts, UnitKind::Host, 0).map(|_| Host::new(queue(UnitKind::Host, 0), chip, peeled.host)),
             vector_sleep: Sleep::default(),
             dma_sleep: Sleep::default(),
             by_events,
@@ -431,9 +432,15 @@ impl<'p> State<'p> {
         }
     }
 
-    /// Whether a token was posted in this cycle, which may wake anybody in the next, or a stage ended, whose accounts are read then.
+    /// Whether a token was posted in this cycle, which may wake anybody in the next, or a stage ended, whose accounts are read then, or the host
+    /// began or ended, by which others' accounts go.
     fn is_cut(&self) -> bool {
-        self.shared.tokens.any_posted() || self.shared.accounts.has_ended()
+        self.shared.tokens.any_posted() || self.shared.accounts.has_ended() || self.host_changes()
+    }
+
+    fn host_changes(&self) -> bool {
+        let [now, next] = self.shared.host_works;
+        now != next
     }
 
     /// Up to which cycle, `limit` at most, the array only does what it has planned or repeats its account, and whether it wakes then.
@@ -469,10 +476,11 @@ impl<'p> State<'p> {
 
     /// After every unit's account of a cycle is made; tells whether a token was posted in it.
     fn end_cycle(&mut self, cycle: u64) -> bool {
-        if self.shared.tokens.any_posted() {
+        if self.shared.tokens.any_posted() || self.host_changes() {
             // What units waited for up to now is told by the tokens of up to now; then all are looked at again.
             self.settle(cycle + 1);
             (self.vector_sleep.wakes, self.dma_sleep.wakes) = (cycle + 1, cycle + 1);
+            self.shared.host_works[0] = self.shared.host_works[1];
         }
         let posted = self.shared.tokens.end_cycle();
         if self.shared.accounts.has_ended() {

@@ -18,15 +18,18 @@ pub struct Peeled {
     pub vector: bool,
     /// The array: neither a tile's load, nor its vectors, nor skew and drain take a cycle, nor a latency, nor a port.
     pub array: bool,
+    /// The host: a command takes no cycles of its own.
+    pub host: bool,
 }
 
 impl Peeled {
-    /// Nothing, then one more resource at a time, in the order of reports: DRAM, ports, vector unit, array.
-    pub const STEPS: [Self; 5] = {
-        let none = Self { dram: false, ports: false, vector: false, array: false };
+    /// Nothing, then one more resource at a time, in the order of reports: DRAM, ports, vector unit, array, host.
+    pub const STEPS: [Self; 6] = {
+        let none = Self { dram: false, ports: false, vector: false, array: false, host: false };
         let dram = Self { dram: true, ..none };
         let ports = Self { ports: true, ..dram };
         let vector = Self { vector: true, ..ports };
-        [none, dram, ports, vector, Self { array: true, ..vector }]
+        let array = Self { array: true, ..vector };
+        [none, dram, ports, vector, array, Self { host: true, ..array }]
     };
 }

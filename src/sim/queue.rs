@@ -28,6 +28,8 @@ pub(super) struct Shared<'p> {
     pub(super) fault: Option<SimError>,
     pub(super) tokens: Tokens,
     pub(super) accounts: Accounts,
+    /// Whether the host is at work in this cycle, and whether it is in the next.
+    pub(super) host_works: [bool; 2],
 }
 
 impl Shared<'_> {
@@ -154,9 +156,11 @@ impl<'p> Queue<'p> {
             .map(|sync| sync.semaphore.0)
     }
 
-    /// Why the next command cannot start: the account of the semaphore that it waits for.
+    /// Why the next command cannot start: the account of the semaphore that it waits for. Who waits for activations while the host makes some
+    /// waits for the host.
     pub(super) fn blocked(&self, shared: &Shared<'_>) -> Option<StallReason> {
-        self.missing(shared).map(|semaphore| shared.program.semaphores[semaphore as usize].reason)
+        let reason = self.missing(shared).map(|semaphore| shared.program.semaphores[semaphore as usize].reason);
+        if reason == Some(StallReason::InputNotReady) && shared.host_works[0] { Some(StallReason::Host) } else { reason }
     }
 
     /// The account of `cycles` cycles of a unit that has nothing under way. `fetching` tells whether a command that has started waits for its

@@ -102,12 +102,9 @@ fn a_run_says_what_takes_its_time() {
     let shown = output(&mut systole(&["run", "--model", &table, "--what-if", "--out", text(&home.path().join("out"))]));
     assert!(shown.contains("Why it takes that long"), "{shown}");
     let csv = fs::read_to_string(home.path().join("out/layers.csv")).unwrap();
-    assert!(
-        csv.lines()
-            .next()
-            .unwrap()
-            .ends_with("what_if_dram_cycles,what_if_ports_cycles,what_if_vector_cycles,what_if_array_cycles,what_if_rest_cycles")
-    );
+    assert!(csv.lines().next().unwrap().ends_with(
+        "what_if_dram_cycles,what_if_ports_cycles,what_if_vector_cycles,what_if_array_cycles,what_if_host_cycles,what_if_rest_cycles"
+    ));
     let residency = fs::read_to_string(home.path().join("out/residency.csv")).unwrap();
     assert!(
         residency.starts_with("tensor,memory,address_bytes,bytes,first_layer,last_layer,is_whole\ninput,scratchpads.0,0,"),

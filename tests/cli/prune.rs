@@ -99,7 +99,7 @@ fn recipes_that_make_no_sense_are_refused_with_help_and_leave_nothing_behind() {
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_string()
     };
-    let pair = file("pair.ron", "Recipe(format_version: 1, steps: [Quantize(w: 1, a: 8, layers: [\"z1\"])])");
+    let pair = file("pair.ron", "Recipe(format_version: 1, steps: [Quantize(w: 16, a: 16, layers: [\"z1\"])])");
     let typo = file("typo.ron", "Recipe(format_version: 1, steps: [\n    MeanThreshold(alfa: 1),\n])");
     let eight = file("eight.ron", "Recipe(format_version: 1, steps: [Quantize(w: 8, a: 8)])");
     let no_int8 = "formats=[(weight: Int16, activation: Int16, lanes: 1, accumulator_bits: 48, overflow: Saturate, pe: Table)]";
@@ -111,7 +111,7 @@ fn recipes_that_make_no_sense_are_refused_with_help_and_leave_nothing_behind() {
         (&["--prune", "channel:1.5"], 1, "fraction is 1.5"),
         (&["--prune", "mean:50"], 1, "would be pruned to nothing"),
         (&["--prune", "some"], 2, "no step of a recipe"),
-        (&["--recipe", &pair], 1, "layer \"z1\" multiplies binary weights by int8 activations"),
+        (&["--recipe", &pair, "--chip", "gemmini-16x16-ws"], 1, "layer \"z1\" multiplies int16 weights by int16 activations"),
         (&["--recipe", &typo], 1, "typo.ron:2:"),
         (&["--recipe", "nowhere.ron"], 1, "cannot be read"),
         (&["--recipe", &eight, "--prune", "mean:1"], 2, "cannot be used with"),

@@ -6,7 +6,7 @@ use super::super::{MappingError, Operand, Problem, Rules};
 use super::vector::within_bytes;
 use super::{Lowered, Lowerer, Work, format_of_value, refused, shape_of, whole_bytes};
 use crate::chip::{Chip, Codec, Format, Group, Sparsity};
-use crate::network::{Bias, Conv, Dense, Layer, Op, Weight, exchanged, filters_as_rows, integers_of};
+use crate::network::{Bias, Border, Conv, Dense, Layer, Op, Weight, exchanged, filters_as_rows, integers_of};
 use crate::numerics::{Dtype, Quantization};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, RemoveAxis};
 use std::cmp::Reverse;
@@ -22,7 +22,7 @@ use std::cmp::Reverse;
 pub fn weights_of(layer: &Layer, problem: &Problem) -> Result<Array2<i16>, MappingError> {
     match &layer.op {
         Op::Dense(dense) => {
-            let weights = exact(layer, &dense.weight)?;
+            let weights = exact(layer, &dense.weight, problem.weight)?;
             let pixels = size(problem.r * problem.s);
             if pixels == 1 {
                 return Ok(weights);
@@ -30,26 +30,37 @@ pub fn weights_of(layer: &Layer, problem: &Problem) -> Result<Array2<i16>, Mappi
             // A flattened image is read as the image that it was: channels, outermost in the flattened one, innermost.
             Ok(exchanged(&weights, weights.nrows() / pixels))
         }
-        Op::Conv(conv) => Ok(filters_as_rows(exact(layer, &conv.weight)?)),
+        Op::Conv(conv) => Ok(filters_as_rows(exact(layer, &conv.weight, problem.weight)?)),
         _ => unreachable!("bug: weights belong to dense layers and convolutions"),
     }
 }
 
-/// Weights less their zero points, in their format.
-pub(super) fn exact<D: RemoveAxis>(layer: &Layer, weight: &Weight<D>) -> Result<ndarray::Array<i16, D>, MappingError> {
-    let Weight::Integer { values, dtype, zero_points, .. } = weight else {
+/// Weights less their zero points, which a format is to hold.
+pub(super) fn exact<D: RemoveAxis>(layer: &Layer, weight: &Weight<D>, format: Dtype) -> Result<ndarray::Array<i16, D>, MappingError> {
+    let Weight::Integer { values, zero_points, .. } = weight else {
         return Err(MappingError::NotQuantized { layer: layer.name.clone() });
     };
     if zero_points.iter().all(|zero| *zero == 0) {
         return Ok(values.clone());
     }
     let exact = weight.less_zero_points().ok_or_else(|| MappingError::NotQuantized { layer: layer.name.clone() })?;
-    let range = Dtype::min(*dtype)..=Dtype::max(*dtype);
+    let range = format.min()..=format.max();
     if exact.iter().any(|value| !range.contains(value)) {
-        let problem = format!("has weights that, less their zero point, are no {dtype}");
+        let problem = format!("has weights that, less their zero point, are no {format}");
         return Err(refused(layer, problem, "quantize weights symmetrically"));
     }
     Ok(exact.mapv(|value| i16::try_from(value).expect("bug: within a format of at most sixteen bits")))
+}
+
+/// The format of weights: their own, or where less their zero points they need more bits the narrowest that holds them.
+pub(super) fn format_of_weights<D: RemoveAxis>(weight: &Weight<D>) -> Option<Dtype> {
+    let Weight::Integer { dtype, zero_points, .. } = weight else { return None };
+    if zero_points.iter().all(|zero| *zero == 0) {
+        return Some(*dtype);
+    }
+    let exact = weight.less_zero_points()?;
+    let holds = |format: &Dtype| exact.iter().all(|value| (Dtype::min(*format)..=Dtype::max(*format)).contains(value));
+    Some(Dtype::ALL.into_iter().filter(|format| format >= dtype).find(holds).unwrap_or(*dtype))
 }
 
 /// The format that a problem is multiplied in.
@@ -66,37 +77,66 @@ pub(super) fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> R
     Ok(format)
 }
 
+/// The pair in which operands of these formats are multiplied, of those that `may` be used: their own, or where the chip does not multiply these the
+/// narrowest that holds both, the same integers in more bits. Values count first: widening them takes a stage.
+fn multiplied(chip: &Chip, [weight, activation]: [Dtype; 2], may: impl Fn(&Format) -> bool) -> Option<[Dtype; 2]> {
+    let holds = |format: &&Format| format.weight >= weight && format.activation >= activation && may(format);
+    let narrowest = chip.formats().iter().filter(holds).min_by_key(|format| (format.activation, format.weight));
+    narrowest.map(|format| [format.weight, format.activation])
+}
+
+/// Whether values of this quantization can be multiplied in a format: 16 bits have no zero point, since a difference from one needs 17.
+fn has_room(held: &Quantization, format: Dtype) -> bool {
+    format < Dtype::Int16 || held.zero_point == 0
+}
+
 impl Lowerer<'_> {
-    /// The formats of a layer's weights and of what it reads.
-    fn formats<D: RemoveAxis>(&self, layer: &Layer, weight: &Weight<D>) -> Result<(Dtype, Dtype), MappingError> {
+    /// The formats that a layer's weights and what it reads are multiplied in, of those that `may` be used: their own where none holds both.
+    fn formats<D: RemoveAxis>(
+        &self,
+        layer: &Layer,
+        weight: &Weight<D>,
+        may: impl Fn(&Format) -> bool,
+    ) -> Result<(Dtype, Dtype), MappingError> {
         let read = self.network.layer(self.network.inputs(layer.id)[0]);
-        let (Weight::Integer { dtype, .. }, Some(input)) = (weight, read.output.quantization) else {
+        let (Some(dtype), Some(input)) = (format_of_weights(weight), read.output.quantization) else {
             return Err(MappingError::NotQuantized { layer: layer.name.clone() });
         };
-        Ok((*dtype, input.dtype))
+        let may = |format: &Format| has_room(&input, format.activation) && may(format);
+        let [weight, activation] = multiplied(self.chip, [dtype, input.dtype], may).unwrap_or([dtype, input.dtype]);
+        Ok((weight, activation))
     }
 
     pub(super) fn dense(&mut self, layer: &Layer, dense: &Dense) -> Result<Location, MappingError> {
-        let (weight, activation) = self.formats(layer, &dense.weight)?;
-        let (inner, outputs, result) = (dense.inputs() as u64, dense.outputs() as u64, format_of_value(layer));
-        let (mut source, shape) = self.source(layer, 0)?;
+        let (weight, activation) = self.formats(layer, &dense.weight, |_| true)?;
+        let (inner, outputs) = (dense.inputs() as u64, dense.outputs() as u64);
+        let (source, shape) = self.source(layer, 0)?;
+        let mut source = self.widened(layer, 0, &source, activation)?;
         let rows: u64 = shape[..shape.len() - 1].iter().product();
+        let matrix = Problem { output: format_of_value(layer), ..Problem::matrix(self.batch * rows, inner, outputs, weight, activation) };
+        let matrix = Problem { output: self.stored(layer, &matrix)?, ..matrix };
         if rows == 1
-            && let matrix = Problem::matrix(self.batch, inner, outputs, weight, activation)
-            && let Some((problem, operand)) = self.flattened(&source, Problem { output: result, ..matrix })
+            && let Some((problem, operand)) = self.flattened(&source, matrix)
             && !self.order_matters(layer, dense, &problem)?
         {
-            let (tensor, sample) = self.tensor(result, outputs);
+            let (tensor, sample) = self.tensor(problem.output, outputs);
             let output = Operand::dense(tensor.clone(), self.batch, problem.output_bytes(outputs));
             self.array(layer, problem, operand, output)?;
-            return Ok(Location::dense(tensor, sample, outputs));
+            return self.narrowed(layer, Location::dense(tensor, sample, outputs));
         }
         source = self.by_rows(layer, source, rows, inner);
-        let (operand, tensor, location) = self.rows_of(layer, &source, &shape, outputs)?;
-        let problem = Problem { output: result, ..Problem::matrix(self.batch * rows, inner, outputs, weight, activation) };
-        let output = Operand::dense(tensor, self.batch * rows, problem.output_bytes(outputs));
-        self.array(layer, problem, operand, output)?;
-        Ok(location)
+        let (operand, tensor, location) = self.rows_of(layer, &source, &shape, (outputs, matrix.output))?;
+        let output = Operand::dense(tensor, self.batch * rows, matrix.output_bytes(outputs));
+        self.array(layer, matrix, operand, output)?;
+        self.narrowed(layer, location)
+    }
+
+    /// The format in which the array's results are stored: a byte where what it yields at a time, as a whole, is no whole bytes.
+    fn stored(&self, layer: &Layer, problem: &Problem) -> Result<Dtype, MappingError> {
+        let format = format_of(&layer.name, problem, self.chip)?;
+        let share = |dataflow| problem.share(Rules::new(self.chip, format, dataflow).chunk_unit());
+        let is_whole = self.chip.array().dataflows.iter().all(|dataflow| share(dataflow).is_some());
+        Ok(if is_whole { problem.output } else { Ord::max(problem.output, Dtype::Int8) })
     }
 
     /// A value whose rows of `inner` elements lie element by element, each on bytes of its own: as it is if it lies so already.
@@ -109,14 +149,14 @@ impl Lowerer<'_> {
         self.relocated(layer, &source, &[rows, inner], &[0, 1])
     }
 
-    /// The rows over the last axis of a value, in the order in which they lie; and where rows of `outputs` elements go in that order. The last
+    /// The rows over the last axis of a value, in the order in which they lie; and where rows of `outputs` elements of `format` go in that order. The last
     /// axis lies element by element.
     pub(super) fn rows_of(
         &mut self,
         layer: &Layer,
         source: &Location,
         shape: &[u64],
-        outputs: u64,
+        (outputs, format): (u64, Dtype),
     ) -> Result<(Operand, Tensor, Location), MappingError> {
         let inner = shape.last().copied().unwrap_or(1);
         let by_row = source.split_last(shape.iter().product::<u64>() / inner, inner).expect("bug: the last axis lies element by element");
@@ -125,7 +165,6 @@ impl Lowerer<'_> {
         let operand =
             self.batched(source, sorted.iter().map(|(_, factor)| *factor)).ok_or_else(|| too_many(layer, source.tensor.format))?;
         // The rows that lie between one and the next, in the order in which they lie.
-        let format = format_of_value(layer);
         let order = sorted.iter().map(|(place, factor)| (*place, factor.size));
         let (strides, elements) = packed(order, row_pitch(format, outputs), sorted.len());
         let (tensor, sample) = self.tensor(format, elements);
@@ -154,7 +193,7 @@ impl Lowerer<'_> {
     fn order_matters(&self, layer: &Layer, dense: &Dense, problem: &Problem) -> Result<bool, MappingError> {
         let format = format_of(&layer.name, problem, self.chip)?;
         let read = integers_of(self.network.layer(self.network.inputs(layer.id)[0]))?;
-        let most = largest_sum(exact(layer, &dense.weight)?.view(), dense.bias.as_ref(), &read);
+        let most = largest_sum(exact(layer, &dense.weight, problem.weight)?.view(), dense.bias.as_ref(), &read);
         let alike = |dataflow| self.chip.arithmetic(format, dataflow).accumulate.is_any_order_alike(most);
         Ok(!self.chip.array().dataflows.iter().all(alike))
     }
@@ -163,8 +202,15 @@ impl Lowerer<'_> {
         if self.is_for_vector_unit(layer, conv) {
             return self.depthwise(layer, conv);
         }
-        let (weight, activation) = self.formats(layer, &conv.weight)?;
+        let group = conv.weight.shape()[1] as u64;
+        let has_border = conv.padding.iter().any(|size| *size > 0);
+        let (weight, activation) = self.formats(layer, &conv.weight, |format| {
+            // Each group begins on a byte; and a border of signs is one of bits.
+            (conv.groups == 1 || whole_bytes(format.activation, group).is_some())
+                && (conv.border == Border::Zero || !has_border || format.activation == Dtype::Binary)
+        })?;
         let (source, shape) = self.source(layer, 0)?;
+        let source = self.widened(layer, 0, &source, activation)?;
         let (source, operand) = self.image(layer, source, &shape)?;
         debug_assert_eq!(source.elements(), shape.iter().product::<u64>());
         let output = shape_of(layer);
@@ -186,10 +232,11 @@ impl Lowerer<'_> {
             activation,
             output: format_of_value(layer),
         };
+        let problem = Problem { output: self.stored(layer, &problem)?, ..problem };
         let (tensor, sample) = self.tensor(problem.output, ordered_strides(problem.output, &output, &[1, 2, 0]).1);
         let stored = Operand::dense(tensor.clone(), self.batch * output[1] * output[2], problem.output_bytes(output[0]));
         self.array(layer, problem, operand, stored)?;
-        Ok(Location::ordered(tensor, sample, &output, &[1, 2, 0]))
+        self.narrowed(layer, Location::ordered(tensor, sample, &output, &[1, 2, 0]))
     }
 
     /// A value as an image, pixel by pixel with channels innermost: where it lies so, and how it is read. It is moved first where it does not.
@@ -225,20 +272,25 @@ impl Lowerer<'_> {
         let with = |last: [u64; 2]| leading.iter().copied().chain(last).collect::<Vec<u64>>();
         let (to_left, to_right) = (with([rows, inner]), with([inner, cols]));
         let copies: u64 = leading.iter().product();
-        let matrix = Problem::matrix(self.batch * copies * rows, inner, cols, weight.dtype, activation.dtype);
-        let problem = Problem { output: format_of_value(layer), ..matrix };
-        let format = format_of(&layer.name, &problem, self.chip)?;
-        if format.lanes > 1
-            || self.chip.array().sparsity != Sparsity::Dense
-                && Rules::new(self.chip, format, &self.chip.array().dataflows[0]).mode.group.is_some()
-        {
+        // What plays the weights is packed as values are: whole bytes, one after the other.
+        let is_packed = |format: &Format| {
+            let rules = || Rules::new(self.chip, format, &self.chip.array().dataflows[0]);
+            let is_dense = self.chip.array().sparsity == Sparsity::Dense || rules().mode.group.is_none();
+            let have_room = has_room(weight, format.weight) && has_room(activation, format.activation);
+            format.lanes == 1 && format.weight >= Dtype::Int8 && format.activation >= Dtype::Int8 && have_room && is_dense
+        };
+        let given = [weight.dtype, activation.dtype];
+        let Some(formats) = multiplied(self.chip, given, is_packed) else {
+            let [weight, activation] = multiplied(self.chip, given, |_| true).unwrap_or(given);
+            format_of(&layer.name, &Problem::matrix(1, 1, 1, weight, activation), self.chip)?;
             let problem = "multiplies two values, and what plays the weights is not packed as this array takes them".to_string();
             return self.product_on_host(layer, [(left, &of_left, &to_left), (right, &of_right, &to_right)], problem);
-        }
-        if let Some(narrow) = [weight, activation].iter().find(|value| value.dtype.bits() < 8) {
-            let problem = format!("multiplies {} values, whose elements are not packed as this array takes them", narrow.dtype);
-            return Err(refused(layer, problem, "keep what plays the weights in 8 bits"));
-        }
+        };
+        left = self.widened(layer, 0, &left, formats[1])?;
+        right = self.widened(layer, 1, &right, formats[0])?;
+        let matrix = Problem::matrix(self.batch * copies * rows, inner, cols, formats[0], formats[1]);
+        let problem = Problem { output: format_of_value(layer), ..matrix };
+        let problem = Problem { output: self.stored(layer, &problem)?, ..problem };
         // Copies of what broadcasts are the same bytes.
         let axes = output.len();
         let strides = |location: &Location, from: &[u64], to: &[u64]| {
@@ -263,7 +315,7 @@ impl Lowerer<'_> {
         let weights = Operand {
             starts: starts.collect(),
             run: inner,
-            stride: weight.dtype.packed_bytes(of_right[axes - 2]),
+            stride: formats[0].packed_bytes(of_right[axes - 2]),
             tensor: copied.tensor.clone(),
         };
         let input = self.batched(&left, factors(&to_left, &of_left, axes - 1)).ok_or_else(|| too_many(layer, left.tensor.format))?;
@@ -278,7 +330,7 @@ impl Lowerer<'_> {
             self.batched(&location, factors(&output, &of_output, axes - 1)).ok_or_else(|| too_many(layer, location.tensor.format))?;
         let stage = self.push(layer, Work::Product { weights, zero_point: weight.zero_point }, problem, vec![input], stored);
         stage.largest_sum = Some(inner * furthest(weight) * furthest(activation));
-        Ok(location)
+        self.narrowed(layer, location)
     }
 
     /// A stage with the layer's own weights.

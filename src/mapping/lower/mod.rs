@@ -20,6 +20,7 @@ mod stage;
 mod vector;
 
 pub use array::weights_of;
+pub use depthwise::depthwise_alone;
 pub use stage::{Copy, HostCall, HostRead, Lowered, Work};
 
 use super::location::{Factor, Location, Tensor, ordered_strides, row_pitch};

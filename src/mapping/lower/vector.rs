@@ -28,11 +28,12 @@ impl Lowerer<'_> {
             VectorKind::Table => self.elementwise(layer, "", op, &source, &shape, format_of_value(layer)),
             VectorKind::Sum | VectorKind::Product => {
                 let (second, of_second) = self.source(layer, 1)?;
-                yields_bytes(layer)?;
+                is_no_sign(layer)?;
                 let wide = widest([&source, &second]);
                 let source = self.widened(layer, 0, &source, wide)?;
                 let second = self.widened(layer, 1, &second, wide)?;
-                self.of_two(layer, op, &[(source, shape), (second, of_second)])
+                let location = self.of_two(layer, op, &[(source, shape), (second, of_second)])?;
+                self.narrowed(layer, location)
             }
             VectorKind::Pool => self.pool(layer, op, source, &shape),
             VectorKind::Depthwise => unreachable!("bug: a depthwise layer's form is sums"),
@@ -60,7 +61,7 @@ impl Lowerer<'_> {
     fn by_row(&mut self, layer: &Layer, op: VectorOp, source: Location, shape: &[u64], inner: u64) -> Result<Location, MappingError> {
         let rows = shape.iter().product::<u64>() / inner;
         let source = self.by_rows(layer, source, rows, inner);
-        let (operand, tensor, location) = self.rows_of(layer, &source, &[rows, inner], inner)?;
+        let (operand, tensor, location) = self.rows_of(layer, &source, &[rows, inner], (inner, format_of_value(layer)))?;
         let problem = matrix(self.batch * rows, inner, source.tensor.format, tensor.format);
         let output = Operand::dense(tensor, self.batch * rows, problem.output_bytes(inner));
         self.push(layer, Work::Vector(vec![op]), problem, vec![operand], output);
@@ -159,6 +160,17 @@ impl Lowerer<'_> {
         self.elementwise(layer, " (widened)", VectorOp::Table(table), source, &shape_of(read), to)
     }
 
+    /// What a layer has left in bytes, in the format of its value.
+    pub(super) fn narrowed(&mut self, layer: &Layer, source: Location) -> Result<Location, MappingError> {
+        let format = source.tensor.format;
+        if format <= format_of_value(layer) {
+            return Ok(source);
+        }
+        let held = integers_of(layer)?;
+        let table = Table::new(&Quantization { dtype: format, ..held }, &held, |x| x);
+        self.elementwise(layer, " (packed)", VectorOp::Table(table), &source, &shape_of(layer), held.dtype)
+    }
+
     /// A stage on rows, and where its results lie.
     fn work<const N: usize>(&mut self, layer: &Layer, part: &str, ops: Vec<VectorOp>, rows: Rows<N>, factors: Vec<Factor>) -> Location {
         let Rows { problem, operands } = rows;
@@ -210,7 +222,7 @@ impl Lowerer<'_> {
         let shape = shape_of(layer);
         let spread = |(location, from): &(Location, Vec<u64>)| location.broadcast(from, &shape);
         if let [Some(a), Some(b)] = [spread(&values[0]), spread(&values[1])]
-            && let Some((rows, factors)) = self.rows([&a, &b], &shape, format_of_value(layer))
+            && let Some((rows, factors)) = self.rows([&a, &b], &shape, in_bytes(layer))
         {
             return Ok(self.work(layer, "", vec![op], rows, factors));
         }
@@ -228,7 +240,7 @@ impl Lowerer<'_> {
             moved.push(if is_there { whole } else { self.relocated(layer, &whole, &shape, &order) });
         }
         let (rows, factors) =
-            self.rows([&moved[0], &moved[1]], &shape, format_of_value(layer)).ok_or_else(|| too_many(layer, moved[0].tensor.format))?;
+            self.rows([&moved[0], &moved[1]], &shape, in_bytes(layer)).ok_or_else(|| too_many(layer, moved[0].tensor.format))?;
         Ok(self.work(layer, "", vec![op], rows, factors))
     }
 
@@ -241,7 +253,7 @@ impl Lowerer<'_> {
         constant_first: bool,
     ) -> Result<Location, MappingError> {
         let (source, from) = self.source(layer, 0)?;
-        yields_bytes(layer)?;
+        is_no_sign(layer)?;
         // Both in one format, of whole bytes: a constant may be held wider than it is.
         let held = Ord::max(widest([&source]), format);
         let source = self.widened(layer, 0, &source, held)?;
@@ -253,9 +265,10 @@ impl Lowerer<'_> {
         let of_constant: Vec<u64> = constant.shape().iter().map(|size| *size as u64).collect();
         let small = self.constant(held, constant.iter().copied());
         let small = small.broadcast(&of_constant, &shape).expect("bug: a checked network's constants broadcast");
-        let found = self.rows(in_order(constant_first, &value, &small), &shape, format_of_value(layer));
+        let found = self.rows(in_order(constant_first, &value, &small), &shape, in_bytes(layer));
         if let Some((rows, factors)) = found {
-            return Ok(self.work(layer, "", vec![op], rows, factors));
+            let location = self.work(layer, "", vec![op], rows, factors);
+            return self.narrowed(layer, location);
         }
         // Laid out as the value lies, an element for each of its own.
         let value = if value.is_dense() { value } else { self.row_major(layer, &value) };
@@ -270,15 +283,16 @@ impl Lowerer<'_> {
         let Location { tensor, .. } = self.constant(held, laid.into_iter());
         let constant = Location { tensor, offset: 0, sample: 0, factors: value.factors.clone() };
         let (rows, factors) = self
-            .rows(in_order(constant_first, &value, &constant), &shape, format_of_value(layer))
+            .rows(in_order(constant_first, &value, &constant), &shape, in_bytes(layer))
             .ok_or_else(|| too_many(layer, value.tensor.format))?;
-        Ok(self.work(layer, "", vec![op], rows, factors))
+        let location = self.work(layer, "", vec![op], rows, factors);
+        self.narrowed(layer, location)
     }
 
     /// A table for each of several slopes; the elements of the axes that these lie along lie side by side.
     pub(super) fn tables(&mut self, layer: &Layer, tables: Vec<Table>, slopes: &[usize]) -> Result<Location, MappingError> {
         let (source, shape) = self.source(layer, 0)?;
-        yields_bytes(layer)?;
+        is_no_sign(layer)?;
         let source = self.widened(layer, 0, &source, widest([&source]))?;
         let before = shape.len() - slopes.len();
         let has_slopes = |axis: &usize| *axis >= before && slopes[axis - before] > 1;
@@ -290,10 +304,11 @@ impl Lowerer<'_> {
         let lies = strides.is_some_and(|strides| innermost.iter().zip(of_slopes).all(|(axis, stride)| strides[*axis] == stride));
         let source = if lies && source.is_dense() { source } else { self.relocated(layer, &source, &shape, &order) };
         let rows = shape.iter().product::<u64>() / cols;
-        let problem = matrix(self.batch * rows, cols, source.tensor.format, format_of_value(layer));
+        let problem = matrix(self.batch * rows, cols, source.tensor.format, in_bytes(layer));
         let operand = Operand::dense(source.tensor.clone(), self.batch * rows, problem.input_pixel());
         let rows = Rows { problem, operands: [operand] };
-        Ok(self.work(layer, "", tables.into_iter().map(VectorOp::Table).collect(), rows, source.factors))
+        let location = self.work(layer, "", tables.into_iter().map(VectorOp::Table).collect(), rows, source.factors);
+        self.narrowed(layer, location)
     }
 
     /// A pooling window over an image; a mean is a window as large as what it goes over.
@@ -377,13 +392,17 @@ impl Lowerer<'_> {
 /// What to do where elements of less than a byte do not lie in rows of whole bytes.
 const WIDER: &str = "let what reads this value have activations of 8 bits: Quantize(w: .., a: 8, layers: [NAME])";
 
-/// Refuses results of less than a byte.
-fn yields_bytes(layer: &Layer) -> Result<(), MappingError> {
-    let format = format_of_value(layer);
-    if format.bits() >= 8 {
+/// Refuses results that are signs.
+fn is_no_sign(layer: &Layer) -> Result<(), MappingError> {
+    if format_of_value(layer) != Dtype::Binary {
         return Ok(());
     }
-    Err(refused(layer, format!("yields {format} values, which this operation does not pack"), "let it yield 8 bits, and round them next"))
+    Err(refused(layer, "yields binary values, which this operation does not make".to_string(), "let it yield 8 bits, and round them next"))
+}
+
+/// The format in which results of a layer leave what does not pack them.
+fn in_bytes(layer: &Layer) -> Dtype {
+    Ord::max(format_of_value(layer), Dtype::Int8)
 }
 
 /// Rows of elements, and no products.

@@ -31,7 +31,7 @@ impl Elementwise {
         })
     }
 
-    fn op(self) -> Op {
+    pub(super) fn op(self) -> Op {
         match self {
             Self::Function(function) => Op::Unary(function),
             Self::Number(op, number, constant_first) => {
@@ -48,7 +48,7 @@ impl<'a> Importer<'a> {
         let plain = |function| Attributes::new(node, &[]).map(|_| Elementwise::Function(function));
         match node.op_type() {
             "Relu" => plain(Function::Relu),
-            "LeakyRelu" => {
+            "LeakyRelu" | "QLinearLeakyRelu" => {
                 let alpha = Attributes::new(node, &["alpha"])?.float("alpha", 0.01)?;
                 Ok(Elementwise::Function(Function::LeakyRelu { alpha }))
             }
@@ -57,7 +57,7 @@ impl<'a> Importer<'a> {
                 let relu = min.to_bits() == 0 && max == f32::INFINITY;
                 Ok(Elementwise::Function(if relu { Function::Relu } else { Function::Clip { min, max } }))
             }
-            "Sigmoid" => plain(Function::Sigmoid),
+            "Sigmoid" | "QLinearSigmoid" => plain(Function::Sigmoid),
             "HardSigmoid" => {
                 let attributes = Attributes::new(node, &["alpha", "beta"])?;
                 let (alpha, beta) = (attributes.float("alpha", 0.2)?, attributes.float("beta", 0.5)?);
@@ -230,8 +230,8 @@ impl<'a> Importer<'a> {
 
     pub(super) fn concat(&mut self, node: &'a NodeProto) -> Result<Known<'a>, NetworkError> {
         let given = Attributes::new(node, &["axis"])?.integer("axis", 1)?;
-        let values: Vec<Known<'a>> = (0..node.input.len()).map(|slot| self.value(node, slot)).collect();
-        let data = values.iter().filter_map(|value| match value {
+        let values: Vec<(usize, Known<'a>)> = (0..node.input.len()).map(|slot| (slot, self.value(node, slot))).collect();
+        let data = values.iter().filter_map(|(_, value)| match value {
             Known::Layer(tensor) => Some((*tensor, None)),
             Known::Integers(tensor, shift) => Some((*tensor, Some(*shift))),
             Known::Constant(_) => None,
@@ -247,15 +247,28 @@ impl<'a> Importer<'a> {
             let problem = "joins integers of different quantizations".to_string();
             return Err(fault(node, problem, "dequantize its operands, and quantize the result"));
         }
+        let made = self.join(node, given, first, values)?;
+        Ok(shift.map_or(Known::Layer(made), |shift| Known::Integers(made, shift)))
+    }
+
+    /// Values along an axis of the file's, each with the slot that it is read from; `first` is the first that is no constant.
+    pub(super) fn join(
+        &mut self,
+        node: &'a NodeProto,
+        axis: i64,
+        first: Tensor,
+        values: Vec<(usize, Known<'a>)>,
+    ) -> Result<Tensor, NetworkError> {
         let rank = self.full(first).len();
-        let axis = self.axis(node, given, rank)?;
+        let axis = self.axis(node, axis, rank)?;
         // Along the batch axis, or where the batch axis was moved in some operands, whole shapes are joined.
-        let whole = axis == 0 || data.iter().any(|(tensor, _)| !tensor.batched);
+        let is_whole = |value: &Known<'_>| matches!(value, Known::Layer(tensor) | Known::Integers(tensor, _) if !tensor.batched);
+        let whole = axis == 0 || values.iter().any(|(_, value)| is_whole(value));
         if axis == 0 && rank == 1 {
             return Err(fault(node, "joins along axis 0, the batch".to_string(), "samples cannot be joined"));
         }
         let mut inputs: Vec<LayerId> = Vec::new();
-        for (slot, value) in values.into_iter().enumerate() {
+        for (slot, value) in values {
             inputs.push(match value {
                 Known::Layer(tensor) | Known::Integers(tensor, _) if whole => self.whole(node, tensor)?.id,
                 Known::Layer(tensor) | Known::Integers(tensor, _) => tensor.id,
@@ -263,8 +276,7 @@ impl<'a> Importer<'a> {
             });
         }
         let id = self.layer(node, Op::Concat { axis: axis - usize::from(!whole) }, &inputs)?;
-        let made = Tensor { id, batched: !whole, sole: true };
-        Ok(shift.map_or(Known::Layer(made), |shift| Known::Integers(made, shift)))
+        Ok(Tensor { id, batched: !whole, sole: true })
     }
 
     /// A constant as a layer, so that an operation on data can read it; `batched` leaves its first axis, of one, out.

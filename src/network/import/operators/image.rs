@@ -105,20 +105,24 @@ impl<'a> Importer<'a> {
             activation: Activation::None,
         };
         let id = self.layer(node, Op::Conv(conv), &[image.tensor.id])?;
-        if let Some(output) = output {
-            self.builder.quantize(id, output);
-        }
+        self.quantized(id, output);
         self.of_image(node, image.spatial, Tensor { id, batched: true, sole: true })
     }
 
     pub(super) fn pool(&mut self, node: &'a NodeProto) -> Result<Known<'a>, NetworkError> {
-        let all = ["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "storage_order", "strides"];
+        match self.value(node, 0) {
+            Known::Integers(tensor, shift) if node.op_type() != "AveragePool" => {
+                Ok(Known::Integers(self.pooling(node, tensor, None)?, shift))
+            }
+            _ => Ok(Known::Layer(self.pooling(node, self.tensor(node, 0)?, None)?)),
+        }
+    }
+
+    /// The pooling of a node, whose result is quantized where `output` says how.
+    pub(super) fn pooling(&mut self, node: &'a NodeProto, tensor: Tensor, output: Option<Quantization>) -> Result<Tensor, NetworkError> {
         let operator = node.op_type();
-        let attributes = Attributes::new(node, if operator == "GlobalMaxPool" { &[] } else { &all })?;
-        let (tensor, shift) = match self.value(node, 0) {
-            Known::Integers(tensor, shift) if operator != "AveragePool" => (tensor, Some(shift)),
-            _ => (self.tensor(node, 0)?, None),
-        };
+        let attributes = Attributes::new(node, if operator == "GlobalMaxPool" { &[] } else { POOLING })?;
+        channels_first(&attributes)?;
         let image = self.image(node, tensor)?;
         let kernel = if operator == "GlobalMaxPool" {
             image.size
@@ -128,19 +132,32 @@ impl<'a> Importer<'a> {
             attributes.pair("kernel_shape", image.spatial, 1)?
         };
         let windows = windows(&attributes, &image, kernel)?;
+        let is_mean = operator.ends_with("AveragePool");
         let count_include_pad = attributes.integer("count_include_pad", 0)? != 0;
-        if operator == "AveragePool" && count_include_pad && windows.beyond != [0, 0] {
+        if is_mean && count_include_pad && windows.beyond != [0, 0] {
             let problem = "rounds its output's size up (ceil_mode) and counts padding in its means".to_string();
             return Err(fault(node, problem, "the two together are not supported: use one of them"));
         }
-        let kind = if operator == "AveragePool" { PoolKind::Average { count_include_pad } } else { PoolKind::Max };
+        let kind = if is_mean { PoolKind::Average { count_include_pad } } else { PoolKind::Max };
         let [top, left, bottom, right] = windows.padding;
         let padding = [top, left, bottom + windows.beyond[0], right + windows.beyond[1]];
         let pool = Pool { kind, kernel, stride: windows.stride, dilation: windows.dilation, padding };
         let id = self.layer(node, Op::Pool(pool), &[image.tensor.id])?;
-        let made = self.of_image(node, image.spatial, Tensor { id, batched: true, sole: true })?;
-        Ok(shift.map_or(Known::Layer(made), |shift| Known::Integers(made, shift)))
+        self.quantized(id, output);
+        self.of_image(node, image.spatial, Tensor { id, batched: true, sole: true })
     }
+}
+
+/// Attributes of poolings.
+const POOLING: &[&str] =
+    &["auto_pad", "ceil_mode", "channels_last", "count_include_pad", "dilations", "kernel_shape", "pads", "storage_order", "strides"];
+
+/// Refuses images whose channels are last, which ONNX Runtime's own operators may have.
+pub(super) fn channels_first(attributes: &Attributes<'_>) -> Result<(), NetworkError> {
+    if attributes.get("channels_last").is_none() || attributes.integer("channels_last", 0)? == 0 {
+        return Ok(());
+    }
+    Err(fault(attributes.node, "has its channels last".to_string(), "export the model with channels first"))
 }
 
 /// The windows of a convolution or pooling over an image, its padding resolved.

@@ -5,6 +5,7 @@ use super::super::constant::Quantized;
 use super::super::importer::{Importer, Known, Tensor};
 use super::super::onnx::NodeProto;
 use super::super::onnx::tensor_proto::DataType;
+use super::image::channels_first;
 use super::matrix::{Naming, matrix, weight_of};
 use super::quantized::{Grid, format_of};
 use crate::network::{Bias, BinaryConstant, BinaryOp, NetworkError, Op, Weight};
@@ -34,9 +35,14 @@ impl<'a> Importer<'a> {
                     | "QGemm"
                     | "QLinearAdd"
                     | "QLinearMul"
-                    | "QLinearGlobalAveragePool",
+                    | "QLinearAveragePool"
+                    | "QLinearGlobalAveragePool"
+                    | "QLinearLeakyRelu"
+                    | "QLinearSigmoid"
+                    | "QLinearSoftmax",
                     0,
                 ) => (1, 2),
+                ("QLinearConcat", slot) if slot % 3 == 2 => (slot + 1, slot + 2),
                 ("QLinearMatMul" | "QLinearAdd" | "QLinearMul", 3) => (4, 5),
                 ("MatMulInteger" | "ConvInteger", 0 | 1) => {
                     self.check_constant(node, slot + 2)?;
@@ -170,13 +176,47 @@ impl<'a> Importer<'a> {
         Ok(self.quantized_as(made, grid))
     }
 
-    pub(super) fn qlinear_mean(&mut self, node: &'a NodeProto) -> Result<(Tensor, i32), NetworkError> {
-        if Attributes::new(node, &["channels_last"])?.integer("channels_last", 0)? != 0 {
-            return Err(fault(node, "has its channels last".to_string(), "export the model with channels first"));
-        }
+    /// What ONNX Runtime's own operators of one value do: pools, means, functions, a softmax.
+    pub(super) fn qlinear_of_one(&mut self, node: &'a NodeProto) -> Result<(Tensor, i32), NetworkError> {
         let tensor = self.integers(node, 0, 1, Some(2))?;
         let grid = self.grid(node, 3, 4, DataType::Uint8)?;
-        let made = self.global_mean(node, tensor)?;
+        let made = match node.op_type() {
+            "QLinearAveragePool" => self.pooling(node, tensor, Some(grid.quantization))?,
+            "QLinearGlobalAveragePool" => {
+                channels_first(&Attributes::new(node, &["channels_last"])?)?;
+                self.global_mean(node, tensor)?
+            }
+            "QLinearSoftmax" => {
+                let attributes = Attributes::new(node, &["axis", "opset"])?;
+                let opset = attributes.integer("opset", self.opset)?;
+                let axis = attributes.integer("axis", if opset >= 13 { -1 } else { 1 })?;
+                self.softmax_of(node, tensor, (axis, opset), Some(grid.quantization))?
+            }
+            _ => {
+                let op = self.function(node)?.op();
+                let id = self.layer(node, op, &[tensor.id])?;
+                Tensor { id, sole: true, ..tensor }
+            }
+        };
+        Ok(self.quantized_as(made, grid))
+    }
+
+    pub(super) fn qlinear_concat(&mut self, node: &'a NodeProto) -> Result<(Tensor, i32), NetworkError> {
+        let axis = Attributes::new(node, &["axis"])?.integer("axis", 1)?;
+        if node.input.len() % 3 != 2 {
+            return Err(fault(
+                node,
+                format!("reads {} values, which are no scale and zero point, and three for each operand", node.input.len()),
+                "the file was written wrongly: export it again",
+            ));
+        }
+        let grid = self.grid(node, 0, 1, DataType::Uint8)?;
+        let mut values = Vec::new();
+        for slot in (2..node.input.len()).step_by(3) {
+            values.push((slot, Known::Layer(self.integers(node, slot, slot + 1, Some(slot + 2))?)));
+        }
+        let Some((_, Known::Layer(first))) = values.first() else { unreachable!("bug: there is an operand") };
+        let made = self.join(node, axis, *first, values)?;
         Ok(self.quantized_as(made, grid))
     }
 

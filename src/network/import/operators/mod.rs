@@ -85,8 +85,13 @@ const OPERATORS: &[(&str, &str, usize, usize, usize)] = &[
     (MICROSOFT, "Gelu", 1, 1, 1),
     (MICROSOFT, "QGemm", 6, 9, 1),
     (MICROSOFT, "QLinearAdd", 7, 8, 1),
-    (MICROSOFT, "QLinearGlobalAveragePool", 5, 5, 1),
+    (MICROSOFT, "QLinearAveragePool", 4, 5, 1),
+    (MICROSOFT, "QLinearConcat", 5, 4097, 1),
+    (MICROSOFT, "QLinearGlobalAveragePool", 4, 5, 1),
+    (MICROSOFT, "QLinearLeakyRelu", 4, 5, 1),
     (MICROSOFT, "QLinearMul", 7, 8, 1),
+    (MICROSOFT, "QLinearSigmoid", 4, 5, 1),
+    (MICROSOFT, "QLinearSoftmax", 4, 5, 1),
     (MICROSOFT, "QuantizeLinear", 2, 3, 1),
     (QONNX, "BipolarQuant", 2, 2, 1),
     (QONNX, "Quant", 4, 4, 1),
@@ -127,7 +132,9 @@ pub(super) fn check_operators(graph: &GraphProto) -> Result<(), NetworkError> {
         let more =
             if others.is_empty() { String::new() } else { format!(", nor are {} more nodes: {}", others.len(), distinct.join(", ")) };
         let help = match node.op_type() {
-            "ConvTranspose" => "no stage computes a transposed convolution: cut the network before it, or train with a Resize-free decoder",
+            "ConvTranspose" => {
+                "no stage computes a transposed convolution: cut the network before it, or write it as Conv, Reshape and Transpose (sub-pixel)"
+            }
             "DynamicQuantizeLinear" => "scales that depend on the data are not supported: quantize statically",
             "LSTM" | "GRU" | "RNN" | "Loop" | "If" | "Scan" => "recurrence and control flow are not supported: unroll or cut the network",
             _ => "write it with supported operators, or cut the network before it (onnx.utils.extract_model)",
@@ -186,7 +193,10 @@ impl<'a> Importer<'a> {
             "QLinearMatMul" => quantized(self.qlinear_matmul(node)?),
             "QGemm" => quantized(self.qgemm(node)?),
             "QLinearAdd" | "QLinearMul" => quantized(self.qlinear_binary(node)?),
-            "QLinearGlobalAveragePool" => quantized(self.qlinear_mean(node)?),
+            "QLinearAveragePool" | "QLinearGlobalAveragePool" | "QLinearLeakyRelu" | "QLinearSigmoid" | "QLinearSoftmax" => {
+                quantized(self.qlinear_of_one(node)?)
+            }
+            "QLinearConcat" => quantized(self.qlinear_concat(node)?),
             "MatMulInteger" => layer(self.matmul_integer(node)?),
             "ConvInteger" => layer(self.conv_integer(node)?),
             "PRelu" => layer(self.prelu(node)?),

@@ -127,7 +127,7 @@ impl<'a> Importer<'a> {
         }
         let made = found.map_or_else(String::new, |found| format!("{} and zero point {}", found.scale, found.zero_point + shift));
         let problem =
-            format!("reads operand {slot} with scale {:?} and zero point {zero}, and it was made with scale {made}", scales.first());
+            format!("reads operand {slot} with scale {} and zero point {zero}, and it was made with scale {made}", shown_scales(&scales));
         Err(fault(node, problem, "both must be the same, one a tensor: quantize the model again"))
     }
 
@@ -359,6 +359,11 @@ impl<'a> Importer<'a> {
         let values = values.mapv(|value| if value < 0.0 { -1 } else { 1 });
         Ok(Quantized { values, dtype: Some(Dtype::Binary), scales, zero_points: Vec::new(), axis })
     }
+}
+
+/// Scales as a message shows them: one, or how many there are.
+fn shown_scales(scales: &[f32]) -> String {
+    if let [scale] = scales { scale.to_string() } else { format!("of {} channels", scales.len()) }
 }
 
 /// The format that a `QuantizeLinear` without a zero point quantizes to.

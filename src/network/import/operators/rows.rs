@@ -4,15 +4,26 @@ use super::super::attributes::{Attributes, fault};
 use super::super::importer::{Importer, Tensor};
 use super::super::movement::Naming;
 use super::super::onnx::NodeProto;
-use crate::network::{BinaryConstant, BinaryOp, LayerNorm, NetworkError, Op, Weight};
+use crate::network::{BinaryConstant, BinaryOp, LayerId, LayerNorm, NetworkError, Op, Weight};
+use crate::numerics::Quantization;
 use ndarray::{ArrayD, IxDyn};
 
 impl<'a> Importer<'a> {
     pub(super) fn softmax(&mut self, node: &'a NodeProto) -> Result<Tensor, NetworkError> {
-        let attributes = Attributes::new(node, &["axis"])?;
-        let modern = self.opset >= 13;
-        let given = attributes.integer("axis", if modern { -1 } else { 1 })?;
+        let axis = Attributes::new(node, &["axis"])?.integer("axis", if self.opset >= 13 { -1 } else { 1 })?;
         let tensor = self.tensor(node, 0)?;
+        self.softmax_of(node, tensor, (axis, self.opset), None)
+    }
+
+    /// The softmax of a node over an axis as an opset means it, whose result is quantized where `output` says how.
+    pub(super) fn softmax_of(
+        &mut self,
+        node: &'a NodeProto,
+        tensor: Tensor,
+        (given, opset): (i64, i64),
+        output: Option<Quantization>,
+    ) -> Result<Tensor, NetworkError> {
+        let modern = opset >= 13;
         let full = self.full(tensor);
         let axis = self.axis(node, given, full.len())?;
         let meaning = if modern { "" } else { ", which before opset 13 means all axes from there on" };
@@ -27,13 +38,22 @@ impl<'a> Importer<'a> {
         if modern || rows.iter().filter(|size| **size != 1).count() <= 1 {
             let axis = if modern { ours } else { single };
             let id = self.layer(node, Op::Softmax { axis }, &[tensor.id])?;
+            self.quantized(id, output);
             return Ok(Tensor { id, sole: true, ..tensor });
         }
         let flat = [&shape[..ours], &[rows.iter().product()]].concat();
         let id = self.aside(node, "rows", Op::Reshape(flat), &[tensor.id])?;
         let id = self.layer(node, Op::Softmax { axis: ours }, &[id])?;
+        self.quantized(id, output);
         let id = self.aside(node, "shape", Op::Reshape(shape), &[id])?;
         Ok(Tensor { id, sole: true, ..tensor })
+    }
+
+    /// Puts what a layer yields on a grid, where there is one.
+    pub(super) fn quantized(&mut self, id: LayerId, grid: Option<Quantization>) {
+        if let Some(grid) = grid {
+            self.builder.quantize(id, grid);
+        }
     }
 
     pub(super) fn layer_norm(&mut self, node: &'a NodeProto) -> Result<Tensor, NetworkError> {
