@@ -125,7 +125,11 @@ pub enum Step {
         /// Whether biases take back what quantization does to the mean of each channel.
         #[serde(default, skip_serializing_if = "is_default")]
         bias_correction: bool,
-        /// Patterns of layers' names; those two are for all layers, and stand in the step that names none.
+        /// Whether weights, narrower than the values that they meet, lie in DRAM as they are and are multiplied in the format of the values
+        /// (weight-only quantization), though the chip may multiply the pair.
+        #[serde(default, skip_serializing_if = "is_default")]
+        wide: bool,
+        /// Patterns of layers' names; calibration and bias correction are for all layers, and stand in the step that names none.
         #[serde(default, skip_serializing_if = "is_default")]
         layers: Patterns,
     },
@@ -288,6 +292,11 @@ impl Recipe {
         for_all(self.quantization()).and_then(Step::formats).map_or(Scheme::EIGHT_BITS, |(formats, _)| formats.scheme)
     }
 
+    /// Whether weights of layers in general are multiplied in the format of values.
+    pub fn is_wide(&self) -> bool {
+        matches!(for_all(self.quantization()), Some(Step::Quantize { wide: true, .. }))
+    }
+
     /// Whether biases are corrected: as the last step for all layers says.
     pub fn corrects_biases(&self) -> bool {
         matches!(for_all(self.quantization()), Some(Step::Quantize { bias_correction: true, .. }))
@@ -362,15 +371,16 @@ impl Step {
             activations: Symmetry::default(),
             calibration: Calibration::default(),
             bias_correction: false,
+            wide: false,
             layers,
         }
     }
 
     /// The formats that it says, and of which layers.
     pub(super) fn formats(&self) -> Option<(LayerFormats, &Patterns)> {
-        let Self::Quantize { w, a, weights, activations, layers, .. } = self else { return None };
+        let Self::Quantize { w, a, weights, activations, wide, layers, .. } = self else { return None };
         let scheme = Scheme::of_bits(*w, *a).ok()?;
-        Some((LayerFormats { scheme, weights: *weights, activations: *activations }, layers))
+        Some((LayerFormats { scheme, weights: *weights, activations: *activations, is_wide: *wide }, layers))
     }
 
     fn check(&self) -> Result<(), CompressError> {
@@ -411,6 +421,10 @@ impl Step {
                 Err(self.fault("calibration and bias correction are for all layers, and it names some", help))
             }
             Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } | Self::Equalize { .. } => Ok(()),
+            Self::Quantize { w, a, wide: true, .. } if w >= a || *w == 1 => {
+                let problem = format!("weights of {w} bits are to be multiplied in the {a} bits of activations");
+                Err(self.fault(problem, "wide is for weights of 2, 4 or 8 bits that meet activations of more, such as w4a8,wide"))
+            }
             Self::Quantize { w, a, .. } => Scheme::of_bits(*w, *a).map(|_| ()),
         }
     }

@@ -8,7 +8,7 @@ use super::prepare::{first_format, plainly_pruned, quantized, tile_of};
 use super::{PipelineError, RunOptions};
 use crate::chip::Chip;
 use crate::compress::{Patterns, Recipe, Scheme, Step, all_but, only, with_roundings};
-use crate::mapping::{Mapping, lower};
+use crate::mapping::Mapping;
 use crate::metrics::accuracy;
 use crate::model::{Model, Split};
 use crate::network::{Layer, LayerId, Network, Op};
@@ -105,7 +105,7 @@ struct Timed {
 
 /// Times a quantized network without numbers.
 fn timed(network: &Network, chip: &Chip, options: &RunOptions) -> Result<Timed, PipelineError> {
-    let lowering = lower(network, chip, options.batch)?;
+    let lowering = options.lower(network, chip)?;
     let (mapping, _) = options.map(&lowering.stages, chip)?;
     let program = emit_timing(&mapping, chip)?;
     let format = first_format(&lowering.stages, chip);

@@ -38,8 +38,9 @@ pub use table::{table_stages, time_table};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::chip::Chip;
-use crate::compress::{Recipe, Scheme};
-use crate::mapping::{Choice, Layout, Lowered, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, map_as};
+use crate::compress::{Formats, Recipe, Scheme};
+use crate::mapping::{Choice, Layout, Lowered, Lowering, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, lower_wide, map_as};
+use crate::network::Network;
 use crate::sim::Engine;
 
 /// What a summary says of its engine where no numbers were simulated.
@@ -91,6 +92,12 @@ impl RunOptions {
     /// The formats that the network runs in.
     pub fn scheme(&self) -> Scheme {
         self.recipe.scheme()
+    }
+
+    /// What the chip's units do for a quantized network, its weights multiplied as the recipe says.
+    fn lower(&self, network: &Network, chip: &Chip) -> Result<Lowering, PipelineError> {
+        let wide = Formats::from(&self.recipe).wide(network)?;
+        Ok(lower_wide(network, chip, self.batch, &wide)?)
     }
 
     /// Maps stages as the options say; and the scratchpad with which no output that the next stage reads would go through DRAM, if one does.

@@ -4,11 +4,13 @@ use super::residency::residency;
 use super::run::Totals;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
+use crate::codec::Code;
 use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
 use crate::data::{FileHash, sha256_hex};
 use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account};
 use crate::mapping::{Mapping, Stage, StageBound, WeightStart, lower_bounds};
 use crate::network::Layer;
+use crate::numerics::Dtype;
 use crate::report::{ChipSummary, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
 use crate::sim::StageRun;
 use crate::units::Cycles;
@@ -166,7 +168,7 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
         rows.push(LayerSummary {
             name: stage.name.clone(),
             op: facts.op.to_string(),
-            format: format!("{} x {}", stage.problem.weight, stage.problem.activation),
+            format: multiplied(stage),
             total_cycles: cycles.get(),
             cycles_lower_bound: (bound.cycles * programs).get(),
             what_if: totals.what_if.as_ref().map(|stages| stages[number]),
@@ -194,6 +196,13 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
     }
     rows.extend(ran.host.iter().cloned());
     rows
+}
+
+/// The formats that a stage multiplies, and in which its weights lie in DRAM where that is narrower.
+fn multiplied(stage: &Stage) -> String {
+    let narrow = stage.coding.and_then(|coding| if let Code::Narrow { bits } = coding.code { Dtype::from_bits(bits) } else { None });
+    let kept = narrow.map_or_else(String::new, |narrow| format!("{narrow} as "));
+    format!("{kept}{} x {}", stage.problem.weight, stage.problem.activation)
 }
 
 /// Bytes of a stage's weights and biases in DRAM: where some lie coded, its pieces with what fills them up, and a bias a channel.

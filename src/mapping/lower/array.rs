@@ -5,7 +5,7 @@ use super::super::operand::MAX_RUNS;
 use super::super::{MappingError, Operand, Problem, Rules};
 use super::vector::within_bytes;
 use super::{Lowered, Lowerer, Work, format_of_value, refused, shape_of, whole_bytes};
-use crate::chip::{Chip, Codec, Format, Group, Sparsity};
+use crate::chip::{Chip, Format, Group, Sparsity};
 use crate::network::{Bias, Conv, Dense, Layer, Op, Weight, exchanged, filters_as_rows, integers_of};
 use crate::numerics::{Dtype, Quantization};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, RemoveAxis};
@@ -67,13 +67,22 @@ pub(super) fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> R
 }
 
 impl Lowerer<'_> {
-    /// The formats of a layer's weights and of what it reads.
+    /// The formats in which a layer's weights are multiplied and what it reads: the weights' own, or the activations' where they only lie in DRAM
+    /// in fewer bits, because that was asked for or the array has nothing else.
     fn formats<D: RemoveAxis>(&self, layer: &Layer, weight: &Weight<D>) -> Result<(Dtype, Dtype), MappingError> {
         let read = self.network.layer(self.network.inputs(layer.id)[0]);
         let (Weight::Integer { dtype, .. }, Some(input)) = (weight, read.output.quantization) else {
             return Err(MappingError::NotQuantized { layer: layer.name.clone() });
         };
-        Ok((*dtype, input.dtype))
+        let (narrow, wide) = (*dtype, input.dtype);
+        let can_widen = narrow < wide && narrow != Dtype::Binary && self.chip.storage().codec.widens();
+        if self.wide.contains(&layer.id) && narrow < wide && !can_widen {
+            let what = format!("has {narrow} weights that are to be multiplied as {wide}, and the DMA engines of chip {} do not widen them", self.chip.name());
+            let what = if narrow == Dtype::Binary { format!("has binary weights, which have no zero to fill tiles up with, so that they are not multiplied as {wide}") } else { what };
+            return Err(refused(layer, what, "name a chip with storage.codec: Widen(..), such as widen-16x16, or leave ,wide (wide: true) out"));
+        }
+        let is_wide = self.wide.contains(&layer.id) || self.chip.format(narrow, wide).is_none() && self.chip.format(wide, wide).is_some();
+        Ok((if can_widen && is_wide { wide } else { narrow }, wide))
     }
 
     pub(super) fn dense(&mut self, layer: &Layer, dense: &Dense) -> Result<Location, MappingError> {
@@ -289,8 +298,13 @@ impl Lowerer<'_> {
             let what = format!("reads {} {} channels a group, which do not begin on a byte", problem.group_inputs(), problem.activation);
             return Err(refused(layer, what, "give it wider activations: a step of its own, such as Quantize(w: 8, a: 8, layers: [NAME])"));
         }
-        let matters = self.chip.array().sparsity == Sparsity::TileSkip || self.chip.storage().codec != Codec::None;
+        let matters = self.chip.array().sparsity == Sparsity::TileSkip || self.chip.storage().codec.code().is_some();
         let weights = weights_of(layer, &problem)?;
+        let kept = match &layer.op {
+            Op::Dense(dense) => dense.weight.dtype(),
+            Op::Conv(conv) => conv.weight.dtype(),
+            _ => None,
+        };
         if let Some(group) = rules.mode.group {
             is_pruned(weights.view(), group, &layer.name)?;
         }
@@ -307,6 +321,7 @@ impl Lowerer<'_> {
             }
         }
         let stage = self.push(layer, Work::Array, problem, vec![input], output);
+        stage.narrow = kept.filter(|kept| *kept != problem.weight);
         stage.largest_sum = Some(largest_sum(weights.view(), bias, &read));
         stage.zeros = if matters { weights.iter().map(|value| *value == 0).collect() } else { Vec::new() };
         Ok(())
@@ -315,7 +330,7 @@ impl Lowerer<'_> {
     /// The next stage.
     pub(super) fn push(&mut self, layer: &Layer, work: Work, problem: Problem, inputs: Vec<Operand>, output: Operand) -> &mut Lowered {
         let name = layer.name.clone();
-        self.stages.push(Lowered { layer: Some(layer.id), name, work, problem, inputs, output, zeros: Vec::new(), largest_sum: None });
+        self.stages.push(Lowered { layer: Some(layer.id), name, work, problem, inputs, output, zeros: Vec::new(), narrow: None, largest_sum: None });
         self.stages.last_mut().expect("bug: one was pushed just before")
     }
 }

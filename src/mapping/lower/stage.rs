@@ -5,7 +5,7 @@ use super::super::{MappingError, Operand, Problem};
 use super::array::format_of;
 use crate::chip::Chip;
 use crate::network::LayerId;
-use crate::numerics::{HostOp, VectorKind, VectorOp};
+use crate::numerics::{Dtype, HostOp, VectorKind, VectorOp};
 
 /// One operation of a unit of the chip, before it is mapped.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Lowered {
     /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such or DRAM leaves them out; empty
     /// where neither is so, or nobody knows.
     pub zeros: Vec<bool>,
+    /// The format in which its weights lie in DRAM, where that is narrower than the one that is multiplied, which is the problem's.
+    pub narrow: Option<Dtype>,
     /// How far from zero a sum can be at most, whatever its input and however much of it is summed: `|bias| + max |x - zero point| * sum |w|` of
     /// the channel where that is most. None where there are no numbers, or no sums.
     pub largest_sum: Option<u64>,
@@ -120,6 +122,7 @@ impl Lowered {
             inputs: vec![operand(2 * number, problem.activation, problem.pixels(), problem.input_pixel())],
             output: operand(2 * number + 1, problem.output, problem.vectors(), problem.output_bytes(problem.m)),
             zeros: Vec::new(),
+            narrow: None,
             largest_sum: None,
         }
     }
