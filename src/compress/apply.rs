@@ -95,7 +95,12 @@ fn applied(step: &Step, network: &Network, named: &[LayerId], around: Surroundin
         Step::FeatureMap { fraction, by, .. } => by_activity(network, step, *fraction, *by, named, around.samples),
         Step::LowRank { keep, .. } => low_rank(network, step, *keep, named),
         Step::Equalize { .. } => equalize(network, step, named),
-        Step::MeanThreshold { .. } | Step::Magnitude { .. } | Step::NM { .. } | Step::Block { .. } | Step::Quantize { .. } => {
+        Step::MeanThreshold { .. }
+        | Step::Magnitude { .. }
+        | Step::NM { .. }
+        | Step::Block { .. }
+        | Step::Quantize { .. }
+        | Step::MixedPrecision { .. } => {
             let mut layers: Vec<Matrix> = named.iter().map(|id| Matrix::of(network, network.layer(*id))).collect::<Result<_, _>>()?;
             prune(step, &mut layers, around.tile);
             let mut pruned: BTreeMap<LayerId, Matrix> = named.iter().copied().zip(layers).collect();

@@ -98,7 +98,9 @@ impl Formats {
         let with_weights: Vec<LayerId> = network.layers().filter(|layer| has_weights(layer)).map(|layer| layer.id).collect();
         let mut resolved = Resolved { base: eight, layers: with_weights.iter().map(|id| (*id, eight)).collect() };
         for step in &self.steps {
-            let Some((formats, patterns)) = step.formats() else { continue };
+            let Some((formats, patterns)) = step.formats() else {
+                return Err(step.fault("its formats were not chosen yet", "choose them first (pipeline::choose_formats)"));
+            };
             let is_binary = formats.scheme.is_binary();
             let ends = [with_weights.first(), with_weights.last()];
             let all = patterns.0.is_empty();

@@ -4,6 +4,7 @@
 
 use super::formats::LayerFormats;
 use super::histogram::Calibration;
+use super::mixed::{self, Bits, Goal, Limit};
 use super::{CompressError, Granularity, Scheme, Symmetry};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -133,6 +134,19 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "is_default")]
         layers: Patterns,
     },
+    /// The last step of all: each layer gets the one of some formats that is best for an objective under a constraint, by what each loses on the
+    /// select split and what it gains on the chip. What was chosen takes its place, as `Quantize` steps.
+    MixedPrecision {
+        /// Formats to choose from; the first is where the search begins.
+        bits: Vec<Bits>,
+        /// What is to be little.
+        objective: Goal,
+        /// What may not be more.
+        constraint: Limit,
+        /// Patterns of layers' names; others have the formats of the steps before.
+        #[serde(default, skip_serializing_if = "is_default")]
+        layers: Patterns,
+    },
 }
 
 /// What is as it is where nothing is said is not written.
@@ -222,8 +236,11 @@ impl Recipe {
     pub fn new(steps: Vec<Step>) -> Result<Self, CompressError> {
         for (number, step) in steps.iter().enumerate() {
             step.check()?;
-            let next = steps.get(number + 1).filter(|_| matches!(step, Step::Quantize { .. }));
-            if let Some(next) = next.filter(|next| !matches!(next, Step::Quantize { .. })) {
+            let next = steps.get(number + 1).filter(|_| step.quantizes());
+            if let (Step::MixedPrecision { .. }, Some(next)) = (step, next) {
+                return Err(step.fault(format!("stands before {next}"), "search last: what is said later would not be what was measured"));
+            }
+            if let Some(next) = next.filter(|next| !next.quantizes()) {
                 let problem = format!("stands before {next}");
                 return Err(step.fault(problem, "quantize last: what is pruned later would not be what ran"));
             }
@@ -284,7 +301,7 @@ impl Recipe {
     }
 
     fn first_quantization(&self) -> usize {
-        self.steps.iter().position(|step| matches!(step, Step::Quantize { .. })).unwrap_or(self.steps.len())
+        self.steps.iter().position(Step::quantizes).unwrap_or(self.steps.len())
     }
 
     /// The formats of layers in general: those of the last step that names none, w8a8 where there is no such step.
@@ -327,7 +344,7 @@ impl Recipe {
 
 /// Of steps that quantize, the last that names no layers: what holds for a network at large.
 pub(super) fn for_all(steps: &[Step]) -> Option<&Step> {
-    steps.iter().rev().find(|step| step.layers().is_none_or(|layers| layers.0.is_empty()))
+    steps.iter().rev().find(|step| matches!(step, Step::Quantize { layers, .. } if layers.0.is_empty()))
 }
 
 impl fmt::Display for Recipe {
@@ -357,8 +374,14 @@ impl Step {
             | Self::FeatureMap { layers, .. }
             | Self::LowRank { layers, .. }
             | Self::Equalize { layers }
-            | Self::Quantize { layers, .. } => Some(layers),
+            | Self::Quantize { layers, .. }
+            | Self::MixedPrecision { layers, .. } => Some(layers),
         }
+    }
+
+    /// Whether it says formats, or looks for them.
+    pub(super) fn quantizes(&self) -> bool {
+        matches!(self, Self::Quantize { .. } | Self::MixedPrecision { .. })
     }
 
     /// A step that quantizes layers so.
@@ -419,6 +442,12 @@ impl Step {
             {
                 let help = "say it in the step that names no layers: values that layers share have one range, and biases one correction";
                 Err(self.fault("calibration and bias correction are for all layers, and it names some", help))
+            }
+            Self::MixedPrecision { bits, objective, constraint, .. } => {
+                if let Some((problem, help)) = mixed::fault(bits, *objective, *constraint) {
+                    return Err(self.fault(problem, help));
+                }
+                bits.iter().try_for_each(|bits| bits.step(Patterns::default())?.check())
             }
             Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } | Self::Equalize { .. } => Ok(()),
             Self::Quantize { w, a, wide: true, .. } if w >= a || *w == 1 => {

@@ -32,6 +32,7 @@ const PLAIN: Arithmetic = Arithmetic { accumulate: AccumulateRule { bits: 32, ..
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
 pub fn analyze(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Result<Analysis, PipelineError> {
+    model.selects_apart()?;
     let samples = model.split(Split::Select, Some(options.samples.unwrap_or(SAMPLES)))?;
     let calibration = model.split(Split::Calibrate, None)?.inputs;
     let tile = chip.map_or([1, 1], |chip| tile_of(chip, options));

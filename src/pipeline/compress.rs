@@ -71,6 +71,7 @@ pub fn compress(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Res
         quantized: is_quantized,
         chip: chip.filter(|_| is_quantized).map(|chip| chip.name().to_string()),
         steps: steps.iter().map(step).collect(),
+        mixed_precision: options.mixed_precision.clone(),
         weights: layers.iter().map(|layer| layer.weights).sum(),
         zeros: layers.iter().map(|layer| layer.zeros).sum(),
         layers,

@@ -11,6 +11,7 @@ mod error;
 mod gemm;
 mod host;
 mod map;
+mod mixed;
 mod model;
 mod numbers;
 mod prepare;
@@ -30,6 +31,7 @@ pub use dram::{DramError, dram};
 pub use error::PipelineError;
 pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
 pub use map::{Searched, search_mapping};
+pub use mixed::choose_formats;
 pub use model::{describe_network, describe_table};
 pub use numbers::Numbers;
 pub use prepare::{Prepared, model_stages, prepare};
@@ -39,8 +41,11 @@ pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::chip::Chip;
 use crate::compress::{Formats, Recipe, Scheme};
-use crate::mapping::{Choice, Layout, Lowered, Lowering, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, lower_wide, map_as};
+use crate::mapping::{
+    Choice, Layout, Lowered, Lowering, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, lower_wide, map_as,
+};
 use crate::network::Network;
+use crate::report::MixedPrecision;
 use crate::sim::Engine;
 
 /// What a summary says of its engine where no numbers were simulated.
@@ -67,6 +72,8 @@ pub struct RunOptions {
     pub layout: Layout,
     /// Whether the program is also timed on machines with resources without limit, to tell why its time is what it is.
     pub what_if: bool,
+    /// What a search for formats measured, where the recipe's are what it chose.
+    pub mixed_precision: Option<MixedPrecision>,
     /// The command line, for the summary.
     pub command: String,
 }
@@ -85,6 +92,7 @@ impl RunOptions {
             mapping: None,
             layout: Layout::default(),
             what_if: false,
+            mixed_precision: None,
             command: String::new(),
         }
     }

@@ -8,7 +8,7 @@ use super::whatif::what_if;
 use super::{Numbers, PipelineError, Prepared, RunOptions, TIMING_ONLY, summary};
 use crate::counts::{ActionCounts, TrafficBytes};
 use crate::data::Task;
-use crate::mapping::{Problem, Work};
+use crate::mapping::Work;
 use crate::metrics::evaluate;
 use crate::model::Card;
 use crate::network::{Layer, LayerId, Op};
@@ -125,10 +125,7 @@ fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>)
         let layer = prepared.quantized.layer(stage.layers[0]);
         let (weight_bytes, sparsity) = match &layer.op {
             Op::Dense(dense) if stage.work == Work::Array => (dense.weight.stored_bytes(), dense.weight.sparsity()),
-            Op::Conv(conv) if stage.work == Work::Array => {
-                let width = conv.weight.dtype().unwrap_or(stage.problem.weight);
-                (Problem { weight: width, ..stage.problem }.weight_bytes(), conv.weight.sparsity())
-            }
+            Op::Conv(conv) if stage.work == Work::Array => (stage.kept_bytes(), conv.weight.sparsity()),
             // A byte a weight, and the biases.
             Op::Conv(conv) if stage.vector_macs() > 0 => (stage.sources[1].tensor.bytes, conv.weight.sparsity()),
             _ => (0, 0.0),

@@ -4,13 +4,11 @@ use super::residency::residency;
 use super::run::Totals;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
-use crate::codec::Code;
 use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
 use crate::data::{FileHash, sha256_hex};
 use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account};
 use crate::mapping::{Mapping, Stage, StageBound, WeightStart, lower_bounds};
 use crate::network::Layer;
-use crate::numerics::Dtype;
 use crate::report::{ChipSummary, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
 use crate::sim::StageRun;
 use crate::units::Cycles;
@@ -81,6 +79,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         },
         recipe: options.recipe.to_string(),
         pruning: None,
+        mixed_precision: options.mixed_precision.clone(),
         batch: options.batch,
         weights: match options.weights {
             WeightStart::Cold => WeightsAt::Cold,
@@ -200,8 +199,8 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
 
 /// The formats that a stage multiplies, and in which its weights lie in DRAM where that is narrower.
 fn multiplied(stage: &Stage) -> String {
-    let narrow = stage.coding.and_then(|coding| if let Code::Narrow { bits } = coding.code { Dtype::from_bits(bits) } else { None });
-    let kept = narrow.map_or_else(String::new, |narrow| format!("{narrow} as "));
+    let kept = Some(stage.kept_format()).filter(|kept| *kept != stage.problem.weight);
+    let kept = kept.map_or_else(String::new, |kept| format!("{kept} as "));
     format!("{kept}{} x {}", stage.problem.weight, stage.problem.activation)
 }
 

@@ -38,7 +38,7 @@ pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options:
     let layers = table.layers.iter().flat_map(runs_of);
     let facts = mapping.stages().iter().zip(layers).map(|(stage, layer)| Facts {
         op: if layer.convolution.is_some() { "conv" } else { "gemm" },
-        weight_bytes: stage.problem.weight_bytes() + stage.problem.channels() * bias,
+        weight_bytes: stage.kept_bytes() + stage.problem.channels() * bias,
         sparsity: 0.0,
         sqnr_db: None,
     });
@@ -139,7 +139,9 @@ fn stages_of(layer: &Layer) -> usize {
 /// # Errors
 /// Formats that the chip does not multiply; more than 131,072 stages.
 pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
-    let stage = |(number, layer): (usize, &Layer)| Ok(Lowered::alone(&layer.name, problem(layer, options), number, chip)?);
+    let stage = |(number, layer): (usize, &Layer)| {
+        Ok(Lowered::alone(&layer.name, problem(layer, options), number, chip, options.recipe.is_wide())?)
+    };
     let stages: u64 = table.layers.iter().map(|layer| stages_of(layer) as u64).sum();
     if stages > MAX_STAGES {
         let largest = table.layers.iter().max_by_key(|layer| stages_of(layer));

@@ -52,6 +52,34 @@ pub(super) fn exact<D: RemoveAxis>(layer: &Layer, weight: &Weight<D>) -> Result<
     Ok(exact.mapv(|value| i16::try_from(value).expect("bug: within a format of at most sixteen bits")))
 }
 
+/// The format in which weights are multiplied that meet values of another one: their own, or the values' where they only lie in DRAM in fewer bits,
+/// because that is asked for or the array has nothing else.
+pub(super) fn multiplied(
+    (layer, op): (&str, &'static str),
+    (weight, activation): (Dtype, Dtype),
+    is_asked: bool,
+    chip: &Chip,
+) -> Result<Dtype, MappingError> {
+    if weight >= activation {
+        return Ok(weight);
+    }
+    let can = weight != Dtype::Binary && chip.storage().codec.widens();
+    if is_asked && !can {
+        let problem = if weight == Dtype::Binary {
+            format!("has binary weights, which have no zero to fill tiles up with, so that they are not multiplied as {activation}")
+        } else {
+            format!(
+                "has {weight} weights that are to be multiplied as {activation}, and the DMA engines of chip {} do not widen them",
+                chip.name()
+            )
+        };
+        let help = "name a chip with storage.codec: Widen(..), such as widen-16x16, or leave ,wide (wide: true) out";
+        return Err(MappingError::NotSupported { layer: layer.to_string(), op, problem, help });
+    }
+    let is_wide = is_asked || chip.format(weight, activation).is_none() && chip.format(activation, activation).is_some();
+    Ok(if can && is_wide { activation } else { weight })
+}
+
 /// The format that a problem is multiplied in.
 pub(super) fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> Result<&'c Format, MappingError> {
     let Some(format) = chip.format(problem.weight, problem.activation) else {
@@ -74,15 +102,9 @@ impl Lowerer<'_> {
         let (Weight::Integer { dtype, .. }, Some(input)) = (weight, read.output.quantization) else {
             return Err(MappingError::NotQuantized { layer: layer.name.clone() });
         };
-        let (narrow, wide) = (*dtype, input.dtype);
-        let can_widen = narrow < wide && narrow != Dtype::Binary && self.chip.storage().codec.widens();
-        if self.wide.contains(&layer.id) && narrow < wide && !can_widen {
-            let what = format!("has {narrow} weights that are to be multiplied as {wide}, and the DMA engines of chip {} do not widen them", self.chip.name());
-            let what = if narrow == Dtype::Binary { format!("has binary weights, which have no zero to fill tiles up with, so that they are not multiplied as {wide}") } else { what };
-            return Err(refused(layer, what, "name a chip with storage.codec: Widen(..), such as widen-16x16, or leave ,wide (wide: true) out"));
-        }
-        let is_wide = self.wide.contains(&layer.id) || self.chip.format(narrow, wide).is_none() && self.chip.format(wide, wide).is_some();
-        Ok((if can_widen && is_wide { wide } else { narrow }, wide))
+        let pair = (*dtype, input.dtype);
+        let op = layer.op.name();
+        Ok((multiplied((&layer.name, op), pair, self.wide.contains(&layer.id), self.chip)?, input.dtype))
     }
 
     pub(super) fn dense(&mut self, layer: &Layer, dense: &Dense) -> Result<Location, MappingError> {
@@ -330,7 +352,17 @@ impl Lowerer<'_> {
     /// The next stage.
     pub(super) fn push(&mut self, layer: &Layer, work: Work, problem: Problem, inputs: Vec<Operand>, output: Operand) -> &mut Lowered {
         let name = layer.name.clone();
-        self.stages.push(Lowered { layer: Some(layer.id), name, work, problem, inputs, output, zeros: Vec::new(), narrow: None, largest_sum: None });
+        self.stages.push(Lowered {
+            layer: Some(layer.id),
+            name,
+            work,
+            problem,
+            inputs,
+            output,
+            zeros: Vec::new(),
+            narrow: None,
+            largest_sum: None,
+        });
         self.stages.last_mut().expect("bug: one was pushed just before")
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::location::{Joint, Tensor};
 use super::super::{MappingError, Operand, Problem};
-use super::array::format_of;
+use super::array::{format_of, multiplied};
 use crate::chip::Chip;
 use crate::network::LayerId;
 use crate::numerics::{Dtype, HostOp, VectorKind, VectorOp};
@@ -101,13 +101,17 @@ impl Work {
 }
 
 impl Lowered {
-    /// One array operation by itself, whose numbers nobody knows, from DRAM to DRAM; `number` tells its operands from those of others.
+    /// One array operation by itself, whose numbers nobody knows, from DRAM to DRAM; `number` tells its operands from those of others. Its weights are
+    /// multiplied in the format of the activations if that is asked for (`is_wide`), or the array has nothing else and the chip widens them.
     ///
     /// # Errors
-    /// Formats that the chip does not multiply.
-    pub fn alone(name: &str, problem: Problem, number: usize, chip: &Chip) -> Result<Self, MappingError> {
+    /// Formats that the chip does not multiply, and weights that it does not widen.
+    pub fn alone(name: &str, problem: Problem, number: usize, chip: &Chip, is_wide: bool) -> Result<Self, MappingError> {
+        let weight = multiplied((name, "matrix product"), (problem.weight, problem.activation), is_wide, chip)?;
+        let narrow = Some(problem.weight).filter(|narrow| *narrow != weight);
+        let problem = Problem { weight, ..problem };
         format_of(name, &problem, chip)?;
-        Ok(Self::unchecked(name, problem, number))
+        Ok(Self { narrow, ..Self::unchecked(name, problem, number) })
     }
 
     /// The same without a look at any chip.
