@@ -19,8 +19,10 @@ use crate::reference::float;
 use crate::report::{MixedFormat, MixedLayer, MixedPoint, MixedPrecision};
 use ndarray::{Array2, ArrayView1, s};
 
-/// Samples of the select split that are looked at.
-const SAMPLES: usize = 1000;
+/// Samples of the select split on which losses of layers are measured.
+const LOSS_SAMPLES: usize = 1000;
+/// Samples of it on which accuracy is: a few in a thousand is what limits are about.
+const SAMPLES: usize = 4000;
 /// Choices of the frontier that are measured at most.
 const MOST_MEASURED: usize = 32;
 /// Calibration samples of what is only timed: cycles do not go by values.
@@ -158,6 +160,8 @@ impl Chooser<'_> {
 
     /// For each layer what it loses in each format.
     fn losses(&self, exact: &Array2<f32>) -> Result<Vec<Vec<f64>>, PipelineError> {
+        let few = |all: &Array2<f32>| all.slice(s![..all.nrows().min(LOSS_SAMPLES), ..]).to_owned();
+        let (exact, inputs) = (few(exact), few(&self.select.inputs));
         let mut losses = vec![Vec::new(); self.layers.len()];
         for number in 0..self.bits.len() {
             let (network, held, _) = self.held(&vec![number; self.layers.len()], self.calibration)?;
@@ -166,7 +170,7 @@ impl Chooser<'_> {
                 // Roundings are layers too, so that those behind them have other identities.
                 let layer = network.layers().find(|layer| layer.name == *name).expect("bug: roundings leave layers their names");
                 let alone = only(&network, &held, layer.id)?;
-                losses.push(divergence(exact, float::run(&alone, self.select.inputs.view())?.logits()));
+                losses.push(divergence(&exact, float::run(&alone, inputs.view())?.logits()));
             }
         }
         Ok(losses)

@@ -1,0 +1,197 @@
+//! Runs the shipped networks compressed in many ways, each on the chip that may profit, and tells what each is worth.
+//!
+//! `cargo run --release --example compression -- reports/compression` writes `compression.csv` to that folder and prints the tables of its page. It takes
+//! every sample of the report splits; a number behind the folder takes so many.
+
+#![allow(clippy::print_stdout, reason = "what it says is its output")]
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use systole::chip;
+use systole::metrics::{right, size, wilson};
+use systole::model::{self, Model, Split};
+use systole::pipeline::{self, RunOptions};
+use systole::reference::float;
+use systole::report::Summary;
+
+const MODELS: [&str; 2] = ["simplenet-mnist", "lenet-mnist"];
+/// The chips, and what is done on each: steps joined by `+`.
+const RUNS: &[(&str, &[&str])] = &[
+    ("edge-16x16", &["w16a16", "w8a8", "w4a8", "w4a8,tensor", "w4a4", "w2a8", "w1a1", "mixed:w8a8/w4a8/w2a8,cycles,loss:0.005"]),
+    ("widen-16x16", &["w8a8", "w4a8,wide", "w2a8,wide"]),
+    ("xnor-16x16", &["w8a8", "w1a1"]),
+    (
+        "edge-16x16",
+        &[
+            "mean:0.1",
+            "mean:0.25",
+            "mean:0.5",
+            "mean:0.75",
+            "mean:1",
+            "mean:1.5",
+            "mean:2",
+            "mean:0.1,global",
+            "mean:0.25,global",
+            "mean:0.5,global",
+            "mean:0.75,global",
+            "mean:1,global",
+            "mean:1.5,global",
+            "mean:2,global",
+        ],
+    ),
+    ("codec-16x16", &["w8a8", "mean:0.5,global", "mean:1,global", "magnitude:0.8,global"]),
+    ("nm-16x16", &["nm:2:4"]),
+    ("edge-16x16", &["nm:2:4", "block:array,0.25", "block:array,0.5"]),
+    ("tileskip-16x16", &["w8a8", "block:array,0.25", "block:array,0.5"]),
+    ("edge-16x16", &["channel:0.25", "channel:0.5", "features:0.25", "energy:0.9", "energy:0.8"]),
+];
+
+/// Samples of a batch whose weights are fetched once.
+const BATCH: u64 = 64;
+
+/// What a run came to, a sample where that makes sense.
+struct Row {
+    recipe: String,
+    chip: String,
+    zeros: f64,
+    weight_bytes: u64,
+    pruned_accuracy: f64,
+    accuracy: f64,
+    interval: [f64; 2],
+    cycles: f64,
+    energy: f64,
+    dram: f64,
+    /// Of the unpruned network on the same chip.
+    unpruned_cycles: Option<f64>,
+    /// Where the chip processes many samples at a time, so that weights are fetched once for all of them.
+    batch_cycles: f64,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = PathBuf::from(arguments.next().ok_or("say which folder: compression FOLDER [SAMPLES]")?);
+    let samples = arguments.next().map(|count| count.parse()).transpose()?;
+    let mut csv = String::from(
+        "network,recipe,chip,samples,zeros_share,weight_bytes,float_accuracy_after_pruning,chip_accuracy,chip_accuracy_low,\
+         chip_accuracy_high,cycles_per_sample,energy_pj_per_sample,dram_bytes_per_sample,unpruned_cycles_per_sample,batch_64_cycles_per_sample\n",
+    );
+    for name in MODELS {
+        let model = model::load(name)?;
+        let report = model.split(Split::Report, samples)?;
+        let count = report.labels.len();
+        let logits = float::run(model.network(), report.inputs.view())?.logits().clone();
+        let hits = right(logits.view(), &report.labels).into_iter().filter(|right| *right).count();
+        let [low, high] = wilson(hits as u64, count as u64, 0.95);
+        println!(
+            "\n## {name}\n\nIn float {:.2}% of {count} samples are right ({:.2} to {:.2}); no chip here multiplies floats.\n",
+            percent(hits as f64 / count as f64),
+            percent(low),
+            percent(high)
+        );
+        println!(
+            "| recipe | chip | zeros | weights, B | right | 95% interval | right in float, pruned | cycles | unpruned here | cycles at batch 64 | energy, nJ | DRAM, B |"
+        );
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        writeln!(csv, "{name},float,,{count},,{},{},,,,,,,,", size(model.network()).weight_bytes, hits as f64 / count as f64)?;
+        for (chip, recipes) in RUNS {
+            for recipe in *recipes {
+                match run(&model, chip, recipe, samples) {
+                    Ok(row) => {
+                        println!("{}", row.line());
+                        writeln!(csv, "{}", row.record(name, count))?;
+                    }
+                    // What makes no sense for a network is a row too.
+                    Err(error) => println!("| `{recipe}` | {chip} | {} |", error.to_string().lines().next().unwrap_or_default()),
+                }
+            }
+        }
+    }
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("compression.csv"), csv)?;
+    Ok(())
+}
+
+fn run(model: &Model, chip: &str, recipe: &str, samples: Option<usize>) -> Result<Row, Box<dyn Error>> {
+    let chip = chip::load(chip, &[])?;
+    let asked: systole::compress::Recipe = recipe.parse()?;
+    let options = RunOptions { samples, ..RunOptions::new(asked.with_formats()) };
+    let options = pipeline::choose_formats(model, Some(&chip), &options)?;
+    let prepared = pipeline::prepare(model, &chip, &options)?;
+    let summary = pipeline::run(&prepared, &options, &|| ())?.summary;
+    if summary.mismatches != Some(0) {
+        return Err(format!("{recipe}: chip and integer reference differ").into());
+    }
+    let weights: u64 = prepared.pruning.last().map_or(0, |step| step.layers.iter().map(|layer| layer.weights).sum());
+    let zeros: u64 = prepared.pruning.last().map_or(0, |step| step.layers.iter().map(|layer| layer.zeros).sum());
+    let recipe = options.mixed_precision.as_ref().map_or_else(|| recipe.to_string(), |mixed| format!("{recipe} ({})", mixed.chosen));
+    let many = RunOptions { batch: BATCH, samples: Some(64), mixed_precision: None, ..options.clone() };
+    let timed = pipeline::time(&pipeline::prepare(model, &chip, &many)?, &many)?;
+    Ok(Row::of([&summary, &timed], recipe, size(&prepared.quantized).weight_bytes, zeros as f64 / weights.max(1) as f64))
+}
+
+impl Row {
+    fn of([summary, timed]: [&Summary; 2], recipe: String, weight_bytes: u64, zeros: f64) -> Self {
+        let samples = summary.samples as f64;
+        let accuracy = summary.metrics.as_ref().and_then(|metrics| metrics.get("accuracy"));
+        let [pruned_accuracy, accuracy] =
+            accuracy.map_or([f64::NAN; 2], |values| [values.compressed_float, values.chip].map(|value| value.unwrap_or(f64::NAN)));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count, times the count, is a count")]
+        let hits = (accuracy * samples).round() as u64;
+        let unpruned = summary.pruning.as_ref().and_then(|pruning| pruning.unpruned);
+        Self {
+            recipe,
+            chip: summary.chip.name.clone(),
+            zeros,
+            weight_bytes,
+            pruned_accuracy,
+            accuracy,
+            interval: wilson(hits, summary.samples, 0.95),
+            cycles: summary.cycles_per_sample,
+            energy: summary.energy_pj_per_sample,
+            dram: (summary.dram_read_bytes + summary.dram_write_bytes) as f64 / samples,
+            batch_cycles: timed.cycles_per_sample,
+            unpruned_cycles: unpruned.map(|unpruned| unpruned.total_cycles as f64 / samples),
+        }
+    }
+
+    fn line(&self) -> String {
+        let zeros = if self.zeros > 0.0 { format!("{:.0}%", percent(self.zeros)) } else { String::new() };
+        let unpruned = self.unpruned_cycles.map_or_else(String::new, |cycles| format!("{cycles:.0}"));
+        let [low, high] = self.interval.map(percent);
+        format!(
+            "| `{}` | {} | {zeros} | {} | {:.2}% | {low:.2} to {high:.2} | {:.2}% | {:.0} | {unpruned} | {:.1} | {:.0} | {:.0} |",
+            self.recipe,
+            self.chip,
+            self.weight_bytes,
+            percent(self.accuracy),
+            percent(self.pruned_accuracy),
+            self.cycles,
+            self.batch_cycles,
+            self.energy / 1e3,
+            self.dram
+        )
+    }
+
+    fn record(&self, network: &str, samples: usize) -> String {
+        let unpruned = self.unpruned_cycles.map_or_else(String::new, |cycles| cycles.to_string());
+        let [low, high] = self.interval.map(|end| format!("{end:.6}"));
+        format!(
+            "{network},\"{}\",{},{samples},{:.6},{},{},{},{low},{high},{},{},{},{unpruned},{}",
+            self.recipe,
+            self.chip,
+            self.zeros,
+            self.weight_bytes,
+            self.pruned_accuracy,
+            self.accuracy,
+            self.cycles,
+            self.energy,
+            self.dram,
+            self.batch_cycles
+        )
+    }
+}
+
+fn percent(share: f64) -> f64 {
+    100.0 * share
+}
