@@ -3,12 +3,13 @@
 use super::channels::{by_activity, by_norm};
 use super::equalize::equalize;
 use super::lowrank::low_rank;
-use super::matrix::{Matrix, counts, has_weights};
+use super::matrix::{Matrix, counts, has_float_weights, has_weights};
 use super::prune::prune;
 use super::rebuild::rebuilt;
 use super::recipe::{Patterns, Recipe, Step};
-use super::{CompressError, matrix};
+use super::{CompressError, Formats, matrix};
 use crate::network::{Layer, LayerId, Network};
+use crate::numerics::Dtype;
 use ndarray::ArrayView2;
 use std::collections::BTreeMap;
 
@@ -58,7 +59,8 @@ impl Recipe {
     /// that channels are judged behind theirs.
     ///
     /// # Errors
-    /// A step that names no layer, or that this network cannot be given.
+    /// A step that names no layer, or that this network cannot be given; one that makes weights zero which a later step makes binary, where a zero
+    /// would be +1.
     pub fn prune(&self, network: &Network, around: Surroundings<'_>) -> Result<(Network, Vec<StepReport>), CompressError> {
         let mut network = network.clone();
         let mut reports = Vec::new();
@@ -68,7 +70,26 @@ impl Recipe {
             reports.push(report(step, &network, &after, &named)?);
             network = after;
         }
+        self.refuse_binary(&network, &reports)?;
         Ok((network, reports))
+    }
+
+    /// Refuses zeros in layers whose weights are to be signs.
+    fn refuse_binary(&self, network: &Network, reports: &[StepReport]) -> Result<(), CompressError> {
+        let resolved = Formats::fixed(self).resolve(network)?;
+        let signs = |name: &String| {
+            let mut layers = network.layers().filter(|layer| has_weights(layer) && layer.name == *name);
+            layers.any(|layer| has_float_weights(&layer.op) && resolved.of(layer).scheme.weight == Dtype::Binary)
+        };
+        for StepReport { step, layers } in reports.iter().filter(|report| report.step.makes_zeros()) {
+            if let Some(LayerReport { layer, .. }) = layers.iter().find(|report| signs(&report.layer)) {
+                let problem = format!("the weights of layer \"{layer}\" become binary, and binary weights have no zero");
+                return Err(
+                    step.fault(problem, "name the layers that stay wider (layers: [..], or @PATTERN), or give this one wider weights")
+                );
+            }
+        }
+        Ok(())
     }
 }
 

@@ -78,6 +78,12 @@ impl Resolved {
 }
 
 impl Formats {
+    /// What a recipe says for certain, whatever a search may choose.
+    pub(super) fn fixed(recipe: &Recipe) -> Self {
+        let steps = recipe.quantization().iter().filter(|step| matches!(step, Step::Quantize { .. }));
+        Self { steps: steps.cloned().collect() }
+    }
+
     /// How ranges are found: as the last step for all layers says.
     pub(super) fn calibration(&self) -> Calibration {
         if let Some(Step::Quantize { calibration, .. }) = for_all(&self.steps) { *calibration } else { Calibration::default() }

@@ -4,8 +4,10 @@
 
 use super::formats::LayerFormats;
 use super::histogram::Calibration;
+use super::matrix::has_weights;
 use super::mixed::{self, Bits, Goal, Limit};
 use super::{CompressError, Granularity, Scheme, Symmetry};
+use crate::network::Network;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -325,6 +327,26 @@ impl Recipe {
         if self.quantization().is_empty() { self.quantized_by(&Self::quantized(Scheme::EIGHT_BITS)) } else { self.clone() }
     }
 
+    /// Its quantization alone, for a network that some of its other steps were not done to: patterns that name none of its layers are left out.
+    #[must_use]
+    pub fn quantization_of(&self, network: &Network) -> Self {
+        let is_there =
+            |pattern: &String| network.layers().any(|layer| has_weights(layer) && Patterns(vec![pattern.clone()]).names(&layer.name));
+        let steps = self.quantization().iter().filter_map(|step| {
+            let mut step = step.clone();
+            if let Step::Quantize { layers, .. } | Step::MixedPrecision { layers, .. } = &mut step
+                && !layers.0.is_empty()
+            {
+                layers.0.retain(is_there);
+                if layers.0.is_empty() {
+                    return None;
+                }
+            }
+            Some(step)
+        });
+        Self { format_version: FORMAT_VERSION, steps: steps.collect() }.with_formats()
+    }
+
     /// The recipe with the formats of another one.
     #[must_use]
     pub fn quantized_by(&self, other: &Self) -> Self {
@@ -377,6 +399,11 @@ impl Step {
             | Self::Quantize { layers, .. }
             | Self::MixedPrecision { layers, .. } => Some(layers),
         }
+    }
+
+    /// Whether it makes weights zero and leaves them where they are.
+    pub(super) fn makes_zeros(&self) -> bool {
+        matches!(self, Self::MeanThreshold { .. } | Self::Magnitude { .. } | Self::NM { .. } | Self::Block { .. })
     }
 
     /// Whether it says formats, or looks for them.
