@@ -1,12 +1,11 @@
 //! Runs the shipped networks compressed in many ways, each on the chip that may profit, and tells what each is worth.
 //!
-//! `cargo run --release --example compression -- reports/compression` writes `compression.csv` to that folder and prints the tables of its page. It takes
-//! every sample of the report splits; a number behind the folder takes so many.
+//! `cargo run --release --example compression -- reports/compression` writes `compression.csv` to that folder and prints the tables of its page. A number
+//! behind the folder takes so many samples of each report split.
 
 #![allow(clippy::print_stdout, reason = "what it says is its output")]
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use systole::chip;
 use systole::metrics::{right, size, wilson};
@@ -15,7 +14,8 @@ use systole::pipeline::{self, RunOptions};
 use systole::reference::float;
 use systole::report::Summary;
 
-const MODELS: [&str; 2] = ["simplenet-mnist", "lenet-mnist"];
+/// The networks, and as many samples of their report splits as there is patience for; all where there is no number.
+const MODELS: [(&str, Option<usize>); 2] = [("simplenet-mnist", None), ("lenet-mnist", Some(1000))];
 /// The chips, and what is done on each: steps joined by `+`.
 const RUNS: &[(&str, &[&str])] = &[
     ("edge-16x16", &["w16a16", "w8a8", "w4a8", "w4a8,tensor", "w4a4", "w2a8", "w1a1", "mixed:w8a8/w4a8/w2a8,cycles,loss:0.005"]),
@@ -68,47 +68,53 @@ struct Row {
     batch_cycles: f64,
 }
 
+/// Columns, of the tables and of the file.
+const COLUMNS: [&str; 12] = [
+    "recipe",
+    "chip",
+    "zeros",
+    "bytes of weights",
+    "right",
+    "95% interval",
+    "right in float, pruned",
+    "cycles",
+    "cycles unpruned",
+    "cycles at batch 64",
+    "energy, nJ",
+    "DRAM, bytes",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().ok_or("say which folder: compression FOLDER [SAMPLES]")?);
-    let samples = arguments.next().map(|count| count.parse()).transpose()?;
-    let mut csv = String::from(
-        "network,recipe,chip,samples,zeros_share,weight_bytes,float_accuracy_after_pruning,chip_accuracy,chip_accuracy_low,\
-         chip_accuracy_high,cycles_per_sample,energy_pj_per_sample,dram_bytes_per_sample,unpruned_cycles_per_sample,batch_64_cycles_per_sample\n",
-    );
-    for name in MODELS {
+    let asked: Option<usize> = arguments.next().map(|count| count.parse()).transpose()?;
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(["network", "samples"].iter().chain(&COLUMNS))?;
+    for (name, samples) in MODELS {
+        let samples = asked.or(samples);
         let model = model::load(name)?;
         let report = model.split(Split::Report, samples)?;
         let count = report.labels.len();
         let logits = float::run(model.network(), report.inputs.view())?.logits().clone();
-        let hits = right(logits.view(), &report.labels).into_iter().filter(|right| *right).count();
-        let [low, high] = wilson(hits as u64, count as u64, 0.95);
-        println!(
-            "\n## {name}\n\nIn float {:.2}% of {count} samples are right ({:.2} to {:.2}); no chip here multiplies floats.\n",
-            percent(hits as f64 / count as f64),
-            percent(low),
-            percent(high)
-        );
-        println!(
-            "| recipe | chip | zeros | weights, B | right | 95% interval | right in float, pruned | cycles | unpruned here | cycles at batch 64 | energy, nJ | DRAM, B |"
-        );
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-        writeln!(csv, "{name},float,,{count},,{},{},,,,,,,,", size(model.network()).weight_bytes, hits as f64 / count as f64)?;
+        let hits = right(logits.view(), &report.labels).into_iter().filter(|right| *right).count() as u64;
+        let (share, [low, high]) = (percent(hits as f64 / count as f64), wilson(hits, count as u64, 0.95).map(percent));
+        let size = size(model.network()).weight_bytes;
+        println!("\n## {name}\n");
+        println!("In float {share:.2}% of {count} samples are right ({low:.2} to {high:.2}), with {size} bytes of weights.\n");
+        println!("| {} |\n|{}", COLUMNS.join(" | "), " --- |".repeat(COLUMNS.len()));
+        let of_float = [format!("{share:.2}%"), format!("{low:.2} to {high:.2}"), format!("{share:.2}%")];
+        let head = [name.to_string(), count.to_string(), "float".to_string(), String::new(), String::new(), size.to_string()];
+        csv.write_record(head.into_iter().chain(of_float).chain(std::iter::repeat_n(String::new(), 5)))?;
         for (chip, recipes) in RUNS {
             for recipe in *recipes {
-                match run(&model, chip, recipe, samples) {
-                    Ok(row) => {
-                        println!("{}", row.line());
-                        writeln!(csv, "{}", row.record(name, count))?;
-                    }
-                    // What makes no sense for a network is a row too.
-                    Err(error) => println!("| `{recipe}` | {chip} | {} |", error.to_string().lines().next().unwrap_or_default()),
-                }
+                let fields = run(&model, chip, recipe, samples)?.fields();
+                println!("| `{}` | {} |", fields[0], fields[1..].join(" | "));
+                csv.write_record([name.to_string(), count.to_string()].into_iter().chain(fields))?;
             }
         }
     }
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("compression.csv"), csv)?;
+    std::fs::write(folder.join("compression.csv"), csv.into_inner()?)?;
     Ok(())
 }
 
@@ -155,40 +161,22 @@ impl Row {
         }
     }
 
-    fn line(&self) -> String {
-        let zeros = if self.zeros > 0.0 { format!("{:.0}%", percent(self.zeros)) } else { String::new() };
-        let unpruned = self.unpruned_cycles.map_or_else(String::new, |cycles| format!("{cycles:.0}"));
+    fn fields(&self) -> [String; COLUMNS.len()] {
         let [low, high] = self.interval.map(percent);
-        format!(
-            "| `{}` | {} | {zeros} | {} | {:.2}% | {low:.2} to {high:.2} | {:.2}% | {:.0} | {unpruned} | {:.1} | {:.0} | {:.0} |",
-            self.recipe,
-            self.chip,
-            self.weight_bytes,
-            percent(self.accuracy),
-            percent(self.pruned_accuracy),
-            self.cycles,
-            self.batch_cycles,
-            self.energy / 1e3,
-            self.dram
-        )
-    }
-
-    fn record(&self, network: &str, samples: usize) -> String {
-        let unpruned = self.unpruned_cycles.map_or_else(String::new, |cycles| cycles.to_string());
-        let [low, high] = self.interval.map(|end| format!("{end:.6}"));
-        format!(
-            "{network},\"{}\",{},{samples},{:.6},{},{},{},{low},{high},{},{},{},{unpruned},{}",
-            self.recipe,
-            self.chip,
-            self.zeros,
-            self.weight_bytes,
-            self.pruned_accuracy,
-            self.accuracy,
-            self.cycles,
-            self.energy,
-            self.dram,
-            self.batch_cycles
-        )
+        [
+            self.recipe.clone(),
+            self.chip.clone(),
+            if self.zeros > 0.0 { format!("{:.0}%", percent(self.zeros)) } else { String::new() },
+            self.weight_bytes.to_string(),
+            format!("{:.2}%", percent(self.accuracy)),
+            format!("{low:.2} to {high:.2}"),
+            format!("{:.2}%", percent(self.pruned_accuracy)),
+            format!("{:.0}", self.cycles),
+            self.unpruned_cycles.map_or_else(String::new, |cycles| format!("{cycles:.0}")),
+            format!("{:.1}", self.batch_cycles),
+            format!("{:.0}", self.energy / 1e3),
+            format!("{:.0}", self.dram),
+        ]
     }
 }
 
