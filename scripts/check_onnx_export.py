@@ -34,6 +34,8 @@ CASES = [
     ("lenet-mnist", ["--quant", "w8a8", "--prune", "nm:2:4"]),
     ("lenet-mnist", ["--quant", "w8a8", "--prune", "channel:0.25", "--prune", "energy:0.9"]),
     ("lenet-mnist", ["--quant", "w8a8+w4a4@c2+w2a8@f1"]),
+    ("lenet-mnist", ["--quant", "w4a8,wide", "--chip", "widen-16x16"]),
+    ("simplenet-mnist", ["--quant", "mixed:w8a8/w4a8/w2a8,bytes,loss:0.01"]),
 ]
 
 
@@ -71,7 +73,9 @@ def check(systole, folder, name, options, samples):
     run([systole, "compress", "--model", name, *options, "--samples", samples, "--out", target])
     results = folder / "results"
     dump = ["--dump", "layers", "--json", "--out", results]
-    summary = json.loads(run([systole, "run", "--model", target.with_suffix(".ron"), "--samples", samples, *dump]))
+    # Where a chip computes what is written, it runs what is read.
+    chip = options[options.index("--chip") :][:2] if "--chip" in options else []
+    summary = json.loads(run([systole, "run", "--model", target.with_suffix(".ron"), "--samples", samples, *chip, *dump]))
     assert summary["mismatches"] == 0
     numbers = numpy.load(results / "layers.npz")
     model = onnx.load(target)

@@ -1,9 +1,9 @@
 //! Mixed precision that is searched for: which format each layer gets, so that little is lost for what is gained.
 //!
-//! Losses and costs are added up over layers, as ZeroQ (Cai et al., CVPR 2020) adds its sensitivities, the Kullback-Leibler divergence of the outputs with one layer
-//! quantized from those in float. Which choices no other is better than in both is a multiple-choice knapsack; [`frontier`] finds all of
-//! them, layer by layer, and drops what is dominated as it goes (Nemhauser and Ullmann, Management Science 15(9), 1969), which loses no choice of the frontier,
-//! since what comes later adds the same to both. Not here: how losses and costs are measured (`pipeline`).
+//! Losses and costs are added up over layers, as Cai et al. add their sensitivities (`ZeroQ`, CVPR 2020): the Kullback-Leibler divergence
+//! of the outputs with one layer quantized from those in float. Which choices no other is better than in both is a multiple-choice knapsack;
+//! [`frontier`] finds all of them, layer by layer, and drops what is dominated as it goes (Nemhauser and Ullmann, Management Science 15(9), 1969), which
+//! loses no choice of the frontier, since what comes later adds the same to both. Not here: how losses and costs are measured (`pipeline`).
 
 use super::{CompressError, Formats, Patterns, Recipe, Scheme, Step};
 use crate::network::{LayerId, Network};
@@ -81,6 +81,9 @@ impl Limit {
 
 impl Bits {
     /// The step that gives layers these formats.
+    ///
+    /// # Errors
+    /// Bits that no format has.
     pub fn step(self, layers: Patterns) -> Result<Step, CompressError> {
         let mut step = Step::quantize(Scheme::of_bits(self.w, self.a)?, layers);
         if let Step::Quantize { wide, .. } = &mut step {

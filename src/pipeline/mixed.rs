@@ -1,8 +1,8 @@
 //! Chooses formats for layers: what each layer loses in each format, what it costs on the chip, which choices are worth a look, and what those really
 //! lose and cost.
 //!
-//! A layer's loss is ZeroQ's (Cai et al., CVPR 2020): the mean Kullback-Leibler divergence of the softmax of the outputs with that layer alone quantized from that in
-//! float, on the select split. Its cost is what the whole network takes more, timed without numbers, when it alone leaves the first format. Both are
+//! A layer's loss is that of `ZeroQ` (Cai et al., CVPR 2020): the mean Kullback-Leibler divergence of the softmax of the outputs with that layer alone
+//! quantized from that in float, on the select split. Its cost is what the whole network takes more, timed without numbers, when it alone leaves the first format. Both are
 //! taken as additive to find the frontier (`compress::frontier`); then each choice of the frontier is quantized, scored by the integer reference and timed as a whole, and
 //! the best of those that keep the limit is taken: what is chosen was measured, and rests on no sum. The report split is not looked at.
 
@@ -268,7 +268,7 @@ mod tests {
         // Softmax of (0, ln 3) is (1/4, 3/4), of (0, 0) (1/2, 1/2): 1/4 ln(1/2) + 3/4 ln(3/2).
         let exact = array![[0.0, 3.0_f32.ln()], [5.0, 5.0]];
         let found = array![[7.0, 7.0], [-1.0, -1.0]];
-        let wanted = (0.25 * 0.5_f64.ln() + 0.75 * 1.5_f64.ln()) / 2.0;
+        let wanted = 0.5 * (0.25 * 0.5_f64.ln() + 0.75 * 1.5_f64.ln());
         assert!((divergence(&exact, &found) - wanted).abs() < 1e-7);
         assert!(divergence(&exact, &exact).abs() < 1e-15);
     }
