@@ -2,6 +2,7 @@
 
 use super::channels::{by_activity, by_norm};
 use super::equalize::equalize;
+use super::error::shown;
 use super::lowrank::low_rank;
 use super::matrix::{Matrix, counts, has_float_weights, has_weights};
 use super::prune::prune;
@@ -105,7 +106,7 @@ pub(super) fn named(step: &Step, network: &Network) -> Result<Vec<LayerId>, Comp
         let more = names.len().saturating_sub(MOST_NAMES);
         names.truncate(MOST_NAMES);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        return Err(CompressError::NoLayer { step: step.to_string(), pattern: pattern.to_string(), has: names.join(", ") + &more });
+        return Err(CompressError::NoLayer { step: shown(&step.to_string()), pattern: shown(pattern), has: names.join(", ") + &more });
     }
     Ok(layers.iter().filter(|layer| patterns.names(&layer.name)).map(|layer| layer.id).collect())
 }

@@ -2,6 +2,7 @@
 //!
 //! Not here: how a step is done (`apply`).
 
+use super::error::shown;
 use super::formats::LayerFormats;
 use super::histogram::Calibration;
 use super::matrix::has_weights;
@@ -382,7 +383,7 @@ impl fmt::Display for Recipe {
 impl Step {
     /// A fault in this step.
     pub(super) fn fault(&self, problem: impl Into<String>, help: &'static str) -> CompressError {
-        CompressError::Step { step: self.to_string(), problem: problem.into(), help }
+        CompressError::Step { step: shown(&self.to_string()), problem: problem.into(), help }
     }
 
     /// The patterns of the layers that it is for.

@@ -123,6 +123,7 @@ fn what_makes_no_sense_is_refused_with_help() {
         (&["--prune", "mean:NaN"], "alpha is NaN"),
         (&["--prune", "mean:-1"], "alpha is -1"),
         (&["--prune", "nm:5:4"], "n is 5 and m is 4"),
+        (&["--prune", "mean:1@z\u{1b}[2J"], "is named \"z\\u{1b}[2J\""),
         (&["--prune", "mean:1@conv9"], "no layer with weights is named \"conv9\""),
         (&["--quant", "w4a8@conv9"], "no layer with weights is named \"conv9\""),
         (&["--prune", "mean:1000"], "pruned to nothing"),
