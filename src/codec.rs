@@ -10,6 +10,8 @@
 //! RunLength     pairs of (zeros before: run_bits, element: width), side by side; a run of more than 2^run_bits - 1 zeros is cut by pairs
 //!               whose element is zero, each of which stands for 2^run_bits zeros, and zeros at the end are a run whose last is the element
 //!               bytes = ceil(pairs * (run_bits + width) / 8)
+//! Narrow        each element in its `bits` low bits, two's complement, side by side: elements that all fit so many
+//!               bytes = ceil(elements * bits / 8)
 //! ```
 //!
 //! Run lengths are like those of Eyeriss (Chen, Emer, Sze and others, ISCA and ISSCC 2016; from memory: runs of 5 bits, elements of 16), but that
@@ -33,6 +35,11 @@ pub enum Code {
     RunLength {
         /// Bits of that number, 1 to [`MOST_RUN_BITS`].
         run_bits: u32,
+    },
+    /// Each element in fewer bits, whose sign fills the others.
+    Narrow {
+        /// Bits that an element has in the block: 2, 4 or 8, and fewer than it has outside of it.
+        bits: u32,
     },
 }
 
@@ -84,11 +91,12 @@ impl Coding {
 
     /// Whether there are elements and runs of such widths.
     pub fn is_valid(self) -> bool {
-        let runs = match self.code {
+        let has_code = match self.code {
             Code::ZeroBitmask => true,
             Code::RunLength { run_bits } => (1..=MOST_RUN_BITS).contains(&run_bits),
+            Code::Narrow { bits } => matches!(bits, 2 | 4 | 8) && bits < self.element_bits,
         };
-        runs && matches!(self.element_bits, 2 | 4 | 8 | 16)
+        has_code && matches!(self.element_bits, 2 | 4 | 8 | 16)
     }
 
     /// Elements in so many bytes; none where they hold no whole number of them.
@@ -97,10 +105,11 @@ impl Coding {
         bits.is_multiple_of(u64::from(self.element_bits)).then(|| bits / u64::from(self.element_bits))
     }
 
-    /// Bytes of the shortest block of so many elements: all of them zero.
+    /// Bytes of the shortest block of so many elements: all of them zero, where that matters.
     pub fn least_bytes(self, elements: u64) -> u64 {
         match self.code {
             Code::ZeroBitmask => elements.div_ceil(8),
+            Code::Narrow { bits } => bytes_of_bits(elements, bits),
             Code::RunLength { run_bits } => bytes_of_bits(elements.div_ceil(1 << run_bits), run_bits + self.element_bits),
         }
     }
@@ -126,13 +135,14 @@ impl Coding {
                 }
                 bytes_of_bits(pairs + u64::from(run > 0), run_bits + self.element_bits)
             }
+            Code::Narrow { bits } => bytes_of_bits(zeros.into_iter().count() as u64, bits),
         }
     }
 
     /// The block of these elements.
     ///
     /// # Panics
-    /// If the coding is not valid, or if the bytes hold no whole number of elements.
+    /// If the coding is not valid, if the bytes hold no whole number of elements, or if one does not fit its narrower bits.
     pub fn encode(self, bytes: &[u8]) -> Vec<u8> {
         let mut coded = Vec::new();
         self.encode_into(bytes, &mut coded);
@@ -156,6 +166,13 @@ impl Coding {
                     coded.write(value, self.element_bits);
                 }
             }
+            Code::Narrow { bits } => {
+                for value in (0..elements).map(|element| self.element(bytes, element)) {
+                    let narrow = value & ((1 << bits) - 1);
+                    assert_eq!(self.widened(narrow, bits), value, "an element does not fit {bits} bits");
+                    coded.write(narrow, bits);
+                }
+            }
             Code::RunLength { run_bits } => {
                 let longest = (1 << run_bits) - 1;
                 let mut run = 0;
@@ -172,6 +189,13 @@ impl Coding {
             }
         }
         coded.fill();
+    }
+
+    /// An element that has its sign from its `bits` low bits on.
+    fn widened(self, value: u32, bits: u32) -> u32 {
+        let sign = 1 << (bits - 1);
+        let wide = (value ^ sign).wrapping_sub(sign);
+        wide & ((1 << self.element_bits) - 1)
     }
 
     /// The elements of a block, into bytes that hold just them.
@@ -216,6 +240,14 @@ impl Coding {
                     element += 1;
                 }
                 pairs.used()
+            }
+            Code::Narrow { bits } => {
+                let mut values = BitReader::new(coded);
+                for element in 0..elements {
+                    let value = self.widened(values.read(bits).ok_or(short)?, bits);
+                    self.put(bytes, element, value);
+                }
+                values.used()
             }
         };
         if used == coded.len() { Ok(()) } else { Err(CodecError::Long { bytes: coded.len() as u64, used: used as u64, elements: many }) }
@@ -360,6 +392,9 @@ mod tests {
         assert_eq!(Coding::new(Code::RunLength { run_bits: 0 }, 8), None);
         assert_eq!(Coding::new(Code::RunLength { run_bits: 9 }, 8), None);
         assert_eq!(Coding { element_bits: 16, ..MASK }.elements(3), None);
+        for (bits, width) in [(8, 8), (1, 8), (4, 2), (3, 8), (16, 16)] {
+            assert_eq!(Coding::new(Code::Narrow { bits }, width), None, "{bits} of {width}");
+        }
     }
 
     fn codings() -> impl Strategy<Value = Coding> {

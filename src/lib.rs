@@ -6,7 +6,6 @@
 //!
 //! ```
 //! use systole::compress::Recipe;
-//! use systole::mapping::{Layout, WeightStart};
 //! use systole::pipeline::{self, RunOptions};
 //! use systole::sim::Engine;
 //! use systole::{chip, model};
@@ -15,18 +14,9 @@
 //! // The shipped edge chip, with a wider array.
 //! let chip = chip::load("edge-16x16", &[("array.cols".to_string(), "32".to_string())])?;
 //! let model = model::load("simplenet-mnist")?;
-//! let options = RunOptions {
-//!     batch: 1,
-//!     weights: WeightStart::Cold,
-//!     recipe: "w8a8".parse::<Recipe>()?,
-//!     samples: Some(20),
-//!     engine: Engine::Stepped,
-//!     seed: 1,
-//!     mapping: None,
-//!     layout: Layout::ChannelInnermost,
-//!     what_if: false,
-//!     command: "an example".to_string(),
-//! };
+//! // As `systole run` has it, but for a few samples and every register of every PE.
+//! let recipe = "w8a8".parse::<Recipe>()?;
+//! let options = RunOptions { samples: Some(20), engine: Engine::Stepped, ..RunOptions::new(recipe) };
 //! let prepared = pipeline::prepare(&model, &chip, &options)?;
 //! let outcome = pipeline::run(&prepared, &options, &|| ())?;
 //! assert_eq!(outcome.summary.mismatches, Some(0));

@@ -19,6 +19,8 @@ use systole::counts::{Operand, StallReason};
 use systole::mapping::{self, WeightStart};
 use systole::model::{self, Split};
 use systole::network::{Dense, Network, NetworkBuilder, Op, Weight, fuse_activations};
+use systole::numerics::Dtype;
+use systole::numerics::packed::pack;
 use systole::program::{
     Address, Coded, Command, HostRegion, Image, Item, MemorySizes, Operation, Place, Program, ProgramError, ProgramParts, StageDecl, Tag,
     Transfer, UnitId, UnitKind, UnitQueue, emit, emit_timing,
@@ -90,6 +92,7 @@ fn written(coding: Coding, rate: &str) -> String {
     match coding.code {
         Code::ZeroBitmask => format!("ZeroBitmask(bytes_per_cycle: {rate}, activations: false)"),
         Code::RunLength { run_bits } => format!("RunLength(bytes_per_cycle: {rate}, run_bits: {run_bits}, activations: false)"),
+        Code::Narrow { .. } => format!("Widen(bytes_per_cycle: {rate})"),
     }
 }
 
@@ -104,7 +107,11 @@ proptest! {
     /// is busy for the first of the two, and the rest waits for the codec. With banks the link alone bounds it, and nothing else differs.
     #[test]
     fn a_block_takes_the_longer_of_bus_and_unpacking(
-        code in prop_oneof![Just(Code::ZeroBitmask), (1..=8_u32).prop_map(|run_bits| Code::RunLength { run_bits })],
+        code in prop_oneof![
+            Just(Code::ZeroBitmask),
+            (1..=8_u32).prop_map(|run_bits| Code::RunLength { run_bits }),
+            prop::sample::select(&[2_u32, 4, 8][..]).prop_map(|bits| Code::Narrow { bits }),
+        ],
         width in prop::sample::select(&[2_u32, 4, 8, 16][..]),
         rows in 1..=24_u64,
         row_bytes in prop::sample::select(&[16_u64, 32, 64][..]),
@@ -114,10 +121,17 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let coding = Coding { code, element_bits: width };
+        prop_assume!(coding.is_valid());
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let whole: Vec<u8> = (0..rows * row_bytes)
+        let mut whole: Vec<u8> = (0..rows * row_bytes)
             .map(|_| if rng.random_bool(density) { rng.random() } else { 0_u8 })
             .collect();
+        if let Code::Narrow { bits } = code {
+            // Elements that fit their narrower bits, of both signs.
+            let mut elements = vec![0_u8; usize::try_from(rows * row_bytes * u64::from(bits) / u64::from(width)).unwrap()];
+            rng.fill(&mut elements[..]);
+            coding.decode(&elements, &mut whole).unwrap();
+        }
         let block = coding.encode(&whole);
         let (stored, wanted) = (block.len() as u64, whole.len() as u64);
         prop_assume!(stored < wanted);
@@ -154,6 +168,26 @@ proptest! {
             prop_assert_eq!(stage.actions.dram_read_bytes, stored);
         }
     }
+
+        /// The reference is arithmetic: an element is what its two's complement says.
+        #[test]
+        fn narrow_elements_keep_their_values(wide in prop::sample::select(&[4_u32, 8, 16][..]), bits in prop::sample::select(&[2_u32, 4, 8][..]), seeds in prop::collection::vec(any::<i16>(), 0..60)) {
+            prop_assume!(bits < wide);
+            let coding = Coding::new(Code::Narrow { bits }, wide).unwrap();
+            let values: Vec<i16> = seeds.iter().map(|seed| seed.rem_euclid(1 << bits) - (1 << (bits - 1))).collect();
+            let dtype = |bits| Dtype::from_bits(bits).unwrap();
+            let mut bytes = pack(dtype(wide), values.iter().copied());
+            let narrow = pack(dtype(bits), values.iter().copied());
+            let coded = coding.encode(&bytes);
+            prop_assert!(coded.starts_with(&narrow) && coded[narrow.len()..].iter().all(|fill| *fill == 0));
+            prop_assert_eq!(coded.len() as u64, coding.least_bytes(coding.elements(bytes.len() as u64).unwrap()));
+            let whole = bytes.clone();
+            bytes.fill(0xA5);
+            prop_assert_eq!(coding.decode(&coded, &mut bytes), Ok(()));
+            prop_assert_eq!(&bytes, &whole);
+            prop_assert!(coded.is_empty() || coding.decode(&coded[..coded.len() - 1], &mut bytes).is_err());
+            prop_assert!(coding.decode(&[&coded[..], &[0]].concat(), &mut bytes).is_err());
+        }
 }
 
 const MASK: Coding = Coding { code: Code::ZeroBitmask, element_bits: 8 };

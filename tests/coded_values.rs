@@ -34,6 +34,7 @@ fn coder(code: Code, dram: &str) -> Chip {
     let codec = match code {
         Code::ZeroBitmask => "ZeroBitmask(bytes_per_cycle: 64, activations: true)".to_string(),
         Code::RunLength { run_bits } => format!("RunLength(bytes_per_cycle: 64, run_bits: {run_bits}, activations: true)"),
+        Code::Narrow { .. } => unreachable!("no code for values"),
     };
     chip("edge-16x16", &[("storage.codec", &codec), ("dram", dram)])
 }
@@ -207,6 +208,7 @@ fn values_that_cannot_lie_coded_are_refused() {
     refused(&|values| values[0].bytes = u64::MAX, "cannot lie there");
     refused(&|values| values[0].address = 8, "cannot lie there");
     refused(&|values| values[0].coding.element_bits = 1, "cannot lie there");
+    refused(&|values| values[0].coding.code = Code::Narrow { bits: 4 }, "cannot lie there");
     refused(&|values| values[0].bytes = 80, "the coded value at 64 begins before the one before it ends, at 80");
     refused(&|values| values.swap(0, 1), "begins before the one before it ends");
     // Chips that code no values, or otherwise.

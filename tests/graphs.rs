@@ -34,8 +34,14 @@ fn formats(rng: &mut ChaCha8Rng, network: &Network, chip: &chip::Chip) -> Format
     let draw = |rng: &mut ChaCha8Rng| {
         let formats = chip.formats();
         let format = &formats[rng.random_range(0..formats.len())];
+        let (weight, activation) = (format.weight.bits(), format.activation.bits());
         let options = ["", ",tensor", ",symmetric", ",tensor,symmetric"][rng.random_range(0..4)];
-        format!("w{}a{}{options}", format.weight.bits(), format.activation.bits())
+        // Weights that lie narrower in DRAM than what they meet, whether or not the array multiplies such pairs.
+        if chip.storage().codec.widens() && activation > 2 && rng.random_bool(0.7) {
+            let narrow = [2, 4, 8].into_iter().filter(|bits| *bits < activation).collect::<Vec<u32>>();
+            return format!("w{}a{activation}{options},wide", narrow[rng.random_range(0..narrow.len())]);
+        }
+        format!("w{weight}a{activation}{options}")
     };
     let mut steps = vec![draw(rng)];
     for layer in network.layers().filter(|layer| matches!(layer.op, Op::Dense(_) | Op::Conv(_))) {
@@ -74,13 +80,14 @@ fn check(
         Err(error) if error.to_string().contains("infinite or not a number") => return Ok(()),
         Err(error) => return Err(fail(&error)),
     };
-    let quantized = compress::quantize(&float, &ranges, formats).map_err(|error| fail(&error))?;
+    let quantized = compress::quantize(&float, &ranges, formats.clone()).map_err(|error| fail(&error))?;
+    let wide = formats.wide(&quantized).map_err(|error| fail(&error))?;
     let start = if resident { WeightStart::Resident } else { WeightStart::Cold };
     let choose = || {
         let dataflows = &chip.array().dataflows;
         Choice { stationary: dataflows[rng.random_range(0..dataflows.len())].kind(), ..Choice::first(&chip) }
     };
-    let on_chip = match OnChip::new(&quantized, &chip, batch, start, choose) {
+    let on_chip = match OnChip::widened(&quantized, &chip, batch, start, &wide, choose) {
         Ok(on_chip) => on_chip,
         // What no unit can do is told, and what does not fit; nothing else is refused.
         Err(MappingError::NotSupported { problem, .. }) if problem.contains("no dataflow of the array") => return Ok(()),
@@ -137,7 +144,28 @@ fn check(
 const CHIPS: &[&str] = &["edge-16x16", "edge-16x16-ddr4", "gemmini-16x16-os", "gemmini-16x16-ws", "axis-sa-8x8", "ideal-16x16"];
 
 /// Those with several formats, some with lanes.
-const MIXED: &[&str] = &["edge-16x16", "edge-16x16-ddr4", "codec-16x16", "nm-16x16", "tileskip-16x16", "xnor-16x16"];
+const MIXED: &[&str] = &["edge-16x16", "edge-16x16-ddr4", "codec-16x16", "widen-16x16", "nm-16x16", "tileskip-16x16", "xnor-16x16"];
+
+/// Those that keep sums or activations in their PEs too, given edge-16x16's formats.
+const OTHER_DATAFLOWS: &[&str] = &["gemmini-16x16-os", "axis-sa-8x8", "ideal-16x16", "ideal-32x32"];
+
+const FORMATS: &[(&str, &str, u32, u32)] = &[
+    ("Int8", "Int8", 1, 32),
+    ("Int16", "Int16", 1, 48),
+    ("Int4", "Int8", 2, 32),
+    ("Int4", "Int4", 2, 32),
+    ("Int2", "Int8", 4, 32),
+    ("Int2", "Int4", 4, 32),
+    ("Binary", "Binary", 16, 32),
+];
+
+const CODECS: &[&str] = &[
+    "None",
+    "ZeroBitmask(bytes_per_cycle: 8, activations: false)",
+    "RunLength(bytes_per_cycle: 5.5, run_bits: 3, activations: false)",
+    "Widen(bytes_per_cycle: 0.7)",
+    "Widen(bytes_per_cycle: 32)",
+];
 
 /// Chips that differ in what stages go by: dataflows, memories, engines, the vector unit.
 fn chips() -> impl Strategy<Value = Vec<(String, String)>> {
@@ -179,6 +207,20 @@ proptest! {
         seed in any::<u32>(), layers in 1..=8_usize, name in prop::sample::select(MIXED), sets in chips(), batch in 1..=3_u64, resident in any::<bool>(),
     ) {
         let float = fuse_activations(&network(u64::from(seed), layers)).unwrap();
+        check(&float, u64::from(seed), name, &sets, (batch, resident), true)?;
+    }
+
+    #[test]
+    fn random_graphs_in_mixed_formats_run_in_every_dataflow(
+        seed in any::<u32>(), layers in 1..=6_usize, name in prop::sample::select(OTHER_DATAFLOWS), sets in chips(), batch in 1..=3_u64, resident in any::<bool>(),
+        codec in prop::sample::select(CODECS),
+    ) {
+        let float = fuse_activations(&network(u64::from(seed), layers)).unwrap();
+        let formats: Vec<String> = FORMATS.iter().map(|(weight, activation, lanes, bits)| format!(
+            "(weight: {weight}, activation: {activation}, lanes: {lanes}, accumulator_bits: {bits}, overflow: Saturate, pe: Table)"
+        )).collect();
+        let more = [("formats", format!("[{}]", formats.join(", "))), ("storage.codec", codec.to_string())];
+        let sets: Vec<_> = sets.into_iter().chain(more.map(|(field, value)| (field.to_string(), value))).collect();
         check(&float, u64::from(seed), name, &sets, (batch, resident), true)?;
     }
 }

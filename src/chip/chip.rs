@@ -236,7 +236,7 @@ pub struct Storage {
     pub weight: StorageWidth,
     /// The room that an activation takes.
     pub activation: StorageWidth,
-    /// How the weights' zeros are left out in DRAM.
+    /// How weights lie in DRAM in fewer bytes than on the chip.
     pub codec: Codec,
 }
 
@@ -271,15 +271,33 @@ pub enum Codec {
         /// Whether activations are coded too, in the time that they take whole.
         activations: bool,
     },
+    /// Weights of fewer bits than the array multiplies keep their own width in DRAM, and get their sign in the bits that they lack.
+    Widen {
+        /// Bytes that an engine unpacks in a cycle.
+        bytes_per_cycle: BytesPerCycle,
+    },
 }
 
 impl Codec {
     /// How zeros are left out; none where they are not.
     pub fn code(self) -> Option<Code> {
         match self {
-            Self::None => None,
+            Self::None | Self::Widen { .. } => None,
             Self::ZeroBitmask { .. } => Some(Code::ZeroBitmask),
             Self::RunLength { run_bits, .. } => Some(Code::RunLength { run_bits }),
+        }
+    }
+
+    /// Whether weights may lie narrower in DRAM than the array multiplies them.
+    pub const fn widens(self) -> bool {
+        matches!(self, Self::Widen { .. })
+    }
+
+    /// Whether engines unpack blocks of this code.
+    pub fn unpacks(self, code: Code) -> bool {
+        match code {
+            Code::Narrow { .. } => self.widens(),
+            Code::ZeroBitmask | Code::RunLength { .. } => self.code() == Some(code),
         }
     }
 
@@ -287,14 +305,16 @@ impl Codec {
     pub fn bytes_per_cycle(self) -> Option<BytesPerCycle> {
         match self {
             Self::None => None,
-            Self::ZeroBitmask { bytes_per_cycle, .. } | Self::RunLength { bytes_per_cycle, .. } => Some(bytes_per_cycle),
+            Self::ZeroBitmask { bytes_per_cycle, .. } | Self::RunLength { bytes_per_cycle, .. } | Self::Widen { bytes_per_cycle } => {
+                Some(bytes_per_cycle)
+            }
         }
     }
 
     /// Whether activations are coded too.
     pub fn codes_activations(self) -> bool {
         match self {
-            Self::None => false,
+            Self::None | Self::Widen { .. } => false,
             Self::ZeroBitmask { activations, .. } | Self::RunLength { activations, .. } => activations,
         }
     }

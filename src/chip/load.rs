@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The chips inside the program.
-const SHIPPED: [(&str, &str); 14] = [
+const SHIPPED: [(&str, &str); 15] = [
     ("edge-16x16", include_str!("../../hw-configs/edge-16x16.ron")),
     ("edge-16x16-ddr4", include_str!("../../hw-configs/edge-16x16-ddr4.ron")),
     ("codec-16x16", include_str!("../../hw-configs/codec-16x16.ron")),
+    ("widen-16x16", include_str!("../../hw-configs/widen-16x16.ron")),
     ("nm-16x16", include_str!("../../hw-configs/nm-16x16.ron")),
     ("tileskip-16x16", include_str!("../../hw-configs/tileskip-16x16.ron")),
     ("xnor-16x16", include_str!("../../hw-configs/xnor-16x16.ron")),

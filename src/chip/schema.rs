@@ -222,9 +222,13 @@ fn storage(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Storage> {
 
 fn codec(reader: &mut Reader, item: Option<Item<'_>>) -> Option<Codec> {
     let item = item?;
-    let name = reader.variant(&item, &["None", "ZeroBitmask", "RunLength"])?;
+    let name = reader.variant(&item, &["None", "ZeroBitmask", "RunLength", "Widen"])?;
     if name == "None" {
         return reader.word(&item).map(|()| Codec::None);
+    }
+    if name == "Widen" {
+        let fields = reader.record(Some(item), Some(name), &["bytes_per_cycle"])?;
+        return reader.rate(fields.get("bytes_per_cycle"), MOST_RATE).map(|bytes_per_cycle| Codec::Widen { bytes_per_cycle });
     }
     let counts_runs = name == "RunLength";
     let allowed: &[&str] = if counts_runs { &["bytes_per_cycle", "run_bits", "activations"] } else { &["bytes_per_cycle", "activations"] };

@@ -1,6 +1,6 @@
 //! `systole compress`: prunes and quantizes a network, and writes it as ONNX with a card beside it.
 
-use super::options::user_fault;
+use super::options::{field_and_value, user_fault};
 use super::recipe::RecipeOptions;
 use super::run::command_line;
 use super::{complain, say};
@@ -24,6 +24,9 @@ pub(crate) struct CompressArguments {
     /// Compute the integer reference as this chip would, which must have the formats: a chip file, or the name of a chip; else sums cannot overflow
     #[arg(long, value_name = "CHIP")]
     chip: Option<String>,
+    /// Change a field of the chip first, such as array.rows=32; may stand several times
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = field_and_value, requires = "chip")]
+    set: Vec<(String, String)>,
     /// Write the network to this file (.onnx), a model card beside it (.ron), which `systole run --model` takes, and the report (.json)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -41,7 +44,7 @@ pub(crate) struct CompressArguments {
 
 /// Does it.
 pub(crate) fn run(arguments: &CompressArguments) -> Result<(), Box<dyn Error>> {
-    let chip = arguments.chip.as_deref().map(|name| chip::load(name, &[])).transpose()?;
+    let chip = arguments.chip.as_deref().map(|name| chip::load(name, &arguments.set)).transpose()?;
     let recipe = arguments.recipe.said()?;
     let Found::Network(model) = model::find(&arguments.model)? else {
         return Err("a layer table has no weights that could be compressed\n  help: give a model card (.ron)".into());
@@ -51,6 +54,7 @@ pub(crate) fn run(arguments: &CompressArguments) -> Result<(), Box<dyn Error>> {
     if arguments.analyze {
         return analyze(arguments, &model, chip.as_ref(), &options, target.as_ref());
     }
+    let options = pipeline::choose_formats(&model, chip.as_ref(), &options).map_err(user_fault)?;
     let compressed = pipeline::compress(&model, chip.as_ref(), &options).map_err(user_fault)?;
     let report = compression_json(&compressed.report);
     if let Some(target) = &target {
@@ -72,6 +76,7 @@ fn analyze(
     target: Option<&Target>,
 ) -> Result<(), Box<dyn Error>> {
     let options = RunOptions { recipe: options.recipe.with_formats(), ..options.clone() };
+    let options = pipeline::choose_formats(model, chip, &options).map_err(user_fault)?;
     let analysis = pipeline::analyze(model, chip, &options).map_err(user_fault)?;
     let (json, csv) = (analysis.json(), analysis.csv());
     if let Some(target) = target {

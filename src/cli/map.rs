@@ -1,11 +1,11 @@
 //! `systole map`: looks for a mapping, and shows it.
 
 use super::options::{ChipOptions, user_fault};
+use super::recipe::RecipeOptions;
 use super::say;
 use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use systole::compress::{Recipe, Scheme};
 use systole::mapping::{Layout, Lowered, MappingFile};
 use systole::model::{self, Found};
 use systole::pipeline::{self, Objective, RunOptions};
@@ -32,9 +32,8 @@ pub(crate) struct MapArguments {
     /// Samples that the chip processes at a time
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: u64,
-    /// Bits of weights and activations
-    #[arg(long, value_name = "SCHEME", default_value = "w8a8")]
-    quant: Scheme,
+    #[command(flatten)]
+    recipe: RecipeOptions,
     /// Also write the layers under the chip's roofs to this folder: roofline.svg, roofline.png and roofline.csv
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -49,10 +48,16 @@ pub(crate) struct MapArguments {
 /// Does it.
 pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
-    let options = RunOptions { batch: arguments.batch, layout: arguments.layout, ..RunOptions::new(Recipe::quantized(arguments.quant)) };
+    let options = RunOptions { batch: arguments.batch, layout: arguments.layout, ..RunOptions::new(arguments.recipe.with_formats()?) };
     let stages: Vec<Lowered> = match model::find(&arguments.model)? {
-        Found::Table(table) => pipeline::table_stages(&chip, &table.table, &options),
-        Found::Network(model) => pipeline::model_stages(&model, &chip, &options),
+        Found::Table(table) => {
+            arguments.recipe.refuse_for_tables(&options.recipe)?;
+            pipeline::table_stages(&chip, &table.table, &options)
+        }
+        Found::Network(model) => {
+            let options = pipeline::choose_formats(&model, Some(&chip), &options).map_err(user_fault)?;
+            pipeline::model_stages(&model, &chip, &options)
+        }
     }
     .map_err(user_fault)?;
     if let Some(layer) = arguments.layer.as_deref()

@@ -10,7 +10,9 @@ use systole::compress::{Recipe, Step};
 pub(super) struct RecipeOptions {
     /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations, and what is meant where neither this nor a recipe says; 16, 8, 4, 2
     /// and 1 (binary). Behind it ,tensor (one scale for a layer's weights), ,symmetric (no zero points) and @PATTERN (some layers only); steps are
-    /// joined by +, a later one taking the place of an earlier one for its layers: w8a8+w4a8@conv*
+    /// joined by +, a later one taking the place of an earlier one for its layers: w8a8+w4a8@conv*. ,wide multiplies weights in the format of activations though
+    /// they lie in DRAM in fewer bits. mixed:w8a8/w4a8,cycles,loss:0.005 looks for each layer's: what is to be little (accuracy, cycles, energy, bytes),
+    /// and what may not be more (loss:L, cycles:N, energy:PJ, bytes:N)
     #[arg(long, value_name = "SCHEME")]
     quant: Option<Recipe>,
     /// Prune first, one step; may stand several times, in order. mean:ALPHA[,global] (|w| below ALPHA times the mean of |w| becomes 0),
@@ -41,6 +43,26 @@ impl RecipeOptions {
             return Err(format!("the recipe quantizes to {said}, and --quant {asked} was given\n  help: say it in one place").into());
         }
         Ok(recipe.quantized_by(asked))
+    }
+
+    /// Refuses what a layer table, which has no weights and no data, cannot have.
+    pub(super) fn refuse_for_tables(&self, recipe: &Recipe) -> Result<(), Box<dyn Error>> {
+        let is_from = if self.recipe.is_some() { "--recipe" } else { "--prune" };
+        if !recipe.pruning().is_empty() {
+            let help = format!("leave {is_from} out, or give a network");
+            return Err(format!("a layer table has no weights that could be pruned: it is only timed\n  help: {help}").into());
+        }
+        if let Some(search) = recipe.search() {
+            return Err(format!(
+                "step {} looks at what a network yields, and a layer table is only timed\n  help: say formats, such as --quant w8a8",
+                search.step
+            )
+            .into());
+        }
+        let named = recipe.quantization().iter().find(|step| step.layers().is_some_and(|layers| !layers.0.is_empty()));
+        named.map_or(Ok(()), |step| {
+            Err(format!("step {step} names layers, and all layers of a table have one format\n  help: leave the pattern out").into())
+        })
     }
 
     /// The same, with formats in any case.

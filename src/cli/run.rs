@@ -91,6 +91,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     if let Some(data) = &arguments.data {
         model = model.with_data(data)?;
     }
+    let options = pipeline::choose_formats(&model, Some(&chip), &options).map_err(user_fault)?;
     let prepared = pipeline::prepare(&model, &chip, &options).map_err(user_fault)?;
     let folder = ResultFolder::prepare(&arguments.out.clone().unwrap_or_else(|| default_folder(&prepared, &options)))?;
     if arguments.timing_only {
@@ -137,6 +138,7 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
         mapping: arguments.mapping.as_deref().map(MappingFile::load).transpose()?,
         what_if: arguments.what_if,
         layout: arguments.layout,
+        mixed_precision: None,
         command: command_line(),
     })
 }
@@ -145,10 +147,7 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
 fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options: &RunOptions) -> Result<(), Box<dyn Error>> {
     let senseless =
         [("--data", arguments.data.is_some()), ("--samples", arguments.samples.is_some()), ("--dump", arguments.dump.is_some())];
-    if !options.recipe.pruning().is_empty() {
-        let help = "leave --prune and --recipe out, or give a network";
-        return Err(format!("a layer table has no weights that could be pruned: it is only timed\n  help: {help}").into());
-    }
+    arguments.recipe.refuse_for_tables(&options.recipe)?;
     if let Some((option, _)) = senseless.iter().find(|(_, given)| *given) {
         let help = "leave it out; --batch says how many samples are processed at a time";
         return Err(format!("{option} was given with a layer table, which has no samples: it is only timed\n  help: {help}").into());
@@ -166,7 +165,9 @@ fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options
 
 /// The recipe as a file, where it does more than to quantize.
 fn recipe_file(summary: &Summary) -> Vec<(&'static str, Vec<u8>)> {
-    summary.pruning.iter().map(|pruning| ("recipe.ron", pruning.recipe_ron.clone().into_bytes())).collect()
+    let of_pruning = summary.pruning.as_ref().map(|pruning| &pruning.recipe_ron);
+    let of_search = summary.mixed_precision.as_ref().map(|mixed| &mixed.recipe_ron);
+    of_pruning.or(of_search).map(|ron| ("recipe.ron", ron.clone().into_bytes())).into_iter().collect()
 }
 
 /// Writes the results and prints the summary.
@@ -216,7 +217,7 @@ fn quoted(word: &str) -> String {
 
 /// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.
 fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
-    let RunOptions { batch, weights, recipe, samples, engine, seed, mapping, layout: _, what_if, command: _ } = options;
+    let RunOptions { batch, weights, recipe, samples, engine, seed, mapping, layout: _, what_if, mixed_precision: _, command: _ } = options;
     let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
     let mut pinned = mapping.as_ref().map_or_else(String::new, |mapping| format!(" {mapping:?}"));
     pinned += &layout_key(options);

@@ -2,13 +2,15 @@
 
 use super::channels::{by_activity, by_norm};
 use super::equalize::equalize;
+use super::error::shown;
 use super::lowrank::low_rank;
-use super::matrix::{Matrix, counts, has_weights};
+use super::matrix::{Matrix, counts, has_float_weights, has_weights};
 use super::prune::prune;
 use super::rebuild::rebuilt;
 use super::recipe::{Patterns, Recipe, Step};
-use super::{CompressError, matrix};
+use super::{CompressError, Formats, matrix};
 use crate::network::{Layer, LayerId, Network};
+use crate::numerics::Dtype;
 use ndarray::ArrayView2;
 use std::collections::BTreeMap;
 
@@ -58,7 +60,8 @@ impl Recipe {
     /// that channels are judged behind theirs.
     ///
     /// # Errors
-    /// A step that names no layer, or that this network cannot be given.
+    /// A step that names no layer, or that this network cannot be given; one that makes weights zero which a later step makes binary, where a zero
+    /// would be +1.
     pub fn prune(&self, network: &Network, around: Surroundings<'_>) -> Result<(Network, Vec<StepReport>), CompressError> {
         let mut network = network.clone();
         let mut reports = Vec::new();
@@ -68,7 +71,26 @@ impl Recipe {
             reports.push(report(step, &network, &after, &named)?);
             network = after;
         }
+        self.refuse_binary(&network, &reports)?;
         Ok((network, reports))
+    }
+
+    /// Refuses zeros in layers whose weights are to be signs.
+    fn refuse_binary(&self, network: &Network, reports: &[StepReport]) -> Result<(), CompressError> {
+        let resolved = Formats::fixed(self).resolve(network)?;
+        let signs = |name: &String| {
+            let mut layers = network.layers().filter(|layer| has_weights(layer) && layer.name == *name);
+            layers.any(|layer| has_float_weights(&layer.op) && resolved.of(layer).scheme.weight == Dtype::Binary)
+        };
+        for StepReport { step, layers } in reports.iter().filter(|report| report.step.makes_zeros()) {
+            if let Some(LayerReport { layer, .. }) = layers.iter().find(|report| signs(&report.layer)) {
+                let problem = format!("the weights of layer \"{layer}\" become binary, and binary weights have no zero");
+                return Err(
+                    step.fault(problem, "name the layers that stay wider (layers: [..], or @PATTERN), or give this one wider weights")
+                );
+            }
+        }
+        Ok(())
     }
 }
 
@@ -84,7 +106,7 @@ pub(super) fn named(step: &Step, network: &Network) -> Result<Vec<LayerId>, Comp
         let more = names.len().saturating_sub(MOST_NAMES);
         names.truncate(MOST_NAMES);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        return Err(CompressError::NoLayer { step: step.to_string(), pattern: pattern.to_string(), has: names.join(", ") + &more });
+        return Err(CompressError::NoLayer { step: shown(&step.to_string()), pattern: shown(pattern), has: names.join(", ") + &more });
     }
     Ok(layers.iter().filter(|layer| patterns.names(&layer.name)).map(|layer| layer.id).collect())
 }
@@ -95,7 +117,12 @@ fn applied(step: &Step, network: &Network, named: &[LayerId], around: Surroundin
         Step::FeatureMap { fraction, by, .. } => by_activity(network, step, *fraction, *by, named, around.samples),
         Step::LowRank { keep, .. } => low_rank(network, step, *keep, named),
         Step::Equalize { .. } => equalize(network, step, named),
-        Step::MeanThreshold { .. } | Step::Magnitude { .. } | Step::NM { .. } | Step::Block { .. } | Step::Quantize { .. } => {
+        Step::MeanThreshold { .. }
+        | Step::Magnitude { .. }
+        | Step::NM { .. }
+        | Step::Block { .. }
+        | Step::Quantize { .. }
+        | Step::MixedPrecision { .. } => {
             let mut layers: Vec<Matrix> = named.iter().map(|id| Matrix::of(network, network.layer(*id))).collect::<Result<_, _>>()?;
             prune(step, &mut layers, around.tile);
             let mut pruned: BTreeMap<LayerId, Matrix> = named.iter().copied().zip(layers).collect();

@@ -3,6 +3,12 @@
 use crate::reference::ReferenceError;
 use thiserror::Error;
 
+/// Text of a user's in a message: what would move a terminal's cursor is spelled out.
+pub(super) fn shown(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(plain).collect()
+}
+
 /// A fault in compressing a network.
 #[derive(Debug, Error)]
 pub enum CompressError {

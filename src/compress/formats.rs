@@ -25,7 +25,7 @@ use super::values::{groups, host_reads};
 use super::{CompressError, Granularity, Scheme, Symmetry};
 use crate::network::{Function, Layer, LayerId, Network, Op, PoolKind};
 use crate::numerics::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How layers are quantized.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,11 +42,13 @@ pub(super) struct LayerFormats {
     pub weights: Granularity,
     /// Whether what it reads may have a zero point.
     pub activations: Symmetry,
+    /// Whether its weights are multiplied in the format of what it reads.
+    pub is_wide: bool,
 }
 
 impl LayerFormats {
     const fn of(scheme: Scheme) -> Self {
-        Self { scheme, weights: Granularity::PerChannel, activations: Symmetry::Affine }
+        Self { scheme, weights: Granularity::PerChannel, activations: Symmetry::Affine, is_wide: false }
     }
 }
 
@@ -76,9 +78,24 @@ impl Resolved {
 }
 
 impl Formats {
+    /// What a recipe says for certain, whatever a search may choose.
+    pub(super) fn fixed(recipe: &Recipe) -> Self {
+        let steps = recipe.quantization().iter().filter(|step| matches!(step, Step::Quantize { .. }));
+        Self { steps: steps.cloned().collect() }
+    }
+
     /// How ranges are found: as the last step for all layers says.
     pub(super) fn calibration(&self) -> Calibration {
         if let Some(Step::Quantize { calibration, .. }) = for_all(&self.steps) { *calibration } else { Calibration::default() }
+    }
+
+    /// The layers whose weights are to be multiplied in the format of what they read, though they lie in memory in fewer bits.
+    ///
+    /// # Errors
+    /// A step that names no layer.
+    pub fn wide(&self, network: &Network) -> Result<BTreeSet<LayerId>, CompressError> {
+        let resolved = self.resolve(network)?;
+        Ok(resolved.layers.iter().filter(|(_, formats)| formats.is_wide).map(|(id, _)| *id).collect())
     }
 
     /// Finds each layer's formats.
@@ -87,7 +104,9 @@ impl Formats {
         let with_weights: Vec<LayerId> = network.layers().filter(|layer| has_weights(layer)).map(|layer| layer.id).collect();
         let mut resolved = Resolved { base: eight, layers: with_weights.iter().map(|id| (*id, eight)).collect() };
         for step in &self.steps {
-            let Some((formats, patterns)) = step.formats() else { continue };
+            let Some((formats, patterns)) = step.formats() else {
+                return Err(step.fault("its formats were not chosen yet", "choose them first (pipeline::choose_formats)"));
+            };
             let is_binary = formats.scheme.is_binary();
             let ends = [with_weights.first(), with_weights.last()];
             let all = patterns.0.is_empty();

@@ -19,7 +19,12 @@ pub(super) fn prune(step: &Step, layers: &mut [Matrix], tile: [usize; 2]) {
                 blocks(size, *sparsity, layer);
             }
         }
-        Step::Channel { .. } | Step::FeatureMap { .. } | Step::LowRank { .. } | Step::Equalize { .. } | Step::Quantize { .. } => {}
+        Step::Channel { .. }
+        | Step::FeatureMap { .. }
+        | Step::LowRank { .. }
+        | Step::Equalize { .. }
+        | Step::Quantize { .. }
+        | Step::MixedPrecision { .. } => {}
     }
 }
 

@@ -2,9 +2,13 @@
 //!
 //! Not here: how a step is done (`apply`).
 
+use super::error::shown;
 use super::formats::LayerFormats;
 use super::histogram::Calibration;
+use super::matrix::has_weights;
+use super::mixed::{self, Bits, Goal, Limit};
 use super::{CompressError, Granularity, Scheme, Symmetry};
+use crate::network::Network;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
@@ -125,7 +129,24 @@ pub enum Step {
         /// Whether biases take back what quantization does to the mean of each channel.
         #[serde(default, skip_serializing_if = "is_default")]
         bias_correction: bool,
-        /// Patterns of layers' names; those two are for all layers, and stand in the step that names none.
+        /// Whether weights, narrower than the values that they meet, lie in DRAM as they are and are multiplied in the format of the values
+        /// (weight-only quantization), though the chip may multiply the pair.
+        #[serde(default, skip_serializing_if = "is_default")]
+        wide: bool,
+        /// Patterns of layers' names; calibration and bias correction are for all layers, and stand in the step that names none.
+        #[serde(default, skip_serializing_if = "is_default")]
+        layers: Patterns,
+    },
+    /// The last step of all: each layer gets the one of some formats that is best for an objective under a constraint, by what each loses on the
+    /// select split and what it gains on the chip. What was chosen takes its place, as `Quantize` steps.
+    MixedPrecision {
+        /// Formats to choose from; the first is where the search begins.
+        bits: Vec<Bits>,
+        /// What is to be little.
+        objective: Goal,
+        /// What may not be more.
+        constraint: Limit,
+        /// Patterns of layers' names; others have the formats of the steps before.
         #[serde(default, skip_serializing_if = "is_default")]
         layers: Patterns,
     },
@@ -218,8 +239,11 @@ impl Recipe {
     pub fn new(steps: Vec<Step>) -> Result<Self, CompressError> {
         for (number, step) in steps.iter().enumerate() {
             step.check()?;
-            let next = steps.get(number + 1).filter(|_| matches!(step, Step::Quantize { .. }));
-            if let Some(next) = next.filter(|next| !matches!(next, Step::Quantize { .. })) {
+            let next = steps.get(number + 1).filter(|_| step.quantizes());
+            if let (Step::MixedPrecision { .. }, Some(next)) = (step, next) {
+                return Err(step.fault(format!("stands before {next}"), "search last: what is said later would not be what was measured"));
+            }
+            if let Some(next) = next.filter(|next| !next.quantizes()) {
                 let problem = format!("stands before {next}");
                 return Err(step.fault(problem, "quantize last: what is pruned later would not be what ran"));
             }
@@ -280,12 +304,17 @@ impl Recipe {
     }
 
     fn first_quantization(&self) -> usize {
-        self.steps.iter().position(|step| matches!(step, Step::Quantize { .. })).unwrap_or(self.steps.len())
+        self.steps.iter().position(Step::quantizes).unwrap_or(self.steps.len())
     }
 
     /// The formats of layers in general: those of the last step that names none, w8a8 where there is no such step.
     pub fn scheme(&self) -> Scheme {
         for_all(self.quantization()).and_then(Step::formats).map_or(Scheme::EIGHT_BITS, |(formats, _)| formats.scheme)
+    }
+
+    /// Whether weights of layers in general are multiplied in the format of values.
+    pub fn is_wide(&self) -> bool {
+        matches!(for_all(self.quantization()), Some(Step::Quantize { wide: true, .. }))
     }
 
     /// Whether biases are corrected: as the last step for all layers says.
@@ -297,6 +326,26 @@ impl Recipe {
     #[must_use]
     pub fn with_formats(&self) -> Self {
         if self.quantization().is_empty() { self.quantized_by(&Self::quantized(Scheme::EIGHT_BITS)) } else { self.clone() }
+    }
+
+    /// Its quantization alone, for a network that some of its other steps were not done to: patterns that name none of its layers are left out.
+    #[must_use]
+    pub fn quantization_of(&self, network: &Network) -> Self {
+        let is_there =
+            |pattern: &String| network.layers().any(|layer| has_weights(layer) && Patterns(vec![pattern.clone()]).names(&layer.name));
+        let steps = self.quantization().iter().filter_map(|step| {
+            let mut step = step.clone();
+            if let Step::Quantize { layers, .. } | Step::MixedPrecision { layers, .. } = &mut step
+                && !layers.0.is_empty()
+            {
+                layers.0.retain(is_there);
+                if layers.0.is_empty() {
+                    return None;
+                }
+            }
+            Some(step)
+        });
+        Self { format_version: FORMAT_VERSION, steps: steps.collect() }.with_formats()
     }
 
     /// The recipe with the formats of another one.
@@ -318,7 +367,7 @@ impl Recipe {
 
 /// Of steps that quantize, the last that names no layers: what holds for a network at large.
 pub(super) fn for_all(steps: &[Step]) -> Option<&Step> {
-    steps.iter().rev().find(|step| step.layers().is_none_or(|layers| layers.0.is_empty()))
+    steps.iter().rev().find(|step| matches!(step, Step::Quantize { layers, .. } if layers.0.is_empty()))
 }
 
 impl fmt::Display for Recipe {
@@ -334,7 +383,7 @@ impl fmt::Display for Recipe {
 impl Step {
     /// A fault in this step.
     pub(super) fn fault(&self, problem: impl Into<String>, help: &'static str) -> CompressError {
-        CompressError::Step { step: self.to_string(), problem: problem.into(), help }
+        CompressError::Step { step: shown(&self.to_string()), problem: problem.into(), help }
     }
 
     /// The patterns of the layers that it is for.
@@ -348,8 +397,19 @@ impl Step {
             | Self::FeatureMap { layers, .. }
             | Self::LowRank { layers, .. }
             | Self::Equalize { layers }
-            | Self::Quantize { layers, .. } => Some(layers),
+            | Self::Quantize { layers, .. }
+            | Self::MixedPrecision { layers, .. } => Some(layers),
         }
+    }
+
+    /// Whether it makes weights zero and leaves them where they are.
+    pub(super) fn makes_zeros(&self) -> bool {
+        matches!(self, Self::MeanThreshold { .. } | Self::Magnitude { .. } | Self::NM { .. } | Self::Block { .. })
+    }
+
+    /// Whether it says formats, or looks for them.
+    pub(super) fn quantizes(&self) -> bool {
+        matches!(self, Self::Quantize { .. } | Self::MixedPrecision { .. })
     }
 
     /// A step that quantizes layers so.
@@ -362,15 +422,16 @@ impl Step {
             activations: Symmetry::default(),
             calibration: Calibration::default(),
             bias_correction: false,
+            wide: false,
             layers,
         }
     }
 
     /// The formats that it says, and of which layers.
     pub(super) fn formats(&self) -> Option<(LayerFormats, &Patterns)> {
-        let Self::Quantize { w, a, weights, activations, layers, .. } = self else { return None };
+        let Self::Quantize { w, a, weights, activations, wide, layers, .. } = self else { return None };
         let scheme = Scheme::of_bits(*w, *a).ok()?;
-        Some((LayerFormats { scheme, weights: *weights, activations: *activations }, layers))
+        Some((LayerFormats { scheme, weights: *weights, activations: *activations, is_wide: *wide }, layers))
     }
 
     fn check(&self) -> Result<(), CompressError> {
@@ -410,7 +471,17 @@ impl Step {
                 let help = "say it in the step that names no layers: values that layers share have one range, and biases one correction";
                 Err(self.fault("calibration and bias correction are for all layers, and it names some", help))
             }
+            Self::MixedPrecision { bits, objective, constraint, .. } => {
+                if let Some((problem, help)) = mixed::fault(bits, *objective, *constraint) {
+                    return Err(self.fault(problem, help));
+                }
+                bits.iter().try_for_each(|bits| bits.step(Patterns::default())?.check())
+            }
             Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } | Self::Equalize { .. } => Ok(()),
+            Self::Quantize { w, a, wide: true, .. } if w >= a || *w == 1 => {
+                let problem = format!("weights of {w} bits are to be multiplied in the {a} bits of activations");
+                Err(self.fault(problem, "wide is for weights of 2, 4 or 8 bits that meet activations of more, such as w4a8,wide"))
+            }
             Self::Quantize { w, a, .. } => Scheme::of_bits(*w, *a).map(|_| ()),
         }
     }

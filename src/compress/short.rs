@@ -10,18 +10,19 @@
 //! | `features:FRACTION[,mean\|zeros]` | `FeatureMap` |
 //! | `rank:R`, `energy:E` | `LowRank` |
 //! | `equalize` | `Equalize` |
-//! | `w8a8[,tensor][,symmetric][,percentile:P\|,mse\|,kl][,bias]` | `Quantize` |
+//! | `w8a8[,tensor][,symmetric][,percentile:P\|,mse\|,kl][,bias][,wide]` | `Quantize` |
+//! | `mixed:w8a8/w4a8/w2a8,OBJECTIVE,LIMIT` | `MixedPrecision`: `accuracy`, `cycles`, `energy` or `bytes`, and `loss:L`, `cycles:N`, `energy:PJ` or `bytes:N` |
 //!
 //! Behind each, `@PATTERN` names layers, as often as there are patterns.
 
 use super::recipe::{Activity, BlockShape, Keep, Norm, Patterns, Recipe, Scope, Step};
-use super::{Calibration, CompressError, Granularity, Scheme, Symmetry};
+use super::{Bits, Calibration, CompressError, Granularity, Scheme, Symmetry};
 use std::fmt;
 use std::str::FromStr;
 
 /// What the command line shows of short forms.
 const FORMS: &str = "write mean:ALPHA[,global], magnitude:SPARSITY[,global], nm:N:M, block:ROWSxCOLS,SPARSITY, block:array,SPARSITY, \
-                     channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R, energy:E, equalize or w8a8[,tensor][,symmetric][,percentile:P|,mse|,kl][,bias], and behind it @PATTERN for some layers only";
+                     channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R, energy:E, equalize or w8a8[,tensor][,symmetric][,percentile:P|,mse|,kl][,bias][,wide] or mixed:w8a8/w4a8,accuracy|cycles|energy|bytes,loss:L|cycles:N|energy:PJ|bytes:N, and behind it @PATTERN for some layers only";
 
 impl FromStr for Recipe {
     type Err = CompressError;
@@ -47,7 +48,7 @@ impl FromStr for Step {
         let mut options = form.split(',');
         if let Ok(scheme) = options.next().unwrap_or("").parse::<Scheme>() {
             let (mut weights, mut activations) = (Granularity::PerChannel, Symmetry::Affine);
-            let (mut calibration, mut bias_correction) = (Calibration::MinMax, false);
+            let (mut calibration, mut bias_correction, mut wide) = (Calibration::MinMax, false, false);
             for option in options {
                 match option {
                     "tensor" => weights = Granularity::PerTensor,
@@ -55,6 +56,7 @@ impl FromStr for Step {
                     "mse" => calibration = Calibration::Mse,
                     "kl" => calibration = Calibration::Kl,
                     "bias" => bias_correction = true,
+                    "wide" => wide = true,
                     _ => {
                         let percent = option.strip_prefix("percentile:").and_then(|percent| percent.parse().ok());
                         calibration = Calibration::Percentile(percent.ok_or_else(fault)?);
@@ -62,7 +64,7 @@ impl FromStr for Step {
                 }
             }
             let (w, a) = (scheme.weight.bits(), scheme.activation.bits());
-            return Ok(Self::Quantize { w, a, weights, activations, calibration, bias_correction, layers });
+            return Ok(Self::Quantize { w, a, weights, activations, calibration, bias_correction, wide, layers });
         }
         if form == "equalize" {
             return Ok(Self::Equalize { layers });
@@ -76,6 +78,12 @@ impl FromStr for Step {
             Some("global") => Ok(Scope::Global),
             Some(_) => Err(fault()),
         };
+        if kind == "mixed" {
+            let bits = first.split('/').map(str::parse).collect::<Result<Vec<Bits>, _>>()?;
+            let (objective, constraint) = option.and_then(|option| option.split_once(',')).ok_or_else(fault)?;
+            let (objective, constraint) = (objective.parse().map_err(|()| fault())?, constraint.parse().map_err(|()| fault())?);
+            return Ok(Self::MixedPrecision { bits, objective, constraint, layers });
+        }
         match (kind, option) {
             ("mean", _) => Ok(Self::MeanThreshold { alpha: real(first)?, scope: scope()?, layers }),
             ("magnitude", _) => Ok(Self::Magnitude { sparsity: real(first)?, scope: scope()?, layers }),
@@ -118,7 +126,11 @@ impl fmt::Display for Step {
             Self::LowRank { keep: Keep::Rank(rank), .. } => write!(f, "rank:{rank}"),
             Self::LowRank { keep: Keep::Energy(energy), .. } => write!(f, "energy:{energy}"),
             Self::Equalize { .. } => f.write_str("equalize"),
-            Self::Quantize { w, a, weights, activations, calibration, bias_correction, .. } => {
+            Self::MixedPrecision { bits, objective, constraint, .. } => {
+                let bits: Vec<String> = bits.iter().map(ToString::to_string).collect();
+                write!(f, "mixed:{},{objective},{constraint}", bits.join("/"))
+            }
+            Self::Quantize { w, a, weights, activations, calibration, bias_correction, wide, .. } => {
                 let of_weights = if *weights == Granularity::PerTensor { ",tensor" } else { "" };
                 write!(f, "w{w}a{a}{of_weights}{}", if *activations == Symmetry::Symmetric { ",symmetric" } else { "" })?;
                 match calibration {
@@ -127,7 +139,8 @@ impl fmt::Display for Step {
                     Calibration::Mse => f.write_str(",mse"),
                     Calibration::Kl => f.write_str(",kl"),
                 }?;
-                f.write_str(if *bias_correction { ",bias" } else { "" })
+                f.write_str(if *bias_correction { ",bias" } else { "" })?;
+                f.write_str(if *wide { ",wide" } else { "" })
             }
         }?;
         self.layers().into_iter().flat_map(|patterns| &patterns.0).try_for_each(|pattern| write!(f, "@{pattern}"))
@@ -141,7 +154,7 @@ mod tests {
     #[test]
     fn short_forms_and_ron_say_the_same() {
         let forms = "mean:0.5,global+mean:1@z1@z2+magnitude:0.9+nm:2:4@conv*+block:16x8,0.5+block:array,0.25+channel:0.25,l2+\
-                     features:0.5,zeros+features:0.1+rank:16+energy:0.9@fc?+w8a8+w4a8,tensor,symmetric@z*+w1a1@x@y";
+                     features:0.5,zeros+features:0.1+rank:16+energy:0.9@fc?+w8a8,mse,bias+w4a8,wide@a+w4a8,tensor,symmetric@z*+w1a1@x@y+mixed:w8a8/w4a8wide/w2a4,cycles,loss:0.005@z1";
         let recipe: Recipe = forms.parse().unwrap();
         assert_eq!(recipe.to_string(), forms);
         assert_eq!(Recipe::parse(&recipe.to_ron(), "x.ron").unwrap(), recipe);
@@ -172,6 +185,21 @@ mod tests {
             ("w8a8+mean:1", "stands before mean:1"),
             ("w3a8", "no step"),
             ("w8a8,both", "no step"),
+            ("mixed:w8a8,cycles,loss:0.1", "a choice of 1"),
+            ("mixed:w8a8/w4a8/w8a8,cycles,loss:0.1", "w8a8 stands there twice"),
+            ("mixed:w8a8/w4a8,cycles,energy:5", "cycles is to be little, and energy:5 is the limit"),
+            ("mixed:w8a8/w4a8,accuracy,loss:0.1", "one of the two is about accuracy"),
+            ("mixed:w8a8/w4a8,cycles,loss:NaN", "a loss of NaN"),
+            ("mixed:w8a8/w4a8,cycles,loss:-0.5", "a loss of -0.5"),
+            ("mixed:w8a8/w4a8,accuracy,energy:inf", "an energy of inf"),
+            ("mixed:w8a8/w4a8,accuracy,bytes:0", "nothing is the limit"),
+            ("mixed:w8a8/w8a8wide,cycles,loss:0.1", "weights of 8 bits"),
+            ("mixed:w8a8/w4a8,cycles", "no step"),
+            ("mixed:w8a8/w4a8,speed,loss:0.1", "no step"),
+            ("mixed:w8a8/w3a8,cycles,loss:0.1", "no quantization"),
+            ("mixed:w8a8/w4a8,cycles,loss:0.1+w8a8", "stands before w8a8"),
+            ("w8a8,wide", "weights of 8 bits"),
+            ("w1a8,wide", "weights of 1 bits"),
             ("w4a8@z1+nm:2:4", "stands before nm:2:4"),
             ("mean", "no step"),
             ("mean:0.5,both", "no step"),

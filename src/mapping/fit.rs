@@ -265,7 +265,7 @@ fn map_into(
         output: places.outputs[index],
         weights: weights[index],
         skipped: skipped(draft, chip),
-        coding: coding(draft.problem(), chip),
+        coding: coding(draft.lowered, chip),
         stored: Vec::new(),
     });
     let mapped = mapped.zip(stages).map(|(stage, lowered)| Stage { stored: stored(&stage, &lowered.zeros), ..stage });

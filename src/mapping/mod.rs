@@ -31,7 +31,7 @@ pub use fit::{Choice, least_scratchpad, map, map_as};
 pub use layout::Layout;
 pub use least::{LeastActions, least_actions};
 pub use location::{Factor, Joint, Location, Tensor};
-pub use lower::{Copy, HostCall, HostRead, Lowered, Lowering, Work, depthwise_alone, lower, weights_of};
+pub use lower::{Copy, HostCall, HostRead, Lowered, Lowering, Work, depthwise_alone, lower, lower_wide, weights_of};
 pub use nest::{Loop, LoopNest, Spread};
 pub use operand::{Operand, Rows};
 pub use problem::{Dim, Problem};

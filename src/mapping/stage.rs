@@ -2,9 +2,9 @@
 
 use super::{Dim, LoopNest, Operand, Pitches, Problem, Rules, Tiling, Work};
 use crate::chip::Chip;
-use crate::codec::Coding;
+use crate::codec::{Code, Coding};
 use crate::network::LayerId;
-use crate::numerics::{AccumulateRule, Arithmetic, Overflow, VectorKind};
+use crate::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, VectorKind};
 use std::ops::Range;
 
 /// How a network's stages lie on a chip.
@@ -131,6 +131,19 @@ impl Stage {
     /// The inputs that it has beside weights, each with where it lies in DRAM.
     pub fn inputs(&self) -> impl Iterator<Item = (InputBuffer, &Operand)> {
         std::iter::once(self.input).chain(self.second).zip(&self.sources)
+    }
+
+    /// The format in which its weights lie in DRAM: that in which they are multiplied, or a narrower one that is widened as they come.
+    pub fn kept_format(&self) -> Dtype {
+        match self.coding.map(|coding| coding.code) {
+            Some(Code::Narrow { bits }) => Dtype::from_bits(bits).unwrap_or(self.problem.weight),
+            _ => self.problem.weight,
+        }
+    }
+
+    /// Bytes of its weights, packed without gaps, in the format in which they lie in DRAM.
+    pub fn kept_bytes(&self) -> u64 {
+        Problem { weight: self.kept_format(), ..self.problem }.weight_bytes()
     }
 
     /// Chunks of channels.

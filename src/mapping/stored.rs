@@ -1,20 +1,23 @@
-//! How long each piece of weights is in DRAM, where the chip leaves out zeros there: known from which weights are zero, and from nothing else.
+//! How long each piece of weights is in DRAM, where the chip leaves out zeros there, or keeps weights narrower than it multiplies them: known from
+//! which weights are zero, and from nothing else.
 //!
 //! A piece is what one transfer fetches: a chunk of channels and a tile of K. Each is a block of its own, or kept as it is where its code is no
 //! shorter. Weights that nobody knows (a layer table's) are taken as dense: they lie as they are. Not here: the codes (`codec`).
 
-use super::{Problem, Stage, WeightBuffer};
+use super::{Lowered, Stage, WeightBuffer};
 use crate::chip::{Chip, Stationary};
-use crate::codec::Coding;
+use crate::codec::{Code, Coding};
 
-/// How a problem's weights may lie coded.
-pub(super) fn coding(problem: &Problem, chip: &Chip) -> Option<Coding> {
-    Coding::new(chip.storage().codec.code()?, problem.weight.bits())
+/// How a stage's weights may lie coded.
+pub(super) fn coding(stage: &Lowered, chip: &Chip) -> Option<Coding> {
+    let narrow = stage.narrow.map(|narrow| Code::Narrow { bits: narrow.bits() });
+    Coding::new(narrow.or(chip.storage().codec.code())?, stage.problem.weight.bits())
 }
 
 /// For each chunk of channels, each tile of K: bytes of its weights in DRAM; empty where all lie as they are.
 pub(super) fn stored(stage: &Stage, zeros: &[bool]) -> Vec<u64> {
-    let Some(coding) = stage.coding.filter(|_| !zeros.is_empty() && stage.weights == WeightBuffer::Fetched) else { return Vec::new() };
+    let is_known = |coding: &Coding| !zeros.is_empty() || matches!(coding.code, Code::Narrow { .. });
+    let Some(coding) = stage.coding.filter(|coding| is_known(coding) && stage.weights == WeightBuffer::Fetched) else { return Vec::new() };
     let k_tiles = stage.rules.k_tiles(&stage.problem);
     let mut bytes = Vec::new();
     let mut any = false;
@@ -25,7 +28,10 @@ pub(super) fn stored(stage: &Stage, zeros: &[bool]) -> Vec<u64> {
                 continue;
             }
             let whole = stage.packed_bytes(chunk, k_tile);
-            let coded = coding.bytes_of(zeros_of(stage, (chunk, k_tile), coding, zeros));
+            let coded = match (coding.code, coding.elements(whole)) {
+                (Code::Narrow { .. }, Some(elements)) => coding.least_bytes(elements),
+                _ => coding.bytes_of(zeros_of(stage, (chunk, k_tile), coding, zeros)),
+            };
             any |= coded < whole;
             bytes.push(coded.min(whole));
         }

@@ -105,6 +105,14 @@ pub enum ModelError {
         /// What to do, with a line break before it; empty where the error says it.
         help: &'static str,
     },
+    /// What chooses would see what is reported.
+    #[error(
+        "model \"{model}\" has samples in its select split that are in the report split too, so that what is chosen by the one would be judged by what chose it\n  help: give select samples of its own in the card (splits.select), or other data to report on (--data)"
+    )]
+    Shared {
+        /// The model's name.
+        model: String,
+    },
     /// A card that cannot be written for a network.
     #[error("no card can be written beside {path}: {problem}\n  help: choose another file with --out")]
     Write {

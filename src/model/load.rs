@@ -118,6 +118,25 @@ impl Model {
         })
     }
 
+    /// Makes sure that no sample which something is chosen by is also reported on.
+    ///
+    /// # Errors
+    /// Samples that are in the select split and in the report split, or that the model names no data.
+    pub fn selects_apart(&self) -> Result<(), ModelError> {
+        let (select, report) = (self.split_data(Split::Select)?, self.split_data(Split::Report)?);
+        let hashes = |of: &SplitData| of.source.hashes().map_err(|error| data_fault(error, ""));
+        let sums = |hashes: Vec<FileHash>| hashes.into_iter().map(|hash| hash.sha256).collect::<Vec<_>>();
+        if select.source != report.source && sums(hashes(select)?) != sums(hashes(report)?) {
+            return Ok(());
+        }
+        let bounds = |of: &SplitData| of.range.clone().unwrap_or(0..usize::MAX);
+        let (one, other) = (bounds(select), bounds(report));
+        if one.start.max(other.start) < one.end.min(other.end) {
+            return Err(ModelError::Shared { model: self.card.name.clone() });
+        }
+        Ok(())
+    }
+
     /// Reads the samples of a split, as the network sees them; only the first `limit` where there is one.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::prepare::{first_format, plainly_pruned, quantized, tile_of};
 use super::{PipelineError, RunOptions};
 use crate::chip::Chip;
 use crate::compress::{Patterns, Recipe, Scheme, Step, all_but, only, with_roundings};
-use crate::mapping::{Mapping, lower};
+use crate::mapping::Mapping;
 use crate::metrics::accuracy;
 use crate::model::{Model, Split};
 use crate::network::{Layer, LayerId, Network, Op};
@@ -32,6 +32,7 @@ const PLAIN: Arithmetic = Arithmetic { accumulate: AccumulateRule { bits: 32, ..
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
 pub fn analyze(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Result<Analysis, PipelineError> {
+    model.selects_apart()?;
     let samples = model.split(Split::Select, Some(options.samples.unwrap_or(SAMPLES)))?;
     let calibration = model.split(Split::Calibrate, None)?.inputs;
     let tile = chip.map_or([1, 1], |chip| tile_of(chip, options));
@@ -105,7 +106,7 @@ struct Timed {
 
 /// Times a quantized network without numbers.
 fn timed(network: &Network, chip: &Chip, options: &RunOptions) -> Result<Timed, PipelineError> {
-    let lowering = lower(network, chip, options.batch)?;
+    let lowering = options.lower(network, chip)?;
     let (mapping, _) = options.map(&lowering.stages, chip)?;
     let program = emit_timing(&mapping, chip)?;
     let format = first_format(&lowering.stages, chip);

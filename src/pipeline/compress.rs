@@ -10,7 +10,6 @@ use super::summary::joined;
 use super::{PipelineError, RunOptions};
 use crate::chip::Chip;
 use crate::compress::{BlockShape, Step};
-use crate::mapping::lower;
 use crate::metrics::{mcnemar, right, size, wilson};
 use crate::model::{Model, Split};
 use crate::network::{Network, Op, Weight};
@@ -72,6 +71,7 @@ pub fn compress(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Res
         quantized: is_quantized,
         chip: chip.filter(|_| is_quantized).map(|chip| chip.name().to_string()),
         steps: steps.iter().map(step).collect(),
+        mixed_precision: options.mixed_precision.clone(),
         weights: layers.iter().map(|layer| layer.weights).sum(),
         zeros: layers.iter().map(|layer| layer.zeros).sum(),
         layers,
@@ -100,7 +100,7 @@ pub(super) fn integer_run(
 ) -> Result<IntegerTrace, PipelineError> {
     let inputs = integer::quantize_inputs(network, inputs.view())?;
     let Some(chip) = chip else { return Ok(integer::run(network, |_| EXACT, inputs)?) };
-    let (mapping, _) = options.map(&lower(network, chip, options.batch)?.stages, chip)?;
+    let (mapping, _) = options.map(&options.lower(network, chip)?.stages, chip)?;
     Ok(integer::run(network, |layer| mapping.arithmetic(chip, layer), inputs)?)
 }
 

@@ -89,6 +89,24 @@ pub enum PipelineError {
         /// The step's short form.
         step: String,
     },
+    /// A search for what a chip saves, and no chip.
+    #[error(
+        "step {step} of the recipe looks for cycles or energy, and no chip was named\n  help: name one with --chip, or look for bytes of weights: mixed:w8a8/w4a8,bytes,loss:0.005"
+    )]
+    NoChip {
+        /// The step's short form.
+        step: String,
+    },
+    /// A search whose limit nothing keeps.
+    #[error(
+        "step {step} of the recipe: no choice of formats keeps the limit; the least is {least}\n  help: allow more, or name other formats"
+    )]
+    NoChoice {
+        /// The step's short form.
+        step: String,
+        /// The least that was measured of what is limited.
+        least: String,
+    },
     /// More samples than there are, or none.
     #[error(
         "{asked} samples were asked for, and the report data of \"{model}\" has {available}\n  help: ask for 1 to {available} with --samples, or leave it out for all"

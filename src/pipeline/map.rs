@@ -45,7 +45,7 @@ fn is_alike(one: &Lowered, other: &Lowered, chip: &Chip) -> bool {
     };
     is_same_work
         && one.problem == other.problem
-        && one.zeros == other.zeros
+        && (&one.zeros, one.narrow) == (&other.zeros, other.narrow)
         && dataflows.all(|dataflow| keeps_numbers(one, chip, dataflow) == keeps_numbers(other, chip, dataflow))
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod gemm;
 mod host;
 mod map;
+mod mixed;
 mod model;
 mod numbers;
 mod prepare;
@@ -30,6 +31,7 @@ pub use dram::{DramError, dram};
 pub use error::PipelineError;
 pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
 pub use map::{Searched, search_mapping};
+pub use mixed::choose_formats;
 pub use model::{describe_network, describe_table};
 pub use numbers::Numbers;
 pub use prepare::{Prepared, model_stages, prepare};
@@ -38,8 +40,12 @@ pub use table::{table_stages, time_table};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::chip::Chip;
-use crate::compress::{Recipe, Scheme};
-use crate::mapping::{Choice, Layout, Lowered, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, map_as};
+use crate::compress::{Formats, Recipe, Scheme};
+use crate::mapping::{
+    Choice, Layout, Lowered, Lowering, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, lower_wide, map_as,
+};
+use crate::network::Network;
+use crate::report::MixedPrecision;
 use crate::sim::Engine;
 
 /// What a summary says of its engine where no numbers were simulated.
@@ -66,6 +72,8 @@ pub struct RunOptions {
     pub layout: Layout,
     /// Whether the program is also timed on machines with resources without limit, to tell why its time is what it is.
     pub what_if: bool,
+    /// What a search for formats measured, where the recipe's are what it chose.
+    pub mixed_precision: Option<MixedPrecision>,
     /// The command line, for the summary.
     pub command: String,
 }
@@ -84,6 +92,7 @@ impl RunOptions {
             mapping: None,
             layout: Layout::default(),
             what_if: false,
+            mixed_precision: None,
             command: String::new(),
         }
     }
@@ -91,6 +100,12 @@ impl RunOptions {
     /// The formats that the network runs in.
     pub fn scheme(&self) -> Scheme {
         self.recipe.scheme()
+    }
+
+    /// What the chip's units do for a quantized network, its weights multiplied as the recipe says.
+    fn lower(&self, network: &Network, chip: &Chip) -> Result<Lowering, PipelineError> {
+        let wide = Formats::from(&self.recipe).wide(network)?;
+        Ok(lower_wide(network, chip, self.batch, &wide)?)
     }
 
     /// Maps stages as the options say; and the scratchpad with which no output that the next stage reads would go through DRAM, if one does.

@@ -4,7 +4,7 @@ use super::pruning::array_tile;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::compress::{Scheme, StepReport, Surroundings, calibrate_as, correct_biases, quantize, with_roundings};
-use crate::mapping::{Lowered, Lowering, Mapping, lower};
+use crate::mapping::{Lowered, Lowering, Mapping};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
 use crate::program::{Program, emit};
@@ -60,7 +60,7 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
     let calibration = model.split(Split::Calibrate, None)?.inputs;
     let (compressed, pruning) = pruned(model, tile_of(chip, options), &calibration, options)?;
     let quantized = quantized(&calibration, &compressed, options)?;
-    let lowering = lower(&quantized, chip, options.batch)?;
+    let lowering = options.lower(&quantized, chip)?;
     let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
     let program = emit(&quantized, &mapping, chip)?;
     let format = first_format(&lowering.stages, chip);
@@ -95,7 +95,9 @@ pub(super) fn report_samples(model: &Model, wanted: Option<usize>) -> Result<Sam
 /// Rows and columns of the array's own tile in the formats of a run.
 pub(super) fn tile_of(chip: &Chip, options: &RunOptions) -> [usize; 2] {
     let Scheme { weight, activation } = options.scheme();
-    array_tile(chip, chip.format(weight, activation))
+    let native = chip.format(weight, activation).filter(|_| !options.recipe.is_wide());
+    // Weights that are widened fill tiles as the wider ones do.
+    array_tile(chip, native.or_else(|| chip.format(activation, activation)))
 }
 
 /// The float network with its activations fused, pruned, with roundings where formats differ; and what each step did.
@@ -137,5 +139,5 @@ pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options
 pub fn model_stages(model: &Model, chip: &Chip, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
     let calibration = model.split(Split::Calibrate, None)?.inputs;
     let (compressed, _) = pruned(model, tile_of(chip, options), &calibration, options)?;
-    Ok(lower(&quantized(&calibration, &compressed, options)?, chip, options.batch)?.stages)
+    Ok(options.lower(&quantized(&calibration, &compressed, options)?, chip)?.stages)
 }

@@ -4,7 +4,6 @@ use super::prepare::quantized;
 use super::{Numbers, PipelineError, Prepared, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::compress::{StepReport, with_roundings};
-use crate::mapping::lower;
 use crate::metrics::{mcnemar, right, wilson};
 use crate::network::fuse_activations;
 use crate::program::emit;
@@ -61,9 +60,11 @@ pub(super) fn step(report: &StepReport) -> PruningStep {
 
 /// Times the network without its pruning, all batches.
 fn unpruned(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Unpruned, PipelineError> {
-    let fused = with_roundings(&fuse_activations(prepared.model.network())?, &options.recipe)?;
-    let network = quantized(&prepared.calibration, &fused, options)?;
-    let lowering = lower(&network, prepared.chip, options.batch)?;
+    let fused = fuse_activations(prepared.model.network())?;
+    // Layers that a step made are not there.
+    let options = &RunOptions { recipe: options.recipe.quantization_of(&fused), ..options.clone() };
+    let network = quantized(&prepared.calibration, &with_roundings(&fused, &options.recipe)?, options)?;
+    let lowering = options.lower(&network, prepared.chip)?;
     // Choices for layers that pruning made are not those of the layers before it.
     let free = RunOptions { mapping: None, ..options.clone() };
     let (mapping, _) =

@@ -124,9 +124,9 @@ fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>)
     let facts = prepared.mapping.stages().iter().map(|stage| {
         let layer = prepared.quantized.layer(stage.layers[0]);
         let (weight_bytes, sparsity) = match &layer.op {
-            // As they are multiplied, which may take more bits than they need.
-            Op::Dense(dense) if stage.work == Work::Array => (stage.problem.weight_bytes(), dense.weight.sparsity()),
-            Op::Conv(conv) if stage.work == Work::Array => (stage.problem.weight_bytes(), conv.weight.sparsity()),
+            // As they lie in DRAM, which may take more bits than they need.
+            Op::Dense(dense) if stage.work == Work::Array => (stage.kept_bytes(), dense.weight.sparsity()),
+            Op::Conv(conv) if stage.work == Work::Array => (stage.kept_bytes(), conv.weight.sparsity()),
             // A byte a weight, and the biases.
             Op::Conv(conv) if stage.vector_macs() > 0 => (stage.sources[1].tensor.bytes, conv.weight.sparsity()),
             _ => (0, 0.0),

@@ -79,6 +79,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         },
         recipe: options.recipe.to_string(),
         pruning: None,
+        mixed_precision: options.mixed_precision.clone(),
         batch: options.batch,
         weights: match options.weights {
             WeightStart::Cold => WeightsAt::Cold,
@@ -166,7 +167,7 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
         rows.push(LayerSummary {
             name: stage.name.clone(),
             op: facts.op.to_string(),
-            format: format!("{} x {}", stage.problem.weight, stage.problem.activation),
+            format: multiplied(stage),
             total_cycles: cycles.get(),
             cycles_lower_bound: (bound.cycles * programs).get(),
             what_if: totals.what_if.as_ref().map(|stages| stages[number]),
@@ -194,6 +195,13 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
     }
     rows.extend(ran.host.iter().cloned());
     rows
+}
+
+/// The formats that a stage multiplies, and in which its weights lie in DRAM where that is narrower.
+fn multiplied(stage: &Stage) -> String {
+    let kept = Some(stage.kept_format()).filter(|kept| *kept != stage.problem.weight);
+    let kept = kept.map_or_else(String::new, |kept| format!("{kept} as "));
+    format!("{kept}{} x {}", stage.problem.weight, stage.problem.activation)
 }
 
 /// Bytes of a stage's weights and biases in DRAM: where some lie coded, its pieces with what fills them up, and a bias a channel.

@@ -46,7 +46,7 @@ pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options:
             (Some(_), _) => "depthwise_conv",
         },
         weight_bytes: match stage.vector_macs() {
-            0 => stage.problem.weight_bytes() + stage.problem.channels() * bias,
+            0 => stage.kept_bytes() + stage.problem.channels() * bias,
             _ => (stage.problem.r * stage.problem.s + BIAS_BYTES) * stage.problem.m,
         },
         sparsity: 0.0,
@@ -175,7 +175,7 @@ fn stages_by_layer(chip: &Chip, table: &Table, options: &RunOptions) -> Result<V
             } else {
                 // Its operands take two numbers, from an even one on.
                 tensors = tensors.next_multiple_of(2);
-                of_layer.push(Lowered::alone(&layer.name, problem, tensors / 2, chip)?);
+                of_layer.push(Lowered::alone(&layer.name, problem, tensors / 2, chip, options.recipe.is_wide())?);
                 tensors += 2;
             }
         }

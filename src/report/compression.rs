@@ -4,7 +4,7 @@
 
 use super::json::pretty;
 use super::terminal::{rendered, table};
-use super::{MetricValues, PruningStep, human, pruning};
+use super::{MetricValues, MixedPrecision, PruningStep, human, pruning};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,6 +27,9 @@ pub struct CompressionReport {
     pub chip: Option<String>,
     /// What each step before quantization did, in order.
     pub steps: Vec<PruningStep>,
+    /// What a search for formats measured and chose; not there where the recipe did not search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixed_precision: Option<MixedPrecision>,
     /// Each layer with weights.
     pub layers: Vec<CompressedLayer>,
     /// Weights of all of these.
@@ -126,6 +129,10 @@ pub fn compression_terminal(report: &CompressionReport) -> String {
     let mut text = format!("{} as {}: {}", report.network, report.recipe, report.recipe_ron);
     text += &pruning::steps(&report.steps);
     text.push('\n');
+    if let Some(mixed) = &report.mixed_precision {
+        text += &mixed.terminal();
+        text.push('\n');
+    }
     let mut rows = table(&["layer", "op", "format", "weights", "zeros", "bytes\nbefore", "bytes"].map(str::to_owned), 3);
     for layer in &report.layers {
         rows.add_row([

@@ -98,6 +98,7 @@ pub(crate) fn run(name: &str, samples: u64, layers: Vec<LayerSummary>) -> Summar
         },
         recipe: "int8".to_owned(),
         pruning: None,
+        mixed_precision: None,
         batch: 1,
         weights: WeightsAt::Cold,
         engine: "wavefront".to_owned(),

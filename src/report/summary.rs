@@ -3,7 +3,7 @@
 //! Cycles, counts, bytes and energy are sums over all programs of the run unless a field says otherwise; a program processes one batch. No
 //! field holds a number that is not finite: what does not exist is `None`, `null` in JSON. Not here: how anything is computed or printed.
 
-use super::{PruningSummary, Residency, WhatIf};
+use super::{MixedPrecision, PruningSummary, Residency, WhatIf};
 use crate::counts::{StallReason, TrafficBytes};
 use crate::energy::EnergyByPart;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub struct Summary {
     pub recipe: String,
     /// What was pruned and what it was worth; none where the recipe only quantizes.
     pub pruning: Option<PruningSummary>,
+    /// What a search for formats measured and chose; not there where the recipe did not search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixed_precision: Option<MixedPrecision>,
     /// Samples that one program processes.
     pub batch: u64,
     /// Where weights are when a program starts.

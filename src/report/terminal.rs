@@ -39,6 +39,10 @@ pub fn terminal(summary: &Summary, rows: LayerRows) -> String {
         text.push_str(&part);
         text.push('\n');
     }
+    if let Some(mixed) = &summary.mixed_precision {
+        text.push_str(&mixed.terminal());
+        text.push('\n');
+    }
     if let Some(pruning) = pruning(summary) {
         text.push_str(&pruning);
         text.push('\n');

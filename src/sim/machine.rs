@@ -131,16 +131,16 @@ impl<'p> Machine<'p> {
         if !has_host && parts.queues.iter().any(|queue| queue.unit.kind == UnitKind::Host) {
             return other("it has work for the host, which the chip does not offer (vector.unsupported)".to_string());
         }
-        let codec = chip.storage().codec.code();
+        let codec = chip.storage().codec;
         let mut unknown = None;
         parts.each_command(UnitKind::Dma, &mut |command| {
             if let Operation::Mvin(Transfer { coded: Some(coded), .. }) = &command.operation
-                && Some(coded.coding.code) != codec
+                && !codec.unpacks(coded.coding.code)
             {
                 unknown = Some(coded.coding.code);
             }
         });
-        let of_values = codec.filter(|_| chip.storage().codec.codes_activations());
+        let of_values = codec.code().filter(|_| codec.codes_activations());
         if let Some(value) = parts.coded_values.iter().find(|value| Some(value.coding.code) != of_values) {
             return other(format!("its values lie coded in DRAM ({:?}), which the chip's do not", value.coding.code));
         }

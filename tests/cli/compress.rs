@@ -16,6 +16,14 @@ fn run(model: &str, more: &[&str], folder: &Path) -> (Vec<u8>, Value) {
     (fs::read(folder.join("logits.npz")).unwrap(), summary)
 }
 
+/// The chip's own numbers among the logits of a run.
+fn of_chip(logits: &[u8]) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(logits.to_vec())).unwrap();
+    let mut found = Vec::new();
+    std::io::Read::read_to_end(&mut archive.by_name("chip.npy").unwrap(), &mut found).unwrap();
+    found
+}
+
 #[test]
 fn what_is_written_runs_at_once_and_yields_the_same_outputs() {
     for (model, recipe) in [
@@ -34,13 +42,7 @@ fn what_is_written_runs_at_once_and_yields_the_same_outputs() {
         let (direct, summary) = run(model, recipe, &folder);
         let (again, read) = run(text(&home.path().join("small.ron")), &[], &other);
         // The same integers out of the chip, in the same cycles; floats differ, since the file's are on their grids.
-        let logits = |bytes: &[u8]| {
-            let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes.to_vec())).unwrap();
-            let mut found = Vec::new();
-            std::io::Read::read_to_end(&mut archive.by_name("chip.npy").unwrap(), &mut found).unwrap();
-            found
-        };
-        assert_eq!(logits(&direct), logits(&again), "{model} {recipe:?}");
+        assert_eq!(of_chip(&direct), of_chip(&again), "{model} {recipe:?}");
         assert_eq!(count(&summary, "/total_cycles"), count(&read, "/total_cycles"));
         assert_eq!(real(&report, "/metrics/accuracy/integer").to_bits(), real(&summary, "/metrics/accuracy/chip").to_bits());
         assert!(report["metrics"]["accuracy"]["chip"].is_null());
@@ -121,6 +123,7 @@ fn what_makes_no_sense_is_refused_with_help() {
         (&["--prune", "mean:NaN"], "alpha is NaN"),
         (&["--prune", "mean:-1"], "alpha is -1"),
         (&["--prune", "nm:5:4"], "n is 5 and m is 4"),
+        (&["--prune", "mean:1@z\u{1b}[2J"], "is named \"z\\u{1b}[2J\""),
         (&["--prune", "mean:1@conv9"], "no layer with weights is named \"conv9\""),
         (&["--quant", "w4a8@conv9"], "no layer with weights is named \"conv9\""),
         (&["--prune", "mean:1000"], "pruned to nothing"),
@@ -143,4 +146,130 @@ fn what_makes_no_sense_is_refused_with_help() {
         assert!(said.contains(part), "{arguments:?}: {said}");
     }
     assert!(!Path::new("x.txt").exists());
+}
+
+#[test]
+fn weights_that_are_only_kept_narrow_cross_the_bus_so_and_yield_the_same_outputs() {
+    let home = tempfile::tempdir().unwrap();
+    let chip = ["--chip", "widen-16x16"];
+    let file = home.path().join("narrow.onnx");
+    json(&["--quant", "w4a8,wide", "--samples", "10", "--chip", "widen-16x16", "--out", text(&file)]);
+    let [(wide, whole), (direct, summary), (again, read)] =
+        [("w8a8", "simplenet-mnist"), ("w4a8,wide", "simplenet-mnist"), ("w8a8", text(&home.path().join("narrow.ron")))]
+            .map(|(quant, model)| run(model, &[&chip[..], &["--quant", quant]].concat(), &home.path().join("out")));
+    assert_eq!((of_chip(&direct) == of_chip(&again), of_chip(&wide) == of_chip(&again)), (true, false));
+    assert_eq!(summary["metrics"]["accuracy"]["chip"], read["metrics"]["accuracy"]["chip"]);
+    assert_eq!(
+        count(&summary, "/total_cycles"),
+        count(&read, "/total_cycles"),
+        "the file's weights have 4 bits, and the chip has no such format"
+    );
+    // 4 bits a weight and 4 bytes a bias; of a layer of 10 channels a row of 10 weights is 5 bytes.
+    let (weights, biases) = (784 * 64 + 64 * 32 + 32 * 10, 4 * (64 + 32 + 10));
+    let moved = |summary: &Value| count(summary, "/traffic_bytes/dram/weight/read") / 40;
+    assert_eq!((moved(&whole), moved(&summary)), (weights + biases, weights / 2 + biases));
+    assert_eq!(count(&summary, "/unpacked_bytes"), 2 * count(&summary, "/coded_bytes"));
+    assert_eq!(count(&summary, "/network/weight_bytes"), weights / 2 + biases);
+    assert_eq!(summary["layers"][0]["format"], "int4 as int8 x int8");
+    // The machine's sums are those of int4 by int8 on a chip that has the pair.
+    let (native, _) = run("simplenet-mnist", &["--quant", "w4a8"], &home.path().join("out"));
+    assert_eq!(native, direct);
+    let refused = |arguments: &[&str]| {
+        let done = systole(&["run", "--samples", "2"]).args(arguments).arg("--out").arg(home.path().join("none")).assert().code(1);
+        String::from_utf8(done.get_output().stderr.clone()).unwrap()
+    };
+    let message = refused(&["--quant", "w4a8,wide"]);
+    assert!(message.contains("do not widen them") && message.contains("help: name a chip with storage.codec: Widen"), "{message}");
+    let message = refused(&["--quant", "w1a8", "--chip", "widen-16x16"]);
+    assert!(message.contains("multiplies binary weights by int8 activations"), "{message}");
+    assert!(!home.path().join("none").exists());
+}
+
+#[test]
+fn a_search_tells_its_frontier_and_leaves_a_recipe_that_does_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let (first, second) = (home.path().join("first"), home.path().join("second"));
+    let run = |arguments: &[&str], folder: &Path| -> Value {
+        let out = output(systole(&["run", "--json", "--samples", "10", "--out", text(folder)]).args(arguments));
+        serde_json::from_str(&out).unwrap()
+    };
+    let searched = run(&["--quant", "mixed:w8a8/w4a8/w2a8,cycles,loss:0.02"], &first);
+    let mixed = &searched["mixed_precision"];
+    let points = mixed["frontier"].as_array().unwrap();
+    let chosen: Vec<&Value> = points.iter().filter(|point| point["is_chosen"] == true).collect();
+    let float = real(mixed, "/float_accuracy");
+    assert_eq!((chosen.len(), mixed["samples"].as_u64(), mixed["layers"].as_array().unwrap().len()), (1, Some(4000), 3));
+    for point in points {
+        let is_allowed = float - real(point, "/accuracy") <= 0.02 + 1e-9;
+        assert_eq!(point["is_allowed"], is_allowed, "{point}");
+        assert!(!is_allowed || count(point, "/total_cycles") >= count(chosen[0], "/total_cycles"), "{point}");
+        // The sum of what the layers lose, each by itself.
+        let of_layers = mixed["layers"].as_array().unwrap().iter().zip(point["formats"].as_array().unwrap());
+        let loss: f64 = of_layers
+            .map(|(layer, format)| {
+                let formats = layer["formats"].as_array().unwrap();
+                real(formats.iter().find(|one| one["format"] == *format).unwrap(), "/loss_nats")
+            })
+            .sum();
+        assert!((loss - real(point, "/predicted_loss_nats")).abs() <= 1e-9 * loss.max(1.0));
+    }
+    // Weights of 8 bits throughout are one end, and cost what a run of them costs.
+    let widest = points.last().unwrap();
+    assert_eq!(widest["formats"], serde_json::json!(["w8a8", "w8a8", "w8a8"]));
+    let plain = run(&["--quant", "w8a8"], &home.path().join("plain"));
+    assert!(plain["mixed_precision"].is_null() && !fs::read_to_string(home.path().join("plain/summary.json")).unwrap().contains("mixed"));
+    assert_eq!(10 * count(widest, "/total_cycles"), count(&plain, "/total_cycles"));
+    assert!((10.0 * real(widest, "/energy_pj") / real(&plain, "/energy_pj") - 1.0).abs() < 1e-9);
+    assert_eq!(count(widest, "/weight_bytes"), 784 * 64 + 64 * 32 + 32 * 10);
+    // What was chosen is a recipe of its own, of the same figures.
+    let again = run(&["--recipe", text(&first.join("recipe.ron"))], &second);
+    for figure in ["/total_cycles", "/mismatches", "/network/weight_bytes"] {
+        assert_eq!(count(&searched, figure), count(&again, figure));
+    }
+    assert_eq!((&again["recipe"], count(&searched, "/total_cycles")), (&searched["recipe"], 10 * count(chosen[0], "/total_cycles")));
+    // Alone, by bytes, and said in RON.
+    let recipe = home.path().join("search.ron");
+    let step = "MixedPrecision(bits: [(w: 8, a: 8), (w: 4, a: 8)], objective: AccuracyLoss, constraint: WeightBytes(30000))";
+    fs::write(&recipe, format!("Recipe(format_version: 1, steps: [Quantize(w: 8, a: 8, weights: PerTensor), {step}])")).unwrap();
+    let report = json(&["--recipe", text(&recipe), "--samples", "10"]);
+    assert!(count(&report, "/after/weight_bytes") <= 30_000);
+    assert!(report["recipe_ron"].as_str().unwrap().contains("Quantize(w: 4, a: 8, weights: PerTensor, layers: [\"z1\""), "{report}");
+    assert!(report["mixed_precision"]["frontier"][0]["total_cycles"].is_null());
+}
+
+#[test]
+fn a_search_that_cannot_be_made_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    // The same images under another name, to choose by and to report on.
+    let data = home.path().join("copy");
+    fs::create_dir(&data).unwrap();
+    for file in ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"] {
+        fs::copy(Path::new("data/mnist").join(file), data.join(file)).unwrap();
+    }
+    let card = fs::read_to_string("models/simplenet-mnist.ron").unwrap();
+    let root = std::env::current_dir().unwrap();
+    let card = card
+        .replace("data: [", "data: [\n(name: \"copy\", files: Idx(images: \"copy/t10k-images-idx3-ubyte.gz\", labels: \"copy/t10k-labels-idx1-ubyte.gz\")),")
+        .replace("select: (data: \"train\", from: 50000, until: 60000)", "select: (data: \"copy\", from: 0, until: 100)")
+        .replace("../data", "data");
+    fs::copy("models/simplenet-mnist.onnx", home.path().join("simplenet-mnist.onnx")).unwrap();
+    std::os::unix::fs::symlink(root.join("data"), home.path().join("data")).unwrap();
+    let same = home.path().join("same.ron");
+    fs::write(&same, card).unwrap();
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["--model", text(&same), "--quant", "mixed:w8a8/w4a8,bytes,loss:0.01"], 1, "select split that are in the report split too"),
+        (&["--model", text(&same), "--analyze"], 1, "select split that are in the report split too"),
+        (&["--quant", "mixed:w8a8/w4a8,cycles,loss:0.01"], 1, "no chip was named"),
+        (&["--quant", "mixed:w8a8/w4a8,accuracy,bytes:9"], 1, "the least is 26272"),
+        (&["--quant", "mixed:w8a8/w4a8,accuracy,bytes:99999@z9"], 1, "no layer with weights is named \"z9\""),
+        (&["--quant", "mixed:w8a8/w4a8,cycles,energy:1"], 2, "one of the two is about accuracy"),
+        (&["--quant", "mixed:w8a8/w4a8,bytes,loss:0.01+w8a8"], 2, "stands before w8a8"),
+        (&["--prune", "mean:0.5", "--quant", "w1a1"], 1, "layer \"z2\" become binary"),
+        (&["--set", "array.rows=8"], 2, "--chip <CHIP>"),
+    ];
+    for (arguments, code, part) in cases {
+        let done = systole(&["compress", "--samples", "10"]).args(arguments).assert().code(code);
+        let message = String::from_utf8(done.get_output().stderr.clone()).unwrap();
+        assert!(message.contains(part) && message.contains("help"), "{arguments:?}: {message}");
+    }
 }

@@ -68,6 +68,14 @@ fn each_chip_profits_from_what_it_is_made_for() {
 }
 
 #[test]
+fn formats_of_a_layer_that_a_step_made_do_not_keep_the_whole_network_from_being_timed() {
+    let json = run_json(&["--samples", "4", "--prune", "energy:0.9@z1", "--quant", "w8a8+w4a8@z1/low_rank"]);
+    let plain = run_json(&["--samples", "4"]);
+    assert_eq!(cycles(&json).1, count(&plain, "/total_cycles"));
+    assert_eq!((layers(&json)[0]["name"].as_str(), layers(&json)[0]["format"].as_str()), (Some("z1/low_rank"), Some("int4 x int8")));
+}
+
+#[test]
 fn n_of_m_is_in_the_order_in_which_the_chip_groups_weights() {
     // The chip refuses weights of which a group has too many, so that any other order of K would fail.
     for model in ["simplenet-mnist", "lenet-mnist"] {

@@ -3,9 +3,10 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "not every test uses everything, and a test fails by panicking")]
 
 use ndarray::Array2;
+use std::collections::BTreeSet;
 use systole::chip::Chip;
 use systole::mapping::{self, Choice, Location, Lowering, Mapping, MappingError, WeightStart};
-use systole::network::Network;
+use systole::network::{LayerId, Network};
 use systole::numerics::Dtype;
 use systole::program::{Program, emit};
 use systole::reference::integer::{self, IntegerTrace};
@@ -25,9 +26,21 @@ impl OnChip {
         chip: &Chip,
         batch: u64,
         start: WeightStart,
+        choose: impl FnMut() -> Choice,
+    ) -> Result<Self, MappingError> {
+        Self::widened(network, chip, batch, start, &BTreeSet::new(), choose)
+    }
+
+    /// The same, the weights of some layers multiplied in the format of what they read.
+    pub(crate) fn widened(
+        network: &Network,
+        chip: &Chip,
+        batch: u64,
+        start: WeightStart,
+        wide: &BTreeSet<LayerId>,
         mut choose: impl FnMut() -> Choice,
     ) -> Result<Self, MappingError> {
-        let lowering = mapping::lower(network, chip, batch)?;
+        let lowering = mapping::lower_wide(network, chip, batch, wide)?;
         let choices: Vec<Choice> = lowering.stages.iter().map(|_| choose()).collect();
         let mapping = mapping::map_as(&lowering.stages, chip, batch, start, &choices)?;
         let program = emit(network, &mapping, chip).unwrap_or_else(|error| panic!("what is mapped is a program: {error}"));

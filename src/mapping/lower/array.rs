@@ -5,7 +5,7 @@ use super::super::operand::MAX_RUNS;
 use super::super::{MappingError, Operand, Problem, Rules};
 use super::vector::within_bytes;
 use super::{Lowered, Lowerer, Work, format_of_value, refused, shape_of, whole_bytes};
-use crate::chip::{Chip, Codec, Format, Group, Sparsity};
+use crate::chip::{Chip, Format, Group, Sparsity};
 use crate::network::{Bias, Border, Conv, Dense, Layer, Op, Weight, exchanged, filters_as_rows, integers_of};
 use crate::numerics::{Dtype, Quantization};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, RemoveAxis};
@@ -63,6 +63,37 @@ pub(super) fn format_of_weights<D: RemoveAxis>(weight: &Weight<D>) -> Option<Dty
     Some(Dtype::ALL.into_iter().filter(|format| format >= dtype).find(holds).unwrap_or(*dtype))
 }
 
+/// The least format in which weights are multiplied that meet values of another one: their own, or the values' where that is asked for of weights that only
+/// lie in DRAM in fewer bits.
+pub(super) fn asked(
+    (layer, op): (&str, &'static str),
+    [weight, activation]: [Dtype; 2],
+    is_asked: bool,
+    chip: &Chip,
+) -> Result<Dtype, MappingError> {
+    if !is_asked || weight >= activation {
+        return Ok(weight);
+    }
+    if weight != Dtype::Binary && chip.storage().codec.widens() {
+        return Ok(activation);
+    }
+    let problem = if weight == Dtype::Binary {
+        format!("has binary weights, which have no zero to fill tiles up with, so that they are not multiplied as {activation}")
+    } else {
+        format!(
+            "has {weight} weights that are to be multiplied as {activation}, and the DMA engines of chip {} do not widen them",
+            chip.name()
+        )
+    };
+    let help = "name a chip with storage.codec: Widen(..), such as widen-16x16, or leave ,wide (wide: true) out";
+    Err(MappingError::NotSupported { layer: layer.to_string(), op, problem, help })
+}
+
+/// The format in which weights lie in DRAM that are multiplied in another one, where that is narrower: the chip's DMA engines widen it.
+pub(super) fn kept(weight: Dtype, multiplied: Dtype, chip: &Chip) -> Option<Dtype> {
+    (weight < multiplied && weight != Dtype::Binary && chip.storage().codec.widens()).then_some(weight)
+}
+
 /// The format that a problem is multiplied in.
 pub(super) fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> Result<&'c Format, MappingError> {
     let Some(format) = chip.format(problem.weight, problem.activation) else {
@@ -79,7 +110,7 @@ pub(super) fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> R
 
 /// The pair in which operands of these formats are multiplied, of those that `may` be used: their own, or where the chip does not multiply these the
 /// narrowest that holds both, the same integers in more bits. Values count first: widening them takes a stage.
-fn multiplied(chip: &Chip, [weight, activation]: [Dtype; 2], may: impl Fn(&Format) -> bool) -> Option<[Dtype; 2]> {
+pub(super) fn multiplied(chip: &Chip, [weight, activation]: [Dtype; 2], may: impl Fn(&Format) -> bool) -> Option<[Dtype; 2]> {
     let holds = |format: &&Format| format.weight >= weight && format.activation >= activation && may(format);
     let narrowest = chip.formats().iter().filter(holds).min_by_key(|format| (format.activation, format.weight));
     narrowest.map(|format| [format.weight, format.activation])
@@ -102,8 +133,9 @@ impl Lowerer<'_> {
         let (Some(dtype), Some(input)) = (format_of_weights(weight), read.output.quantization) else {
             return Err(MappingError::NotQuantized { layer: layer.name.clone() });
         };
+        let least = asked((&layer.name, layer.op.name()), [dtype, input.dtype], self.wide.contains(&layer.id), self.chip)?;
         let may = |format: &Format| has_room(&input, format.activation) && may(format);
-        let [weight, activation] = multiplied(self.chip, [dtype, input.dtype], may).unwrap_or([dtype, input.dtype]);
+        let [weight, activation] = multiplied(self.chip, [least, input.dtype], may).unwrap_or([least, input.dtype]);
         Ok((weight, activation))
     }
 
@@ -341,8 +373,13 @@ impl Lowerer<'_> {
             let what = format!("reads {} {} channels a group, which do not begin on a byte", problem.group_inputs(), problem.activation);
             return Err(refused(layer, what, "give it wider activations: a step of its own, such as Quantize(w: 8, a: 8, layers: [NAME])"));
         }
-        let matters = self.chip.array().sparsity == Sparsity::TileSkip || self.chip.storage().codec != Codec::None;
+        let matters = self.chip.array().sparsity == Sparsity::TileSkip || self.chip.storage().codec.code().is_some();
         let weights = weights_of(layer, &problem)?;
+        let own = match &layer.op {
+            Op::Dense(dense) => format_of_weights(&dense.weight),
+            Op::Conv(conv) => format_of_weights(&conv.weight),
+            _ => None,
+        };
         if let Some(group) = rules.mode.group {
             is_pruned(weights.view(), group, &layer.name)?;
         }
@@ -358,7 +395,9 @@ impl Lowerer<'_> {
                 return Err(refused(layer, what, "quantize its weights to fewer bits, so that a step of its sums is larger"));
             }
         }
+        let narrow = own.and_then(|own| kept(own, problem.weight, self.chip));
         let stage = self.push(layer, Work::Array, problem, vec![input], output);
+        stage.narrow = narrow;
         stage.largest_sum = Some(largest_sum(weights.view(), bias, &read));
         stage.zeros = if matters { weights.iter().map(|value| *value == 0).collect() } else { Vec::new() };
         Ok(())
@@ -367,7 +406,17 @@ impl Lowerer<'_> {
     /// The next stage.
     pub(super) fn push(&mut self, layer: &Layer, work: Work, problem: Problem, inputs: Vec<Operand>, output: Operand) -> &mut Lowered {
         let name = layer.name.clone();
-        self.stages.push(Lowered { layer: Some(layer.id), name, work, problem, inputs, output, zeros: Vec::new(), largest_sum: None });
+        self.stages.push(Lowered {
+            layer: Some(layer.id),
+            name,
+            work,
+            problem,
+            inputs,
+            output,
+            zeros: Vec::new(),
+            narrow: None,
+            largest_sum: None,
+        });
         self.stages.last_mut().expect("bug: one was pushed just before")
     }
 }

@@ -39,7 +39,7 @@ pub fn depthwise_alone(name: &str, problem: &Problem, number: usize, chip: &Chip
     }
     let whole = Problem { weight: Dtype::Int8, ..*problem };
     let (taps, chunk) = (whole.r * whole.s, chunk_of(&whole, chip));
-    let tensor = |number, bytes| Tensor { number, format: Dtype::Int8, bytes, content: None };
+    let tensor = |number, bytes| Tensor { number, format: Dtype::Int8, zero_point: 0, bytes, content: None };
     let (read, stored) = (tensor(number, whole.pixels() * whole.c), tensor(number + 1, whole.vectors() * whole.c));
     let rows = |tensor: &Tensor, first: u64, rows: u64| Operand { tensor: tensor.clone(), starts: vec![first], run: rows, stride: whole.c };
     let mut stages = Vec::new();
@@ -54,6 +54,7 @@ pub fn depthwise_alone(name: &str, problem: &Problem, number: usize, chip: &Chip
             inputs: vec![rows(&read, first, whole.pixels()), Operand::dense(constants, taps + BIAS_BYTES, chunk)],
             output: rows(&stored, first, whole.vectors()),
             zeros: Vec::new(),
+            narrow: None,
             largest_sum: None,
         });
     }

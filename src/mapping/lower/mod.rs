@@ -48,10 +48,19 @@ pub struct Lowering {
 /// # Errors
 /// An operation that no unit of the chip can do, formats that the chip does not multiply, or a network that is not quantized.
 pub fn lower(network: &Network, chip: &Chip, batch: u64) -> Result<Lowering, MappingError> {
+    lower_wide(network, chip, batch, &BTreeSet::new())
+}
+
+/// The same, the weights of the layers `wide` multiplied in the format of what they read, though they lie in DRAM in fewer bits.
+///
+/// # Errors
+/// As [`lower`], and a chip whose DMA engines do not widen weights.
+pub fn lower_wide(network: &Network, chip: &Chip, batch: u64, wide: &BTreeSet<LayerId>) -> Result<Lowering, MappingError> {
     let mut lowerer = Lowerer {
         network,
         chip,
         batch,
+        wide,
         stages: Vec::new(),
         locations: BTreeMap::new(),
         hosted: Vec::new(),
@@ -98,6 +107,8 @@ struct Lowerer<'n> {
     network: &'n Network,
     chip: &'n Chip,
     batch: u64,
+    /// Layers whose weights are multiplied wider than they lie in DRAM.
+    wide: &'n BTreeSet<LayerId>,
     stages: Vec<Lowered>,
     /// Where the value of each layer lies; none of what only the host knows.
     locations: BTreeMap<LayerId, Location>,

@@ -2,10 +2,10 @@
 
 use super::super::location::{Joint, Tensor};
 use super::super::{MappingError, Operand, Problem};
-use super::array::format_of;
+use super::array::{asked, format_of, kept, multiplied};
 use crate::chip::Chip;
 use crate::network::LayerId;
-use crate::numerics::{HostOp, VectorKind, VectorOp};
+use crate::numerics::{Dtype, HostOp, VectorKind, VectorOp};
 
 /// One operation of a unit of the chip, before it is mapped.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Lowered {
     /// For each element of K, each channel: whether its weight is zero, where the array skips tiles of such or DRAM leaves them out; empty
     /// where neither is so, or nobody knows.
     pub zeros: Vec<bool>,
+    /// The format in which its weights lie in DRAM, where that is narrower than the one that is multiplied, which is the problem's.
+    pub narrow: Option<Dtype>,
     /// How far from zero a sum can be at most, whatever its input and however much of it is summed: `|bias| + max |x - zero point| * sum |w|` of
     /// the channel where that is most. None where there are no numbers, or no sums.
     pub largest_sum: Option<u64>,
@@ -99,13 +101,18 @@ impl Work {
 }
 
 impl Lowered {
-    /// One array operation by itself, whose numbers nobody knows, from DRAM to DRAM; `number` tells its operands from those of others.
+    /// One array operation by itself, whose numbers nobody knows, from DRAM to DRAM; `number` tells its operands from those of others. Its weights are
+    /// multiplied in the format of the activations if that is asked for (`is_wide`), or else in the narrowest that the chip multiplies with these.
     ///
     /// # Errors
-    /// Formats that the chip does not multiply.
-    pub fn alone(name: &str, problem: Problem, number: usize, chip: &Chip) -> Result<Self, MappingError> {
+    /// Formats that the chip does not multiply, and weights that it does not widen.
+    pub fn alone(name: &str, problem: Problem, number: usize, chip: &Chip, is_wide: bool) -> Result<Self, MappingError> {
+        let given = [problem.weight, problem.activation];
+        let least = asked((name, "matrix product"), given, is_wide, chip)?;
+        let [weight, _] = multiplied(chip, [least, given[1]], |format| format.activation == given[1]).unwrap_or([least, given[1]]);
+        let problem = Problem { weight, ..problem };
         format_of(name, &problem, chip)?;
-        Ok(Self::unchecked(name, problem, number))
+        Ok(Self { narrow: kept(given[0], weight, chip), ..Self::unchecked(name, problem, number) })
     }
 
     /// The same without a look at any chip.
@@ -121,6 +128,7 @@ impl Lowered {
             inputs: vec![operand(2 * number, problem.activation, problem.pixels(), problem.input_pixel())],
             output: operand(2 * number + 1, problem.output, problem.vectors(), problem.output_bytes(problem.m)),
             zeros: Vec::new(),
+            narrow: None,
             largest_sum: None,
         }
     }
