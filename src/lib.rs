@@ -47,4 +47,6 @@ pub mod reference;
 pub mod report;
 pub mod sim;
 pub mod topology;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod units;

@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("report", &["units", "counts", "energy"]),
     ("plot", &["units", "counts", "report"]),
     ("topology", &[]),
+    ("train", &["numerics", "network", "compress", "data", "metrics", "model"]),
     (
         "pipeline",
         &[
@@ -45,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "energy",
             "report",
             "topology",
+            "train",
         ],
     ),
 ];

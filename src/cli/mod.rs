@@ -11,6 +11,7 @@ mod options;
 mod recipe;
 mod run;
 mod topology;
+mod train;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -37,6 +38,8 @@ enum Command {
     Gemm(gemm::GemmArguments),
     /// Prune and quantize a network, and write it as ONNX (QDQ) with a model card beside it and a report
     Compress(compress::CompressArguments),
+    /// Train a network, in float or through pruning and quantization, and write it as ONNX with a model card beside it (needs the feature train)
+    Train(train::TrainArguments),
     /// Look for the best mapping of a network or a layer table, and show it level by level
     Map(map::MapArguments),
     /// Time the layers of a layer table in SCALE-Sim's format on a chip
@@ -55,6 +58,7 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Command::Run(run) => run::run(run),
         Command::Gemm(gemm) => gemm::run(gemm),
         Command::Compress(compress) => compress::run(compress),
+        Command::Train(train) => train::run(train),
         Command::Map(map) => map::run(map),
         Command::Topology(topology) => topology::run(topology),
         Command::Dram(dram) => dram::run(dram),

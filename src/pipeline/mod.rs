@@ -22,6 +22,8 @@ mod residency;
 mod run;
 mod summary;
 mod table;
+#[cfg(feature = "train")]
+mod train;
 mod vcd;
 mod whatif;
 
@@ -39,6 +41,8 @@ pub use outside::training;
 pub use prepare::{Prepared, model_stages, prepare};
 pub use run::{Outcome, Warning, run, time};
 pub use table::{table_stages, time_table};
+#[cfg(feature = "train")]
+pub use train::{Begin, TrainRequest, TrainSession, Trained};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 
 use crate::chip::Chip;

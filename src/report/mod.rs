@@ -21,6 +21,7 @@ mod roofline;
 mod summary;
 mod terminal;
 mod topology;
+mod training;
 mod whatif;
 
 pub use analysis::{Analysis, AnalyzedLayer, Narrower};
@@ -42,6 +43,7 @@ pub use summary::{
 };
 pub use terminal::{LayerRows, terminal};
 pub use topology::{TopologyReport, TopologyRow, topology_csv, topology_json, topology_terminal};
+pub use training::{TrainedEpoch, TrainingReport};
 pub use whatif::WhatIf;
 
 #[cfg(test)]
