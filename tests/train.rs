@@ -120,9 +120,8 @@ fn a_killed_training_resumes_to_the_same_end() {
 
     // What is damaged, or of another training, is refused.
     let other = TrainRequest { settings: Settings { lr: 0.5, ..request.settings.clone() }, ..request.clone() };
-    let refused = |request: &TrainRequest, bytes: &[u8]| {
-        TrainSession::new(request).unwrap().resume(bytes, "x.safetensors").unwrap_err().to_string()
-    };
+    let refused =
+        |request: &TrainRequest, bytes: &[u8]| TrainSession::new(request).unwrap().resume(bytes, "x.safetensors").unwrap_err().to_string();
     let error = refused(&other, &checkpoint);
     assert!(error.contains("x.safetensors") && error.contains("another training") && error.contains("help: "), "{error}");
     let error = refused(&request, &checkpoint[..checkpoint.len() / 2]);
@@ -145,14 +144,8 @@ fn trained_through(model: &str, definition: Option<&str>, formats: &str, scales:
     let calibration = model.split(Split::Calibrate, Some(200)).unwrap().inputs;
     let formats = recipe(formats);
     let network = fuse_activations(&network).unwrap();
-    let start = Start {
-        network: &network,
-        norms: &norms,
-        formats: Some(&formats),
-        calibration: calibration.view(),
-        background: 0.0,
-        identity: "",
-    };
+    let start =
+        Start { network: &network, norms: &norms, formats: Some(&formats), calibration: calibration.view(), background: 0.0, identity: "" };
     let settings = Settings { epochs: 1, batch: 50, scales, ..settings() };
     let mut trainer = Trainer::new(start, &settings).unwrap();
     let examples = Examples { inputs: &inputs, labels: &labels };
@@ -324,7 +317,8 @@ fn bad_input_is_refused_with_help() {
         Ok(session) => session.run(&mut Keeper::default()).unwrap_err().to_string(),
     };
     // A model whose output does not fit the classes.
-    let nine = definition("NetworkDef(format_version: 1, name: \"nine\", data: \"simplenet-mnist\", input: [784], layers: [Dense(units: 9)])");
+    let nine =
+        definition("NetworkDef(format_version: 1, name: \"nine\", data: \"simplenet-mnist\", input: [784], layers: [Dense(units: 9)])");
     let found = error(request(&nine, settings()));
     assert!(found.contains("10 classes") && found.contains("yields 9 numbers"), "{found}");
     let none = definition("NetworkDef(format_version: 1, name: \"none\", input: [784], layers: [Dense(units: 10)])");

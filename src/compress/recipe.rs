@@ -511,7 +511,12 @@ impl Step {
                 Err(self.fault(format!("the learning rate is {lr}"), "it is a finite number above 0, such as 0.001"))
             }
             Self::FineTune { sparsity: Some(sparsity), .. } => share("sparsity", *sparsity),
-            Self::FineTune { .. } | Self::Load(_) | Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } | Self::Equalize { .. } => Ok(()),
+            Self::FineTune { .. }
+            | Self::Load(_)
+            | Self::MeanThreshold { .. }
+            | Self::NM { .. }
+            | Self::LowRank { .. }
+            | Self::Equalize { .. } => Ok(()),
             Self::Quantize { w, a, wide: true, .. } if w >= a || *w == 1 => {
                 let problem = format!("weights of {w} bits are to be multiplied in the {a} bits of activations");
                 Err(self.fault(problem, "wide is for weights of 2, 4 or 8 bits that meet activations of more, such as w4a8,wide"))

@@ -103,7 +103,11 @@ impl Model {
         let name = network.name().to_string();
         if count < 20 {
             let problem = format!("{} has {count} samples, which are too few to be divided into splits", path.display());
-            return Err(ModelError::Disagree { model: name, problem, help: "give 20 samples or more, or a model card that says the splits" });
+            return Err(ModelError::Disagree {
+                model: name,
+                problem,
+                help: "give 20 samples or more, or a model card that says the splits",
+            });
         }
         let (train, select) = (count * 70 / 100, count * 85 / 100);
         let split = |range| SplitData { source: source.clone(), range: Some(range) };

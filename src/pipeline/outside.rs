@@ -43,7 +43,8 @@ impl Outside for Models<'_> {
         _: ArrayView2<'_, f32>,
     ) -> Result<Network, Box<dyn Error + Send + Sync>> {
         let _ = (self.model, self.seed);
-        Err("this program was built without training\n  help: build it with the feature train: cargo run --release --features train -- ...".into())
+        Err("this program was built without training\n  help: build it with the feature train: cargo run --release --features train -- ..."
+            .into())
     }
 
     #[cfg(feature = "train")]

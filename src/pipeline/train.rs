@@ -135,9 +135,7 @@ impl TrainSession {
     /// # Errors
     /// What ends a training before its end.
     pub fn run(mut self, watch: &mut dyn Watch) -> Result<Trained, PipelineError> {
-        let train = Examples { inputs: &self.train.inputs, labels: &self.train.labels };
-        let select = Examples { inputs: &self.select.inputs, labels: &self.select.labels };
-        self.trainer.fit(train, select, self.teacher.as_ref(), watch)?;
+        self.trainer.fit(examples(&self.train), examples(&self.select), self.teacher.as_ref(), watch)?;
         let network = self.trainer.network()?;
         let report = self.report(&network)?;
         let training = training(&self.request, report.zeros);
@@ -208,27 +206,21 @@ pub(super) fn fine_tune(
     calibration: ArrayView2<'_, f32>,
 ) -> Result<Network, PipelineError> {
     let Step::FineTune { epochs, lr, shift, sparsity, .. } = step else { unreachable!("bug: no other step trains") };
-    let settings = Settings {
-        epochs: *epochs,
-        lr: *lr,
-        shift: *shift,
-        sparsity: *sparsity,
-        seed,
-        schedule: Schedule::Cosine,
-        ..Settings::default()
-    };
+    let settings =
+        Settings { epochs: *epochs, lr: *lr, shift: *shift, sparsity: *sparsity, seed, schedule: Schedule::Cosine, ..Settings::default() };
     let norms = BTreeSet::new();
     let background = background(model.card());
     let start = Start { network, norms: &norms, formats, calibration, background, identity: "" };
     let mut trainer = Trainer::new(start, &settings)?;
     let (train, select) = (model.split(Split::Train, None)?, model.split(Split::Select, None)?);
-    let examples = |samples| -> Examples<'_> {
-        let Samples { inputs, labels, .. } = samples;
-        Examples { inputs, labels }
-    };
     // On one thread, so that the same recipe gives the same weights.
     on_threads(1, || trainer.fit(examples(&train), examples(&select), None, &mut Unwatched))??;
     Ok(trainer.network()?)
+}
+
+/// Samples as training takes them.
+fn examples(Samples { inputs, labels, .. }: &Samples) -> Examples<'_> {
+    Examples { inputs, labels }
 }
 
 /// Nobody follows, and nothing is kept.
@@ -319,7 +311,8 @@ fn training(request: &TrainRequest, zeros: u64) -> Training {
 }
 
 fn note(report: &TrainingReport) -> String {
-    let [value, low, high] = [report.accuracy.value, report.accuracy.low, report.accuracy.high].map(|share| format!("{:.2}", 100.0 * share));
+    let [value, low, high] =
+        [report.accuracy.value, report.accuracy.low, report.accuracy.high].map(|share| format!("{:.2}", 100.0 * share));
     let of = if report.metrics.values().any(|values| values.integer.is_some()) { "in integers" } else { "in float32" };
     format!(
         "{value}% ({low} to {high}) of {} samples of the report split {of}; weights of epoch {} of {}; seed {}",

@@ -27,7 +27,9 @@ pub(super) fn image(shape: &[usize]) -> Option<[usize; 3]> {
     match *shape {
         [channels, rows, columns] => Some([channels, rows, columns]),
         // Flat, and a square: one channel.
-        [elements] => (1..=elements).take_while(|side| side * side <= elements).find(|side| side * side == elements).map(|side| [1, side, side]),
+        [elements] => {
+            (1..=elements).take_while(|side| side * side <= elements).find(|side| side * side == elements).map(|side| [1, side, side])
+        }
         _ => None,
     }
 }

@@ -61,12 +61,16 @@ pub(super) fn to_bytes(state: &State, fingerprint: &str) -> Vec<u8> {
     });
     for parameter in &state.parameters {
         if let Some(kept) = &parameter.kept {
-            tensors.push((format!("kept/{}", parameter.name), kept.len(), kept.iter().flat_map(|kept| f32::from(u8::from(*kept)).to_le_bytes()).collect()));
+            tensors.push((
+                format!("kept/{}", parameter.name),
+                kept.len(),
+                kept.iter().flat_map(|kept| f32::from(u8::from(*kept)).to_le_bytes()).collect(),
+            ));
         }
     }
-    let views = tensors.iter().map(|(name, count, bytes)| {
-        (name, TensorView::new(Dtype::F32, vec![*count], bytes).expect("bug: four bytes a number"))
-    });
+    let views = tensors
+        .iter()
+        .map(|(name, count, bytes)| (name, TensorView::new(Dtype::F32, vec![*count], bytes).expect("bug: four bytes a number")));
     let entry = (ENTRY.to_string(), serde_json::to_string(&said).expect("bug: what is said is plain data"));
     // One entry has one order.
     safetensors::serialize(views, Some([entry].into_iter().collect())).expect("bug: the file is made of plain lists")
@@ -95,7 +99,11 @@ pub(super) fn restore(state: &mut State, bytes: &[u8], fingerprint: &str, path: 
     let read = |name: &str, count: usize| -> Result<Vec<f32>, TrainError> {
         let tensor = file.tensor(name).map_err(|_| damaged(format!("it has no tensor \"{name}\"")))?;
         if tensor.dtype() != Dtype::F32 || tensor.shape() != [count] {
-            return Err(damaged(format!("its tensor \"{name}\" is {:?} of {:?}, and {count} float32 are wanted", tensor.shape(), tensor.dtype())));
+            return Err(damaged(format!(
+                "its tensor \"{name}\" is {:?} of {:?}, and {count} float32 are wanted",
+                tensor.shape(),
+                tensor.dtype()
+            )));
         }
         Ok(tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect())
     };

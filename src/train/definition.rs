@@ -184,7 +184,8 @@ impl Drafter<'_> {
         let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
         let all = count.and_then(|count| count.checked_add(self.weights)).filter(|all| *all <= MAX_WEIGHTS && !sizes.contains(&0));
         let problem = || format!("a layer has weights of {sizes:?}: all layers may have 1 to {MAX_WEIGHTS}");
-        self.weights = all.ok_or_else(|| TrainError::DefinitionText { path: self.path.to_string(), line: 1, column: 1, problem: problem() })?;
+        self.weights =
+            all.ok_or_else(|| TrainError::DefinitionText { path: self.path.to_string(), line: 1, column: 1, problem: problem() })?;
         Ok(())
     }
 

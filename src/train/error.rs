@@ -8,7 +8,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum TrainError {
     /// A definition of a network that cannot be read.
-    #[error("{path}: the definition cannot be read: {problem}\n  help: give the path of a NetworkDef in RON, as ARCHITECTURE.md (Training) shows it")]
+    #[error(
+        "{path}: the definition cannot be read: {problem}\n  help: give the path of a NetworkDef in RON, as ARCHITECTURE.md (Training) shows it"
+    )]
     DefinitionRead {
         /// The file.
         path: String,

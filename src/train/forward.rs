@@ -37,7 +37,14 @@ struct Pass<'a> {
 
 impl Graph {
     /// The logits of a batch, n x elements, with the parameters as `leaves`.
-    pub(super) fn forward(&self, inputs: Tensor<2>, parameters: &[Parameter], leaves: &[Tensor<1>], running: &[Running], mode: Mode) -> Passed {
+    pub(super) fn forward(
+        &self,
+        inputs: Tensor<2>,
+        parameters: &[Parameter],
+        leaves: &[Tensor<1>],
+        running: &[Running],
+        mode: Mode,
+    ) -> Passed {
         let mut pass = Pass {
             graph: self,
             parameters,
@@ -117,8 +124,10 @@ impl Pass<'_> {
             }
             Some(FakeWeight::Calibrated { dtype, per_channel }) => {
                 let channels = if per_channel { shape[channel_axis] } else { 1 };
-                let scales: Vec<f32> =
-                    greatest(parameter, channel_axis, channels).into_iter().map(|most| Quantization::symmetric(dtype, most).scale).collect();
+                let scales: Vec<f32> = greatest(parameter, channel_axis, channels)
+                    .into_iter()
+                    .map(|most| Quantization::symmetric(dtype, most).scale)
+                    .collect();
                 let most = dtype.max() as f32;
                 fake::on_grid(values, Tensor::from_data(TensorData::new(scales, along(channels)), &self.device), (-most, most))
             }
@@ -138,8 +147,12 @@ impl Pass<'_> {
         let weights = self.weights::<4>(weighted, 0);
         let (image, padding) = self.bordered(self.image(x, read), window, read);
         let [top, left, bottom, right] = padding;
-        let options =
-            ConvOptions { stride: window.stride, padding: [(top, bottom), (left, right)], dilation: window.dilation, groups: window.groups };
+        let options = ConvOptions {
+            stride: window.stride,
+            padding: [(top, bottom), (left, right)],
+            dilation: window.dilation,
+            groups: window.groups,
+        };
         let sums = module::conv2d(image, weights, None, options);
         let sums = self.shifted(weighted, sums);
         activated(weighted.activation, sums.reshape([self.samples, elements]))
@@ -189,11 +202,13 @@ impl Pass<'_> {
         let image = self.image(x, read);
         let pooled = match pool.kind {
             PoolKind::Max => {
-                let options = MaxPoolOptions { kernel_size: pool.kernel, stride: pool.stride, padding, dilation: pool.dilation, ceil_mode: false };
+                let options =
+                    MaxPoolOptions { kernel_size: pool.kernel, stride: pool.stride, padding, dilation: pool.dilation, ceil_mode: false };
                 module::max_pool2d(image, options)
             }
             PoolKind::Average { count_include_pad } => {
-                let options = AvgPoolOptions { kernel_size: pool.kernel, stride: pool.stride, padding, count_include_pad, ceil_mode: false };
+                let options =
+                    AvgPoolOptions { kernel_size: pool.kernel, stride: pool.stride, padding, count_include_pad, ceil_mode: false };
                 module::avg_pool2d(image, options)
             }
         };
@@ -248,6 +263,8 @@ fn apply(function: &Function, x: Tensor<2>) -> Tensor<2> {
         Function::Gelu(GeluForm::Erf) => activation::gelu(x),
         Function::Gelu(GeluForm::Tanh) => activation::gelu_approximate(x),
         Function::Exp => x.exp(),
-        Function::PRelu { .. } | Function::Erf | Function::Sqrt | Function::Pow { .. } => unreachable!("bug: refused when the graph was built"),
+        Function::PRelu { .. } | Function::Erf | Function::Sqrt | Function::Pow { .. } => {
+            unreachable!("bug: refused when the graph was built")
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::TrainError;
 use super::parameters::{Kind, Parameter, Running};
 use super::settings::Scales;
 use crate::compress::CompressError;
-use crate::network::{Activation, BinaryOp, Bias, Border, Function, Layer, LayerId, Network, Op, Pool, PoolKind, Weight};
+use crate::network::{Activation, Bias, BinaryOp, Border, Function, Layer, LayerId, Network, Op, Pool, PoolKind, Weight};
 use crate::numerics::{Dtype, Quantization};
 use ndarray::{Array2, IxDyn};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,6 @@ pub(super) struct Graph {
 /// One layer.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub(super) name: String,
     pub(super) form: Form,
     /// The nodes that it reads.
     pub(super) reads: Vec<usize>,
@@ -57,7 +56,11 @@ pub(super) enum Form {
     ChannelMeans,
     Binary(BinaryOp),
     /// With a constant of the output's shape.
-    WithConstant { op: BinaryOp, constant: Vec<f32>, constant_first: bool },
+    WithConstant {
+        op: BinaryOp,
+        constant: Vec<f32>,
+        constant_first: bool,
+    },
     /// Values joined along their first axis.
     Join,
     /// The same numbers.
@@ -120,7 +123,8 @@ impl Graph {
     /// # Errors
     /// A layer that has no gradient here, or weights that are integers where they are to be trained.
     pub(super) fn new(network: &Network, floats: &Network, norms: &BTreeSet<String>, scales: Option<Scales>) -> Result<Parts, TrainError> {
-        let mut builder = Builder { network, norms, scales, nodes: Vec::new(), places: BTreeMap::new(), parameters: Vec::new(), running: Vec::new() };
+        let mut builder =
+            Builder { network, norms, scales, nodes: Vec::new(), places: BTreeMap::new(), parameters: Vec::new(), running: Vec::new() };
         let logits = network.logits().id;
         for (layer, float) in network.layers().zip(floats.layers()) {
             // A softmax at the end is the loss's.
@@ -156,7 +160,7 @@ impl Builder<'_> {
         let form = self.form(layer, float, &reads)?;
         let grid = layer.output.quantization.map(|held| self.grid(layer, held, &form, &reads));
         self.places.insert(layer.id, self.nodes.len());
-        self.nodes.push(Node { name: layer.name.clone(), form, reads, shape: layer.output.shape.clone(), grid });
+        self.nodes.push(Node { form, reads, shape: layer.output.shape.clone(), grid });
         Ok(())
     }
 
@@ -180,7 +184,8 @@ impl Builder<'_> {
     }
 
     fn form(&mut self, layer: &Layer, float: &Layer, reads: &[usize]) -> Result<Form, TrainError> {
-        let refused = |problem: &str| TrainError::Unsupported { layer: layer.name.clone(), op: layer.op.name(), problem: problem.to_string() };
+        let refused =
+            |problem: &str| TrainError::Unsupported { layer: layer.name.clone(), op: layer.op.name(), problem: problem.to_string() };
         match (&layer.op, &float.op) {
             (Op::Input, _) => Ok(Form::Input),
             (Op::Dense(dense), Op::Dense(real)) => {
@@ -282,7 +287,9 @@ impl Builder<'_> {
         let (Some(read), Some(scales)) = (read, held.scales()) else {
             return Err(CompressError::NoRange { layer: layer.name.clone() }.into());
         };
-        let real = |(channel, steps): (usize, &i64)| *steps as f64 * f64::from(read.scale) * f64::from(crate::numerics::of_channel(scales, channel));
+        let real = |(channel, steps): (usize, &i64)| {
+            *steps as f64 * f64::from(read.scale) * f64::from(crate::numerics::of_channel(scales, channel))
+        };
         #[expect(clippy::cast_possible_truncation, reason = "a bias is f32")]
         let reals = steps.iter().enumerate().map(|pair| real(pair) as f32).collect();
         Ok(reals)

@@ -134,7 +134,8 @@ impl Settings {
     /// # Errors
     /// A number out of its range.
     pub fn check(&self) -> Result<(), TrainError> {
-        let demand = |holds: bool, option, value: String, help| if holds { Ok(()) } else { Err(TrainError::Option { option, value, help }) };
+        let demand =
+            |holds: bool, option, value: String, help| if holds { Ok(()) } else { Err(TrainError::Option { option, value, help }) };
         demand((1..=100_000).contains(&self.epochs), "epochs", self.epochs.to_string(), "choose 1 to 100,000 epochs")?;
         demand((1..=65_536).contains(&self.batch), "batch", self.batch.to_string(), "choose 1 to 65,536 samples")?;
         demand(self.lr.is_finite() && self.lr > 0.0, "lr", self.lr.to_string(), "it is a finite number above 0, such as 1e-3")?;

@@ -167,7 +167,13 @@ impl Trainer {
     ///
     /// # Errors
     /// Labels that are no classes of the network, a loss that is infinite or not a number, or a checkpoint that cannot be kept.
-    pub fn fit(&mut self, train: Examples<'_>, select: Examples<'_>, teacher: Option<&Teacher>, watch: &mut dyn Watch) -> Result<(), TrainError> {
+    pub fn fit(
+        &mut self,
+        train: Examples<'_>,
+        select: Examples<'_>,
+        teacher: Option<&Teacher>,
+        watch: &mut dyn Watch,
+    ) -> Result<(), TrainError> {
         let outputs = self.template.logits().output.elements();
         for (split, examples) in [("train", train), ("select", select)] {
             if let Some(sample) = examples.labels.iter().position(|label| *label as usize >= outputs) {
@@ -176,7 +182,8 @@ impl Trainer {
         }
         for epoch in self.state.epochs.len() + 1..=self.settings.epochs {
             let report = self.epoch(epoch, train, select, teacher, watch)?;
-            if self.settings.keep == Keep::Best && self.state.best.as_ref().is_none_or(|best| report.select_accuracy > best.select_accuracy) {
+            if self.settings.keep == Keep::Best && self.state.best.as_ref().is_none_or(|best| report.select_accuracy > best.select_accuracy)
+            {
                 let State { parameters, running, .. } = &self.state;
                 let (parameters, running) = (parameters.clone(), running.clone());
                 self.state.best = Some(Best { epoch, select_accuracy: report.select_accuracy, parameters, running });

@@ -51,7 +51,11 @@ fn request(arguments: &TrainArguments) -> Result<TrainRequest, Box<dyn Error>> {
     let recipe = arguments.recipe.said()?;
     let is_empty = recipe.pruning().is_empty() && recipe.quantization().is_empty();
     if let Some(step) = recipe.search() {
-        return Err(format!("step {} looks for formats, and training wants them said\n  help: search first: systole compress writes what it chose", step.step).into());
+        return Err(format!(
+            "step {} looks for formats, and training wants them said\n  help: search first: systole compress writes what it chose",
+            step.step
+        )
+        .into());
     }
     let settings = Settings {
         epochs: arguments.epochs,
