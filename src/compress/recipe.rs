@@ -483,7 +483,13 @@ impl Step {
             Self::Block { shape: BlockShape::Sized { rows, cols }, .. } if *rows == 0 || *cols == 0 => {
                 Err(self.fault(format!("a block is {rows} x {cols}"), "a block has a row and a column at least"))
             }
-            Self::Magnitude { sparsity, .. } | Self::Block { sparsity, .. } => share("sparsity", *sparsity),
+            Self::FineTune { epochs: 0, .. } => Err(self.fault("it has no epochs", "train for 1 epoch or more, or leave it out")),
+            Self::FineTune { lr, .. } if !(lr.is_finite() && *lr > 0.0) => {
+                Err(self.fault(format!("the learning rate is {lr}"), "it is a finite number above 0, such as 0.001"))
+            }
+            Self::Magnitude { sparsity, .. } | Self::Block { sparsity, .. } | Self::FineTune { sparsity: Some(sparsity), .. } => {
+                share("sparsity", *sparsity)
+            }
             Self::Channel { fraction, .. } | Self::FeatureMap { fraction, .. } => share("fraction", *fraction),
             Self::LowRank { keep: Keep::Rank(0), .. } => {
                 Err(self.fault("the rank is 0", "a layer would be nothing; keep a rank of 1 or more"))
@@ -506,11 +512,6 @@ impl Step {
                 }
                 bits.iter().try_for_each(|bits| bits.step(Patterns::default())?.check())
             }
-            Self::FineTune { epochs: 0, .. } => Err(self.fault("it has no epochs", "train for 1 epoch or more, or leave it out")),
-            Self::FineTune { lr, .. } if !(lr.is_finite() && *lr > 0.0) => {
-                Err(self.fault(format!("the learning rate is {lr}"), "it is a finite number above 0, such as 0.001"))
-            }
-            Self::FineTune { sparsity: Some(sparsity), .. } => share("sparsity", *sparsity),
             Self::FineTune { .. }
             | Self::Load(_)
             | Self::MeanThreshold { .. }
