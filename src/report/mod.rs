@@ -6,6 +6,7 @@
 //! picture is drawn (`plot`).
 
 mod analysis;
+mod chip;
 mod compression;
 mod csv;
 mod dram;
@@ -25,6 +26,7 @@ mod topology;
 mod whatif;
 
 pub use analysis::{Analysis, AnalyzedLayer, Narrower};
+pub use chip::{ChipChange, ChipEntry, ChipField, chip_changes, chip_changes_json, chip_changes_terminal, chip_json, chips_json};
 pub use compression::{
     CompressedLayer, CompressionProvenance, CompressionReport, Interval, NetworkSize, PairedSamples, compression_json, compression_terminal,
 };
