@@ -15,7 +15,7 @@ fn chips_are_told_as_data() {
     assert_eq!((&edge["rows"], &edge["clock_hz"], &edge["on_chip_bytes"]), (&16.into(), &1_000_000_000_u64.into(), &(320 << 10).into()));
     assert_eq!(&json(&["chip", "check", "edge-16x16"]), edge);
     let fields = json(&["chip", "show", "edge-16x16", "--set", "array.cols=32"]);
-    assert_eq!((&fields["array.cols"], &fields["clock"]), (&"32".into(), &"GHz(1)".into()));
+    assert_eq!((&fields["array.cols"], &fields["clock"]), (&"32".into(), &"MHz(1000)".into()));
 }
 
 #[test]
