@@ -11,6 +11,7 @@ mod options;
 mod recipe;
 mod run;
 mod topology;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
