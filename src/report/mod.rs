@@ -19,6 +19,7 @@ mod pruning;
 mod residency;
 mod roofline;
 mod summary;
+mod sweep;
 mod terminal;
 mod topology;
 mod whatif;
@@ -39,6 +40,10 @@ pub use residency::{MemoryUse, Residency, SmallestScratchpad, TensorLife};
 pub use roofline::{Roofline, RooflineLayer};
 pub use summary::{
     ChipSummary, EnergyPjByPart, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio,
+};
+pub use sweep::{
+    AxisValue, Cell, PointFigures, PointLayer, PointRow, PointStatus, RESULTS_VERSION, Relative, SweepBaseline, SweepPlot, SweepProvenance,
+    SweepReadError, SweepResults, Training, bits_of, layers_csv_of, point_line, points_csv, sweep_columns,
 };
 pub use terminal::{LayerRows, terminal};
 pub use topology::{TopologyReport, TopologyRow, topology_csv, topology_json, topology_terminal};
