@@ -78,11 +78,21 @@ pub(crate) struct RunArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Weights {
+pub(super) enum Weights {
     /// In DRAM, all of them
     Cold,
     /// On the chip, those that fit
     Resident,
+}
+
+impl Weights {
+    /// The pipeline's word for it.
+    pub(super) const fn start(self) -> WeightStart {
+        match self {
+            Self::Cold => WeightStart::Cold,
+            Self::Resident => WeightStart::Resident,
+        }
+    }
 }
 
 /// Does it.
@@ -137,10 +147,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
 fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
     Ok(RunOptions {
         batch: arguments.batch,
-        weights: match arguments.weights {
-            Weights::Cold => WeightStart::Cold,
-            Weights::Resident => WeightStart::Resident,
-        },
+        weights: arguments.weights.start(),
         recipe: arguments.recipe.with_formats()?,
         samples: arguments.samples,
         engine: arguments.engine.engine(),

@@ -2,7 +2,7 @@
 //!
 //! A reader never meets half a file. Not here: what stands in the files.
 
-use super::{Summary, layers_csv, summary_json};
+use super::{Summary, layers_csv, summary_from_json, summary_json};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,22 @@ pub enum FolderError {
         /// What the system says.
         source: io::Error,
     },
+    /// A summary cannot be read.
+    #[error("cannot read {}: {source}\n  help: give a folder that `systole run` wrote, or the summary.json in it", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file that is no summary.
+    #[error("{} is no summary of a run: {source}\n  help: give a folder that `systole run` wrote, or the summary.json in it; one of another version is made again by its own command (provenance.command)", .path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Where it is at fault.
+        source: serde_json::Error,
+    },
     /// A file cannot be written.
     #[error("cannot write {}: {source}\n  help: choose another folder with --out", .path.display())]
     Write {
@@ -26,6 +42,16 @@ pub enum FolderError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// Reads the summary of a run: of a folder that `systole run` wrote, or its `summary.json`.
+///
+/// # Errors
+/// If it cannot be read, or is no summary.
+pub fn read_summary(path: &Path) -> Result<Summary, FolderError> {
+    let file = if path.is_dir() { path.join("summary.json") } else { path.to_owned() };
+    let text = fs::read_to_string(&file).map_err(|source| FolderError::Read { path: file.clone(), source })?;
+    summary_from_json(&text).map_err(|source| FolderError::Form { path: file, source })
 }
 
 /// The pictures of a run, drawn.

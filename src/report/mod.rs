@@ -6,8 +6,10 @@
 //! picture is drawn (`plot`).
 
 mod analysis;
+mod compare;
 mod compression;
 mod csv;
+mod diff;
 mod dram;
 mod folder;
 mod gemm;
@@ -28,9 +30,11 @@ pub use analysis::{Analysis, AnalyzedLayer, Narrower};
 pub use compression::{
     CompressedLayer, CompressionProvenance, CompressionReport, Interval, NetworkSize, PairedSamples, compression_json, compression_terminal,
 };
+pub use compare::{ComparedChip, ComparedFigures, Comparison, RelativeFigures};
 pub use csv::layers_csv;
+pub use diff::{DiffSide, LayerDiff, RunDiff};
 pub use dram::{DramReport, dram_json, dram_terminal};
-pub use folder::{FolderError, Pictures, ResultFolder};
+pub use folder::{FolderError, Pictures, ResultFolder, read_summary};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
 pub use mixed::{MixedFormat, MixedLayer, MixedPoint, MixedPrecision};

@@ -117,11 +117,13 @@ fn close(changes: &mut BTreeMap<u64, i64>, grains: &[Grain]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::{Address, Access::{Read, Update, Write}};
+    use crate::program::{
+        Access::{Read, Update, Write},
+        ONCE,
+    };
 
     fn run(bytes: u64) -> Block {
-        let _ = Address::at(0);
-        Block { run: bytes, rows: 1, stride: 0, outer: crate::program::ONCE }
+        Block { run: bytes, rows: 1, stride: 0, outer: ONCE }
     }
 
     fn changes(tracker: Tracker) -> Vec<(u64, u64)> {
