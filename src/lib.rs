@@ -35,6 +35,7 @@ pub mod compress;
 pub mod counts;
 pub mod data;
 pub mod energy;
+pub mod findings;
 pub mod mapping;
 pub mod metrics;
 pub mod model;
