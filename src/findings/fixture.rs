@@ -114,3 +114,64 @@ pub(crate) fn results(mut points: Vec<PointRow>) -> SweepResults {
     };
     SweepResults::new(provenance, points)
 }
+
+/// A sweep as large as a shipped one: three chips, ten recipes, two workloads, a width of DRAM's bus; one point failed.
+pub(crate) fn study() -> SweepResults {
+    use crate::report::{AxisValue, SweepBaseline, SweepPlot};
+    let recipes = [
+        ("w16a16", 1.9, 0.0086),
+        ("w8a8", 1.0, 0.0088),
+        ("w4a8", 0.72, 0.0094),
+        ("w4a4-qat", 0.6, 0.0109),
+        ("w2a2-qat", 0.42, 0.0171),
+        ("binary-qat", 0.22, 0.041),
+        ("2:4", 0.81, 0.0102),
+        ("unstructured 90%", 0.97, 0.0134),
+        ("channels 50%", 0.48, 0.0126),
+        ("rank 16", 0.66, 0.023),
+    ];
+    let chips = [("edge-16x16", 1.0, 1.42, 700), ("nm-16x16", 0.9, 1.61, 700), ("xnor-16x16", 0.75, 1.55, 700)];
+    let mut points = Vec::new();
+    for (batch, weights, by_batch) in [(1, WeightsAt::Cold, 1.0), (64, WeightsAt::Resident, 22.0)] {
+        for (number, (chip, by_chip, area, clock)) in chips.iter().enumerate() {
+            for (place, (recipe, by_recipe, error)) in recipes.iter().enumerate() {
+                for bus in [8.0, 32.0] {
+                    let lucky = if *chip == "nm-16x16" && *recipe == "2:4" { 0.6 } else { 1.0 };
+                    let lucky = if *chip == "xnor-16x16" && *recipe == "binary-qat" { 0.4 } else { lucky };
+                    let latency = 1.3e-4 * by_batch * by_chip * by_recipe * lucky * if bus < 16.0 { 1.5 } else { 1.0 };
+                    // Wrong in the first samples; each recipe in some of its own.
+                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of some thousand samples")]
+                    let wrong = (error * 4000.0) as usize;
+                    let right: Vec<bool> = (0..4000).map(|sample| (sample + 7 * place) % 4000 >= wrong).collect();
+                    let mut point = point(chip, recipe, latency, Some(right));
+                    (point.batch, point.weights) = (batch, weights);
+                    point.training = if recipe.ends_with("qat") { Training::Qat } else { Training::Ptq };
+                    point.axes.insert("dram.bytes_per_cycle".to_owned(), AxisValue::Number(bus));
+                    let figures = point.figures.as_mut().expect("bug: a point of the fixture has figures");
+                    (figures.area_mm2, figures.clock_hz) = (*area, clock * 1_000_000);
+                    figures.energy_pj_per_sample = 2.4e6 * by_recipe.sqrt() / by_batch.sqrt() * (1.0 + 0.1 * number as f64);
+                    if number == 2 && place == 6 {
+                        point.status = PointStatus::Failed;
+                        (point.figures, point.reason) = (None, Some("the array multiplies no N:M weights".to_owned()));
+                    }
+                    points.push(point);
+                }
+            }
+        }
+    }
+    let mut results = results(points);
+    results.provenance.question = "Which bits and which pruning buy latency, on which chip?".to_owned();
+    results.provenance.baseline = Some(SweepBaseline { chip: "edge-16x16".to_owned(), recipe: "w8a8".to_owned() });
+    let (x, y) = ("latency_s".to_owned(), "error_percent".to_owned());
+    results.provenance.plots = vec![
+        SweepPlot::Pareto { x, y, facet: Some("batch".to_owned()), color: None },
+        SweepPlot::Heatmap {
+            x: "dram.bytes_per_cycle".to_owned(),
+            y: "recipe".to_owned(),
+            z: "speedup".to_owned(),
+            facet: Some("chip".to_owned()),
+        },
+        SweepPlot::Scatter { x: "latency".to_owned(), y: "area_mm2".to_owned(), facet: None, color: None },
+    ];
+    SweepResults::new(results.provenance, results.points)
+}

@@ -11,7 +11,7 @@ mod matrix;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
-pub(crate) use fixture::{point, results};
+pub(crate) use fixture::study;
 
 pub use column::{Better, Workload, better, is_energy, is_of_cycles, nearest_columns};
 pub use effects::{Effect, Effects, effect_figures, effects};

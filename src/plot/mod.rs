@@ -1,19 +1,40 @@
-//! Pictures of a run, drawn from its summary: SVG and PNG from the same drawing code, with a font of our own.
+//! Pictures of a run and of a sweep, drawn from plain data: SVG and PNG from the same drawing code, with a font of our own.
 //!
 //! Open Sans (Apache-2.0, `assets/`) is part of the program, so a picture is the same on every machine. Not here: what is shown as text
 //! (`report`), and any computing.
 
+mod axis;
+mod bars;
 mod canvas;
 mod chart;
+mod fields;
 mod graph;
 mod layers;
 mod palette;
 mod png;
+mod quantity;
 mod roofline;
+mod run;
+mod scatter;
+mod sweep;
+mod words;
 
 pub use chart::{Chart, ChartDot, ChartLine};
+pub use sweep::{SweepPictures, heatmap, scatter, sweep};
 
+use crate::findings::FindingsError;
 use crate::report::{ModelReport, Pictures, Roofline, Summary};
+
+/// A picture, drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drawn {
+    /// What its files are called, without their endings.
+    pub name: String,
+    /// As SVG.
+    pub svg: String,
+    /// As PNG, two pixels a point.
+    pub png: Vec<u8>,
+}
 
 /// Why a picture could not be drawn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +42,9 @@ pub enum PlotError {
     /// The drawing library gave up.
     #[error("cannot draw a picture: {0}")]
     Draw(String),
+    /// Points that cannot be shown as they were asked for.
+    #[error(transparent)]
+    Findings(#[from] FindingsError),
     /// A graph too large to be placed.
     #[error(
         "a picture of {layers} layers is too large to be drawn; {limit} is the most\n  help: show the model without --out, or a smaller part of it"
@@ -40,6 +64,25 @@ pub enum PlotError {
 pub fn layers(summary: &Summary) -> Result<Pictures, PlotError> {
     let picture = layers::Picture::of(summary);
     Ok(Pictures { layers_svg: canvas::svg(&picture)?, layers_png: canvas::png(&picture)? })
+}
+
+/// Draws all pictures of a run: where its layers' cycles went, its roofline, where its energy goes, what crosses each memory's port.
+///
+/// # Errors
+/// As [`layers`].
+pub fn run(summary: &Summary) -> Result<Vec<Drawn>, PlotError> {
+    let Pictures { layers_svg, layers_png } = layers(summary)?;
+    let (roof_svg, roof_png) = roofline(&run::roofline(summary))?;
+    let bars = |name: &str, bars: bars::Bars| -> Result<Drawn, PlotError> {
+        let picture = bars::Picture::of(bars);
+        Ok(Drawn { name: name.to_owned(), svg: canvas::svg(&picture)?, png: canvas::png(&picture)? })
+    };
+    Ok(vec![
+        Drawn { name: "layers".to_owned(), svg: layers_svg, png: layers_png },
+        Drawn { name: "roofline".to_owned(), svg: roof_svg, png: roof_png },
+        bars("energy", run::energy(summary))?,
+        bars("traffic", run::traffic(summary))?,
+    ])
 }
 
 /// Draws a chart, as SVG and as PNG.
