@@ -41,6 +41,7 @@ pub mod metrics;
 pub mod model;
 pub mod network;
 pub mod numerics;
+pub mod page;
 pub mod pipeline;
 pub mod plot;
 pub mod program;

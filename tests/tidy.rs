@@ -24,7 +24,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sim", &["units", "counts", "numerics", "codec", "chip", "program"]),
     ("energy", &["units", "counts", "numerics", "chip"]),
     ("report", &["units", "counts", "energy"]),
-    ("plot", &["units", "counts", "report"]),
+    ("findings", &["counts", "report", "metrics"]),
+    ("plot", &["units", "counts", "report", "findings"]),
+    ("page", &["counts", "report", "findings", "plot"]),
     ("topology", &[]),
     (
         "pipeline",

@@ -188,7 +188,8 @@ fn tokens_hold(file: &Value) -> usize {
     }
     // Commands of a track do not overlap.
     assert!(commands.values().flat_map(|track| track.windows(2)).all(|pair| pair[0].1 <= pair[1].0));
-    let starts: BTreeMap<u64, &Value> = events(file, "s", "token").into_iter().map(|event| (event["id"].as_u64().unwrap(), event)).collect();
+    let starts: BTreeMap<u64, &Value> =
+        events(file, "s", "token").into_iter().map(|event| (event["id"].as_u64().unwrap(), event)).collect();
     let ends = events(file, "f", "token");
     assert_eq!(starts.len(), ends.len());
     for end in &ends {
@@ -221,8 +222,9 @@ fn slices_of_whole_networks_sum_to_the_accounts_of_their_runs() {
         // A command of a stage lies between its first and its last tick.
         for (stage, decl) in run.stages.iter().zip(&prepared.program.parts().stages) {
             let of_stage = events(&file, "X", "command").into_iter().filter(|event| event["args"]["stage"] == decl.name.as_str());
-            let spans: Vec<(u64, u64)> =
-                of_stage.map(|event| (event["ts"].as_u64().unwrap(), event["ts"].as_u64().unwrap() + event["dur"].as_u64().unwrap())).collect();
+            let spans: Vec<(u64, u64)> = of_stage
+                .map(|event| (event["ts"].as_u64().unwrap(), event["ts"].as_u64().unwrap() + event["dur"].as_u64().unwrap()))
+                .collect();
             assert_eq!(spans.iter().map(|span| span.0).min(), Some(stage.first_tick.get()));
             assert_eq!(spans.iter().map(|span| span.1).max(), Some(stage.last_tick.get() + 1));
         }

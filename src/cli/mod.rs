@@ -10,6 +10,7 @@ mod gemm;
 mod map;
 mod model;
 mod options;
+mod plot;
 mod recipe;
 mod run;
 mod topology;
@@ -50,6 +51,8 @@ enum Command {
     Diff(diff::DiffArguments),
     /// Replay a trace of memory requests on a chip's DRAM: cycles, row hits, bandwidth, energy
     Dram(dram::DramArguments),
+    /// Draw the results of a sweep: any two fields, Pareto fronts, heat maps; or all its pictures and its page
+    Plot(plot::PlotArguments),
     /// List, show and check chips
     Chip(chip::ChipArguments),
     /// List and show models: layers, multiply-accumulates, parameters, the graph
@@ -67,6 +70,7 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Command::Compare(compare) => compare::run(compare),
         Command::Diff(diff) => diff::run(diff),
         Command::Dram(dram) => dram::run(dram),
+        Command::Plot(plot) => plot::run(plot),
         Command::Chip(chip) => chip::run(chip),
         Command::Model(model) => model::run(model),
     }

@@ -13,8 +13,9 @@ use systole::chip::Chip;
 use systole::data::sha256_hex;
 use systole::mapping::{Layout, MappingFile, WeightStart};
 use systole::model::{self, Found, LayerTable};
+use systole::page;
 use systole::pipeline::{self, Prepared, RunOptions};
-use systole::plot;
+use systole::plot::{self, Drawn};
 use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
 
 /// What to run, on what, and how.
@@ -199,7 +200,16 @@ fn show(
     summary: &Summary,
     more: &[(&str, Vec<u8>)],
 ) -> Result<(), Box<dyn Error>> {
-    folder.write(summary, chip.resolved(), &plot::layers(summary)?, more)?;
+    let drawn = plot::run(summary)?;
+    let page = page::run_page(summary, &drawn);
+    let names: Vec<[String; 2]> = drawn.iter().map(|drawn| ["svg", "png"].map(|kind| format!("{}.{kind}", drawn.name))).collect();
+    let mut files: Vec<(&str, &[u8])> = Vec::new();
+    for (Drawn { svg, png, .. }, [svg_name, png_name]) in drawn.iter().zip(&names) {
+        files.extend([(svg_name.as_str(), svg.as_bytes()), (png_name.as_str(), png.as_slice())]);
+    }
+    files.push(("report.html", page.as_bytes()));
+    files.extend(more.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    folder.write(summary, chip.resolved(), &files)?;
     if arguments.json {
         say(&summary_json(summary))?;
     } else {

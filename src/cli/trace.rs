@@ -28,10 +28,7 @@ impl TraceFile {
     }
 
     /// Fills it, and tells of what did not fit.
-    pub(super) fn write(
-        mut self,
-        trace: impl FnOnce(&mut BufWriter<File>) -> Result<Traced, PipelineError>,
-    ) -> Result<(), Box<dyn Error>> {
+    pub(super) fn write(mut self, trace: impl FnOnce(&mut BufWriter<File>) -> Result<Traced, PipelineError>) -> Result<(), Box<dyn Error>> {
         let Traced { cycles, total_cycles } = trace(&mut self.out).map_err(user_fault)?;
         let renamed = fs::rename(&self.temporary, &self.path);
         renamed.map_err(|error| format!("cannot write {}: {error}\n  help: choose another file with --trace", self.path.display()))?;

@@ -114,8 +114,7 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Sc
     }
     let mut panels = Vec::with_capacity(keys.len());
     for (facet, workload) in keys {
-        let own: Vec<usize> =
-            shown.iter().copied().filter(|place| key(*place) == (facet.clone(), workload.clone())).collect();
+        let own: Vec<usize> = shown.iter().copied().filter(|place| key(*place) == (facet.clone(), workload.clone())).collect();
         let marks: Vec<Mark> = own
             .iter()
             .map(|place| Mark {
@@ -147,9 +146,9 @@ fn comparable<K: PartialEq>(
     notes: &mut Vec<String>,
 ) -> (String, String) {
     let mixes = |column: &str| {
-        results.done().any(|one| {
-            results.done().any(|other| key(one) == key(other) && results.cell(one, column) != results.cell(other, column))
-        })
+        results
+            .done()
+            .any(|one| results.done().any(|other| key(one) == key(other) && results.cell(one, column) != results.cell(other, column)))
     };
     let asks = [request.x, request.y].into_iter().any(is_of_cycles);
     let what = match (asks && mixes("clock_hz"), asks && mixes("dram_model")) {

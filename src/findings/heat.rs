@@ -114,11 +114,7 @@ pub fn heat(results: &SweepResults, [x, y, z]: [&str; 3], facet: Option<&str>) -
             }
         }
         let (facet_value, workload) = own;
-        let caption = if workload.batch == 0 {
-            format!("{}, {} weights", workload.model, workload.weights)
-        } else {
-            workload.caption()
-        };
+        let caption = if workload.batch == 0 { format!("{}, {} weights", workload.model, workload.weights) } else { workload.caption() };
         let title = match facet {
             Some(name) if !["batch", "weights", "model"].contains(&name) => format!("{name} {}, {caption}", facet_value.text()),
             _ => caption,
@@ -147,7 +143,10 @@ mod tests {
             point.axes.insert("dram.bytes_per_cycle".to_owned(), AxisValue::Number(bytes));
         }
         let found = heat(&results(points), ["dram.bytes_per_cycle", "recipe", "latency_s"], None).unwrap();
-        assert_eq!((found.xs.clone(), found.ys.clone(), found.most), (vec!["4".to_owned(), "16".to_owned()], vec!["a".to_owned(), "b".to_owned()], 2));
+        assert_eq!(
+            (found.xs.clone(), found.ys.clone(), found.most),
+            (vec!["4".to_owned(), "16".to_owned()], vec!["a".to_owned(), "b".to_owned()], 2)
+        );
         let values: Vec<Vec<Option<f64>>> =
             found.panels[0].fields.iter().map(|row| row.iter().map(|field| field.map(|field| field.value)).collect()).collect();
         assert_eq!(values, [vec![Some(1e-6), Some(3e-6)], vec![None, Some(2e-6)]]);

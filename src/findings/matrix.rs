@@ -186,7 +186,10 @@ mod tests {
         let mut all = results(points());
         all.provenance.baseline = Some(SweepBaseline { chip: "a".to_owned(), recipe: "w8".to_owned() });
         let matrix = &chip_matrices(&all)[0];
-        assert_eq!((matrix.baseline.as_str(), &matrix.recipes[..], &matrix.chips[..]), ("w8", &["w8", "w4", "2:4", "bad"].map(str::to_owned)[..], &["a", "b"].map(str::to_owned)[..]));
+        assert_eq!(
+            (matrix.baseline.as_str(), &matrix.recipes[..], &matrix.chips[..]),
+            ("w8", &["w8", "w4", "2:4", "bad"].map(str::to_owned)[..], &["a", "b"].map(str::to_owned)[..])
+        );
         let latency = |row: usize, col: usize| matrix.fields[row][col].map(|field| field.latency);
         assert_eq!([latency(0, 0), latency(0, 1)], [Some(1.0); 2]);
         assert!((latency(1, 0).unwrap() - 0.5).abs() < 1e-12 && (latency(2, 1).unwrap() - 0.375).abs() < 1e-12);

@@ -5,11 +5,11 @@
 
 mod column;
 mod effects;
+#[cfg(test)]
+mod fixture;
 mod front;
 mod heat;
 mod matrix;
-#[cfg(test)]
-mod fixture;
 #[cfg(test)]
 pub(crate) use fixture::study;
 

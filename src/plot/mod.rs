@@ -22,8 +22,9 @@ mod words;
 pub use chart::{Chart, ChartDot, ChartLine};
 pub use sweep::{SweepPictures, heatmap, scatter, sweep};
 
+use crate::counts::StallReason;
 use crate::findings::FindingsError;
-use crate::report::{ModelReport, Pictures, Roofline, Summary};
+use crate::report::{ModelReport, Roofline, Summary};
 
 /// A picture, drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,13 +58,14 @@ pub enum PlotError {
     },
 }
 
-/// Draws where each layer's cycles went: a bar a layer, in cycles a batch, split into busy, each kind of stall, and idle.
+/// Draws where each layer's cycles went: a bar a layer, in cycles a batch, split into busy, each kind of stall, and idle. As SVG and
+/// as PNG.
 ///
 /// # Errors
 /// If the drawing library fails, which takes a picture too large for memory.
-pub fn layers(summary: &Summary) -> Result<Pictures, PlotError> {
+pub fn layers(summary: &Summary) -> Result<(String, Vec<u8>), PlotError> {
     let picture = layers::Picture::of(summary);
-    Ok(Pictures { layers_svg: canvas::svg(&picture)?, layers_png: canvas::png(&picture)? })
+    Ok((canvas::svg(&picture)?, canvas::png(&picture)?))
 }
 
 /// Draws all pictures of a run: where its layers' cycles went, its roofline, where its energy goes, what crosses each memory's port.
@@ -71,7 +73,7 @@ pub fn layers(summary: &Summary) -> Result<Pictures, PlotError> {
 /// # Errors
 /// As [`layers`].
 pub fn run(summary: &Summary) -> Result<Vec<Drawn>, PlotError> {
-    let Pictures { layers_svg, layers_png } = layers(summary)?;
+    let (layers_svg, layers_png) = layers(summary)?;
     let (roof_svg, roof_png) = roofline(&run::roofline(summary))?;
     let bars = |name: &str, bars: bars::Bars| -> Result<Drawn, PlotError> {
         let picture = bars::Picture::of(bars);
@@ -83,6 +85,26 @@ pub fn run(summary: &Summary) -> Result<Vec<Drawn>, PlotError> {
         bars("energy", run::energy(summary))?,
         bars("traffic", run::traffic(summary))?,
     ])
+}
+
+/// A column of results as a reader knows it, its unit left to the values.
+pub fn column_name(column: &str) -> String {
+    quantity::name(column)
+}
+
+/// A value of a column of results, with its unit.
+pub fn column_text(column: &str, value: f64) -> String {
+    quantity::text(column, value)
+}
+
+/// The colour of a reason to stall, as `#rrggbb`.
+pub fn stall_colour(reason: StallReason) -> String {
+    palette::hex(palette::stall(reason))
+}
+
+/// The colours of busy and idle cycles, as `#rrggbb`.
+pub fn busy_and_idle_colours() -> (String, String) {
+    (palette::hex(palette::BUSY), palette::hex(palette::IDLE))
 }
 
 /// Draws a chart, as SVG and as PNG.
@@ -128,7 +150,7 @@ mod tests {
 
     #[test]
     fn names_accounts_and_the_run_are_in_the_picture() {
-        let svg = layers(&fixture::simplenet()).unwrap().layers_svg;
+        let svg = layers(&fixture::simplenet()).unwrap().0;
         for wanted in
             ["fc1", "fc3", "softmax", "host", "edge-16x16", "simplenet-mnist", "int8", "batch 1", "cold", "700 MHz", "busy", "idle"]
         {
@@ -139,9 +161,9 @@ mod tests {
     #[test]
     fn any_number_of_layers_can_be_drawn() {
         for count in [0, 1, 24, 25, 60] {
-            let pictures = layers(&fixture::deep(count)).unwrap();
-            assert!(pictures.layers_png.starts_with(b"\x89PNG"));
-            assert_eq!(pictures.layers_svg.contains("other layers"), count >= 25, "{count} and a softmax");
+            let (svg, png) = layers(&fixture::deep(count)).unwrap();
+            assert!(png.starts_with(b"\x89PNG"));
+            assert_eq!(svg.contains("other layers"), count >= 25, "{count} and a softmax");
         }
         let mut empty = fixture::simplenet();
         empty.layers.clear();
@@ -177,9 +199,9 @@ mod tests {
         let mut one = fixture::deep(1);
         one.layers.truncate(1);
         for (name, summary) in [("three", fixture::simplenet()), ("one", one), ("twelve", fixture::deep(12)), ("deep", fixture::deep(53))] {
-            let pictures = layers(&summary).unwrap();
-            std::fs::write(folder.join(format!("{name}.svg")), pictures.layers_svg).unwrap();
-            std::fs::write(folder.join(format!("{name}.png")), pictures.layers_png).unwrap();
+            let (svg, png) = layers(&summary).unwrap();
+            std::fs::write(folder.join(format!("{name}.svg")), svg).unwrap();
+            std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
         }
     }
 }

@@ -75,6 +75,11 @@ fn between(from: RGBColor, to: RGBColor, share: f64) -> RGBColor {
     RGBColor(mix(from.0, to.0), mix(from.1, to.1), mix(from.2, to.2))
 }
 
+/// A colour as HTML has it.
+pub(super) fn hex(colour: RGBColor) -> String {
+    format!("#{:02x}{:02x}{:02x}", colour.0, colour.1, colour.2)
+}
+
 /// Ink that can be read on `colour`: white on dark, by its luminance (Rec. 709).
 pub(super) fn ink_on(colour: RGBColor) -> RGBColor {
     let luminance = 0.2126 * f64::from(colour.0) + 0.7152 * f64::from(colour.1) + 0.0722 * f64::from(colour.2);

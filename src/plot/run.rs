@@ -129,9 +129,8 @@ pub(super) fn energy_bars(rows: Vec<(String, EnergyPjByPart, f64, f64)>) -> (Vec
     let rows = rows.into_iter().map(|(name, parts, per, assumed)| {
         let parts = parts.parts();
         let total: f64 = parts.iter().map(|(_, energy)| energy).sum();
-        let segments = parts.iter().enumerate().map(|(place, (_, energy))| {
-            (energy / per, part_colour(place), human::percent(ratio(*energy, total)))
-        });
+        let segments =
+            parts.iter().enumerate().map(|(place, (_, energy))| (energy / per, part_colour(place), human::percent(ratio(*energy, total))));
         let figure = format!("{}, {} assumed", human::energy(total / per), human::percent(assumed));
         BarRow { name, segments: segments.collect(), figure }
     });

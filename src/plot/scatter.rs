@@ -186,7 +186,12 @@ impl<'s> Picture<'s> {
         Ok(())
     }
 
-    fn draw_axes<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>, (left, top): (f64, f64), (x, y): (Axis, Axis)) -> Result<(), PlotError> {
+    fn draw_axes<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<'_, DB>,
+        (left, top): (f64, f64),
+        (x, y): (Axis, Axis),
+    ) -> Result<(), PlotError> {
         let (right, bottom) = (left + self.size.0, top + self.size.1);
         let small = Ink { size: TICK_SIZE, align: Align::Centre, ..plain(INK) };
         let mut reached = f64::NEG_INFINITY;

@@ -210,7 +210,9 @@ fn heat_fields(results: &SweepResults, found: &Heat) -> Fields {
             .iter()
             .map(|row| {
                 row.iter()
-                    .map(|field| field.map(|field| Field { text: quantity::text(&found.z, field.value), colour: scale(place(field.value)) }))
+                    .map(|field| {
+                        field.map(|field| Field { text: quantity::text(&found.z, field.value), colour: scale(place(field.value)) })
+                    })
                     .collect()
             })
             .collect(),
@@ -311,7 +313,8 @@ fn effect_bars(results: &SweepResults) -> Option<Bars> {
             .effects
             .iter()
             .map(|effect| {
-                let value = |(name, value): &(String, f64)| format!("{} {}", human::shorten(name, 18), quantity::text(&found.figure, *value));
+                let value =
+                    |(name, value): &(String, f64)| format!("{} {}", human::shorten(name, 18), quantity::text(&found.figure, *value));
                 BarRow {
                     name: human::shorten(&effect.axis, 28),
                     segments: vec![(effect.share, series(0), human::percent(effect.share))],
@@ -386,9 +389,14 @@ mod tests {
     fn captions_say_batch_weights_clock_and_area_and_fronts_are_labelled() {
         let pictures = pictures();
         let front = &pictures.drawn[0].svg;
-        for wanted in
-            ["batch 1, cold weights", "batch 64, resident weights", "edge-16x16: 700 MHz, 1.42 mm²", "Pareto front", "binary-qat", "select split"]
-        {
+        for wanted in [
+            "batch 1, cold weights",
+            "batch 64, resident weights",
+            "edge-16x16: 700 MHz, 1.42 mm²",
+            "Pareto front",
+            "binary-qat",
+            "select split",
+        ] {
             assert!(front.contains(wanted), "{wanted} is missing");
         }
         for drawn in &pictures.drawn {
@@ -423,10 +431,12 @@ mod tests {
             return;
         };
         let mut all = pictures().drawn;
-        all.extend(crate::plot::run(&crate::report::fixture::deep(30)).unwrap().into_iter().map(|drawn| Drawn {
-            name: format!("run-{}", drawn.name),
-            ..drawn
-        }));
+        all.extend(
+            crate::plot::run(&crate::report::fixture::deep(30))
+                .unwrap()
+                .into_iter()
+                .map(|drawn| Drawn { name: format!("run-{}", drawn.name), ..drawn }),
+        );
         for drawn in all {
             std::fs::write(folder.join(format!("{}.svg", drawn.name)), drawn.svg).unwrap();
             std::fs::write(folder.join(format!("{}.png", drawn.name)), drawn.png).unwrap();

@@ -240,7 +240,10 @@ mod tests {
         let b = fixture::run(
             "b",
             1,
-            vec![fixture::layer("one", 100, 900, 60, &[(WeightsNotReady, 10), (DramBandwidth, 20)]), fixture::layer("three", 9, 50, 100, &[])],
+            vec![
+                fixture::layer("one", 100, 900, 60, &[(WeightsNotReady, 10), (DramBandwidth, 20)]),
+                fixture::layer("three", 9, 50, 100, &[]),
+            ],
         );
         (a, b)
     }

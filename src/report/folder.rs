@@ -54,15 +54,6 @@ pub fn read_summary(path: &Path) -> Result<Summary, FolderError> {
     summary_from_json(&text).map_err(|source| FolderError::Form { path: file, source })
 }
 
-/// The pictures of a run, drawn.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pictures {
-    /// Where each layer's cycles went, as SVG.
-    pub layers_svg: String,
-    /// The same as PNG.
-    pub layers_png: Vec<u8>,
-}
-
 /// A folder that is there and can be written to. Folders that were made for it and stay empty, because the run fails, go away with it.
 #[derive(Debug)]
 pub struct ResultFolder {
@@ -93,21 +84,16 @@ impl ResultFolder {
         &self.path
     }
 
-    /// Writes `chip.ron`, `layers.csv`, `layers.svg`, `layers.png`, `residency.csv`, the files of `more` by their names and, last, `summary.json`: where
-    /// that stands, the others do too. All are written under other names first, and none takes its place before all are whole.
+    /// Writes `chip.ron`, `layers.csv`, `residency.csv`, the files of `more` by their names (pictures, and what else was asked for) and, last,
+    /// `summary.json`: where that stands, the others do too. All are written under other names first, and none takes its place before all are whole.
     ///
     /// # Errors
     /// If a file cannot be written; then none of an earlier run was touched, unless it is the renaming that failed.
-    pub fn write(&self, summary: &Summary, chip_ron: &str, pictures: &Pictures, more: &[(&str, Vec<u8>)]) -> Result<(), FolderError> {
+    pub fn write(&self, summary: &Summary, chip_ron: &str, more: &[(&str, &[u8])]) -> Result<(), FolderError> {
         let (csv, tensors, json) = (layers_csv(summary), summary.residency.csv(), summary_json(summary));
-        let mut files: Vec<(&str, &[u8])> = vec![
-            ("chip.ron", chip_ron.as_bytes()),
-            ("layers.csv", csv.as_bytes()),
-            ("layers.svg", pictures.layers_svg.as_bytes()),
-            ("layers.png", &pictures.layers_png),
-            ("residency.csv", tensors.as_bytes()),
-        ];
-        files.extend(more.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+        let mut files: Vec<(&str, &[u8])> =
+            vec![("chip.ron", chip_ron.as_bytes()), ("layers.csv", csv.as_bytes()), ("residency.csv", tensors.as_bytes())];
+        files.extend(more);
         files.push(("summary.json", json.as_bytes()));
         self.write_files(&files)
     }
@@ -163,9 +149,9 @@ mod tests {
     fn files_stand_whole_and_nothing_else_is_left() {
         let outer = tempfile::tempdir().unwrap();
         let folder = ResultFolder::prepare(&outer.path().join("a/b")).unwrap();
-        let pictures = Pictures { layers_svg: "<svg/>".to_owned(), layers_png: vec![1, 2, 3] };
-        folder.write(&fixture::simplenet(), "Chip()", &pictures, &[("logits.npz", vec![4])]).unwrap();
-        folder.write(&fixture::simplenet(), "Chip()", &pictures, &[]).unwrap();
+        let pictures: [(&str, &[u8]); 2] = [("layers.svg", b"<svg/>"), ("layers.png", &[1, 2, 3])];
+        folder.write(&fixture::simplenet(), "Chip()", &[("logits.npz", &[4])]).unwrap();
+        folder.write(&fixture::simplenet(), "Chip()", &pictures).unwrap();
         let mut names: Vec<String> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -181,8 +167,7 @@ mod tests {
         assert!(outer.path().join("there").is_dir() && !outer.path().join("there/a").exists());
         let folder = ResultFolder::prepare(&outer.path().join("there")).unwrap();
         fs::create_dir_all(outer.path().join("there/layers.png/full")).unwrap();
-        let pictures = Pictures { layers_svg: String::new(), layers_png: Vec::new() };
-        let error = folder.write(&fixture::simplenet(), "Chip()", &pictures, &[]).unwrap_err();
+        let error = folder.write(&fixture::simplenet(), "Chip()", &[("layers.png", &[])]).unwrap_err();
         assert!(error.to_string().contains("layers.png"), "{error}");
         assert!(fs::read_dir(folder.path()).unwrap().all(|entry| !entry.unwrap().file_name().into_string().unwrap().ends_with("tmp")));
     }

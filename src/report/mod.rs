@@ -27,14 +27,14 @@ mod topology;
 mod whatif;
 
 pub use analysis::{Analysis, AnalyzedLayer, Narrower};
+pub use compare::{ComparedChip, ComparedFigures, Comparison, RelativeFigures};
 pub use compression::{
     CompressedLayer, CompressionProvenance, CompressionReport, Interval, NetworkSize, PairedSamples, compression_json, compression_terminal,
 };
-pub use compare::{ComparedChip, ComparedFigures, Comparison, RelativeFigures};
 pub use csv::layers_csv;
 pub use diff::{DiffSide, LayerDiff, RunDiff};
 pub use dram::{DramReport, dram_json, dram_terminal};
-pub use folder::{FolderError, Pictures, ResultFolder, read_summary};
+pub use folder::{FolderError, ResultFolder, read_summary};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
 pub use mixed::{MixedFormat, MixedLayer, MixedPoint, MixedPrecision};
