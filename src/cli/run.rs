@@ -161,7 +161,13 @@ fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options
     let summary = pipeline::time_table(chip, &table.table, sha256, name, options).map_err(user_fault)?;
     let RunOptions { batch, weights, recipe, mapping, what_if, .. } = options;
     let more = if *what_if { " what-if" } else { "" };
-    let key = format!("{} {} {batch} {weights:?} {recipe} {mapping:?}{}{}{more}", chip.resolved(), sha256, layout_key(options), plan_key(options));
+    let key = format!(
+        "{} {} {batch} {weights:?} {recipe} {mapping:?}{}{}{more}",
+        chip.resolved(),
+        sha256,
+        layout_key(options),
+        plan_key(options)
+    );
     let folder = arguments.out.clone().unwrap_or_else(|| folder_named(name, options, chip, &key));
     show(arguments, chip, &ResultFolder::prepare(&folder)?, &summary, &[])?;
     complain_of_columns(table);
@@ -222,7 +228,8 @@ fn quoted(word: &str) -> String {
 
 /// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.
 fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
-    let RunOptions { batch, weights, recipe, samples, engine, seed, mapping, plan: _, layout: _, what_if, mixed_precision: _, command: _ } = options;
+    let RunOptions { batch, weights, recipe, samples, engine, seed, mapping, plan: _, layout: _, what_if, mixed_precision: _, command: _ } =
+        options;
     let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
     let mut pinned = mapping.as_ref().map_or_else(String::new, |mapping| format!(" {mapping:?}"));
     pinned += &layout_key(options);

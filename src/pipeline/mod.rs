@@ -14,6 +14,7 @@ mod map;
 mod mixed;
 mod model;
 mod numbers;
+mod outside;
 mod plan;
 mod prepare;
 mod product;
@@ -26,9 +27,10 @@ mod vcd;
 mod whatif;
 mod workbench;
 
+pub use crate::mapping::{Objective, Plan};
 pub use analyze::analyze;
 pub use compress::{Compressed, compress};
-pub use cost::{Cost, Objective};
+pub use cost::Cost;
 pub use dram::{DramError, dram};
 pub use error::PipelineError;
 pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
@@ -36,7 +38,8 @@ pub use map::{Searched, search_mapping};
 pub use mixed::choose_formats;
 pub use model::{describe_network, describe_table};
 pub use numbers::Numbers;
-pub use plan::{ChoiceStore, Plan};
+pub use outside::training;
+pub use plan::ChoiceStore;
 pub use prepare::{Prepared, model_stages, prepare};
 pub use run::{Outcome, Warning, run, time};
 pub use table::{table_stages, time_table};
@@ -45,9 +48,7 @@ pub use workbench::{Depth, Measured, Selected, Workbench};
 
 use crate::chip::Chip;
 use crate::compress::{Formats, Recipe, Scheme};
-use crate::mapping::{
-    Choice, Layout, Lowered, Lowering, Mapping, MappingFile, WeightStart, least_scratchpad, lower_wide, map_as,
-};
+use crate::mapping::{Choice, Layout, Lowered, Lowering, Mapping, MappingFile, WeightStart, least_scratchpad, lower_wide, map_as};
 use crate::network::Network;
 use crate::report::MixedPrecision;
 use crate::sim::Engine;

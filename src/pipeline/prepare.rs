@@ -1,5 +1,6 @@
 //! Before the first cycle: data read, network quantized, mapped and emitted.
 
+use super::outside::Models;
 use super::pruning::array_tile;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
@@ -126,7 +127,8 @@ pub(super) fn plainly_pruned(
     calibration: &Array2<f32>,
     options: &RunOptions,
 ) -> Result<(Network, Vec<StepReport>), PipelineError> {
-    let around = Surroundings { samples: calibration.view(), tile };
+    let outside = Models { model };
+    let around = Surroundings { samples: calibration.view(), tile, outside: Some(&outside) };
     Ok(options.recipe.prune(&fuse_activations(model.network())?, around)?)
 }
 

@@ -136,7 +136,13 @@ impl<'s> Workbench<'s> {
     ///
     /// # Panics
     /// If a stage lets pass what it promises to refuse, which would be a bug.
-    pub fn measure(&self, (found, id): (&Found, &str), chip: &Chip, options: &RunOptions, depth: Depth) -> Result<Measured, Arc<PipelineError>> {
+    pub fn measure(
+        &self,
+        (found, id): (&Found, &str),
+        chip: &Chip,
+        options: &RunOptions,
+        depth: Depth,
+    ) -> Result<Measured, Arc<PipelineError>> {
         match found {
             Found::Table(table) => {
                 let summary = time_table_remembering(chip, &table.table, (&table.sha256, &table.name), options, self.store)?;
