@@ -26,6 +26,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("report", &["units", "counts", "energy"]),
     ("plot", &["units", "counts", "report"]),
     ("topology", &[]),
+    ("experiment", &["chip", "compress", "mapping", "model", "data", "report"]),
+    (
+        "sweep",
+        &["chip", "data", "energy", "experiment", "mapping", "metrics", "model", "pipeline", "report"],
+    ),
     (
         "pipeline",
         &[

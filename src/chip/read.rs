@@ -69,6 +69,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// A fault.
+    pub(crate) fn push(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
     /// A fault of `item`'s value.
     pub(crate) fn refuse(&mut self, item: &Item<'_>, what: impl Into<String>, help: impl Into<String>) {
         self.faults.push(Fault::of(what.into(), &item.path, item.node).help(help));

@@ -3,6 +3,7 @@
 //! `points.jsonl` is a line a point; a torn last line, of a sweep that was killed, is left out. Not here: how the log is written (`sweep`).
 
 use super::point::{PointRow, PointStatus};
+use super::requirement::Requirement;
 use crate::report::ratio;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub const RESULTS_VERSION: u32 = 1;
 
 /// What made a sweep: `provenance.json`, written before the first point. Nothing in it depends on the host, the threads or the time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SweepProvenance {
     /// The version of the results' form: 1.
     pub results_version: u32,
@@ -92,6 +93,17 @@ pub enum SweepPlot {
         #[serde(default)]
         facet: Option<String>,
     },
+}
+
+impl SweepPlot {
+    /// The columns that it goes by.
+    pub fn columns(&self) -> Vec<&str> {
+        let (x, y, more) = match self {
+            Self::Pareto { x, y, facet, color } | Self::Scatter { x, y, facet, color } => (x, y, [facet.as_ref(), color.as_ref()]),
+            Self::Heatmap { x, y, z, facet } => (x, y, [Some(z), facet.as_ref()]),
+        };
+        [Some(x), Some(y)].into_iter().chain(more).flatten().map(String::as_str).collect()
+    }
 }
 
 /// What a point is beside others of its sweep.
@@ -233,10 +245,27 @@ impl SweepResults {
             self.relative[place] = Relative {
                 speedup: baseline.map(|baseline| ratio(baseline.latency_s, figures.latency_s)),
                 energy_gain: baseline.map(|baseline| ratio(baseline.energy_pj_per_sample, figures.energy_pj_per_sample)),
-                meets_requirements: true,
+                meets_requirements: false,
                 is_on_front: self.is_on_front(place),
             };
+            self.relative[place].meets_requirements = self.violation(place) == 0.0;
         }
+    }
+
+    /// How far a point is from keeping all that the experiment requires, as shares of the bounds; 0 where it does, infinite where a figure is missing. Accuracy and
+    /// error are those of the select split, since this chooses.
+    pub fn violation(&self, place: usize) -> f64 {
+        let one = |requirement: &Requirement| {
+            let column = requirement.column.as_str();
+            let select = || self.cell(place, "select_error_percent").number();
+            let figure = match column {
+                "accuracy" => select().map(|error| 1.0 - error / 100.0),
+                "error_percent" => select(),
+                _ => self.cell(place, column).number(),
+            };
+            figure.map_or(f64::INFINITY, |figure| requirement.violation(figure))
+        };
+        self.provenance.require.iter().filter_map(|text| Requirement::parse(text).ok()).map(|requirement| one(&requirement)).sum()
     }
 
     /// The point that a point is held against: the baseline's chip and recipe, the same workload, seed and values of the axes that both have.
