@@ -27,10 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("plot", &["units", "counts", "report"]),
     ("topology", &[]),
     ("experiment", &["chip", "compress", "mapping", "model", "data", "report"]),
-    (
-        "sweep",
-        &["chip", "data", "energy", "experiment", "mapping", "metrics", "model", "pipeline", "report"],
-    ),
+    ("sweep", &["chip", "data", "energy", "experiment", "mapping", "metrics", "model", "pipeline", "report"]),
     (
         "pipeline",
         &[

@@ -33,7 +33,7 @@ pub use chip::*;
 pub use dram::*;
 pub(crate) use edit::join;
 pub use fault::{ChipError, Fault, Faults};
-pub(crate) use fault::{Place, listed, nearest};
+pub(crate) use fault::nearest;
 pub use load::{load, parse, shipped};
 pub use mode::*;
 pub(crate) use parser::{Form, parse_as};

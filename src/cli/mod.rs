@@ -10,6 +10,7 @@ mod model;
 mod options;
 mod recipe;
 mod run;
+mod sweep;
 mod topology;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Run a network on a chip: cycles, stalls, traffic, energy, area, and the accuracy of what the chip computed
     Run(run::RunArguments),
+    /// Run the points of an experiment: recipes, models and chips along axes, and the front of error, latency and energy
+    Sweep(sweep::SweepArguments),
     /// Run one matrix product of random integers on a chip, and check it against the integer product
     Gemm(gemm::GemmArguments),
     /// Prune and quantize a network, and write it as ONNX (QDQ) with a model card beside it and a report
@@ -53,6 +56,7 @@ enum Command {
 pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     match &arguments.command {
         Command::Run(run) => run::run(run),
+        Command::Sweep(sweep) => sweep::run(sweep),
         Command::Gemm(gemm) => gemm::run(gemm),
         Command::Compress(compress) => compress::run(compress),
         Command::Map(map) => map::run(map),

@@ -15,6 +15,7 @@ use systole::model::{self, Found, LayerTable};
 use systole::pipeline::{self, Plan, Prepared, RunOptions};
 use systole::plot;
 use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
+use systole::sweep::quoted;
 
 /// What to run, on what, and how.
 #[derive(Debug, Args)]
@@ -218,12 +219,6 @@ fn recorded(words: impl Iterator<Item = String>) -> String {
         }
     }
     kept.join(" ")
-}
-
-/// A word as a POSIX shell takes it for itself.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.

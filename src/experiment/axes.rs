@@ -161,7 +161,11 @@ fn values(reader: &mut Reader, item: &Item<'_>, parts: usize) -> Option<Vec<Vec<
             range.into_iter().map(|value| vec![value]).collect()
         }
         _ => {
-            reader.refuse(item, format!("{} takes a list, Log2(..) or Linear(..)", item.path), "write it like `[4, 8, 16]` or `Log2(4, 64)`");
+            reader.refuse(
+                item,
+                format!("{} takes a list, Log2(..) or Linear(..)", item.path),
+                "write it like `[4, 8, 16]` or `Log2(4, 64)`",
+            );
             return None;
         }
     };

@@ -64,21 +64,9 @@ pub(super) fn read(text: String, path: &str) -> Result<Experiment, ExperimentErr
     let rules = [("Free", AreaRule::Free), ("Iso", AreaRule::Iso)];
     let area = record.get("area").map_or(Some(AreaRule::Free), |item| reader.choice(Some(item), &rules));
     match (reader.faults.is_empty(), question, plan, explore, area) {
-        (true, Some(question), Some(plan), Some(explore), Some(area)) => Ok(Experiment {
-            text,
-            question,
-            chips,
-            workloads,
-            recipes,
-            axes,
-            plan,
-            seeds,
-            baseline,
-            require,
-            plots,
-            explore,
-            area,
-        }),
+        (true, Some(question), Some(plan), Some(explore), Some(area)) => {
+            Ok(Experiment { text, question, chips, workloads, recipes, axes, plan, seeds, baseline, require, plots, explore, area })
+        }
         _ => Err(ExperimentError::Faulty(reader.faults)),
     }
 }
@@ -235,7 +223,11 @@ impl Draft<'_> {
         }
         let total = places.iter().try_fold(1_usize, |total, place| total.checked_mul(axes[*place].values.len()));
         let Some(total) = total.filter(|total| *total <= MOST) else {
-            reader.refuse(&self.item, format!("{} has more than {MOST} combinations of its axes", self.item.path), "give the axes fewer values");
+            reader.refuse(
+                &self.item,
+                format!("{} has more than {MOST} combinations of its axes", self.item.path),
+                "give the axes fewer values",
+            );
             return None;
         };
         let mut variants = Vec::with_capacity(total);
@@ -254,7 +246,11 @@ impl Draft<'_> {
                     Ok(step) => steps.push(step),
                     Err(error) => {
                         let at = Item { node: &filled, path: self.item.path.clone() };
-                        reader.refuse(&at, format!("{}: no step: {}", self.item.path, error.code), "ARCHITECTURE.md lists the steps of recipes");
+                        reader.refuse(
+                            &at,
+                            format!("{}: no step: {}", self.item.path, error.code),
+                            "ARCHITECTURE.md lists the steps of recipes",
+                        );
                         return None;
                     }
                 }

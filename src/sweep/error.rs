@@ -18,7 +18,9 @@ pub enum SweepError {
     #[error(transparent)]
     Read(#[from] SweepReadError),
     /// More points than are run.
-    #[error("the experiment has {points} points, and {limit} is the most that is run\n  help: give axes fewer values, or explore: Random(points: 1000, seed: 1)")]
+    #[error(
+        "the experiment has {points} points, and {limit} is the most that is run\n  help: give axes fewer values, or explore: Random(points: 1000, seed: 1)"
+    )]
     TooMany {
         /// Its points.
         points: u128,
@@ -53,7 +55,9 @@ pub enum SweepError {
         kept: usize,
     },
     /// A search that is to be split.
-    #[error("a search goes by what its earlier points yield, and cannot be split into shards\n  help: leave --shard out, or explore the grid")]
+    #[error(
+        "a search goes by what its earlier points yield, and cannot be split into shards\n  help: leave --shard out, or explore the grid"
+    )]
     ShardedSearch,
     /// Shards that do not belong together.
     #[error("cannot merge {}: {what}\n  help: give folders of one experiment, of the same version", .path.display())]

@@ -71,7 +71,8 @@ impl<'e> Evolution<'e> {
 
     /// What the points of the generation yielded, in the order in which they were asked for.
     pub(super) fn tell(&mut self, rows: &[PointRow]) {
-        let results = SweepResults::new(self.provenance(), rows.iter().zip(0..).map(|(row, point)| PointRow { point, ..row.clone() }).collect());
+        let results =
+            SweepResults::new(self.provenance(), rows.iter().zip(0..).map(|(row, point)| PointRow { point, ..row.clone() }).collect());
         let mut all = std::mem::take(&mut self.parents);
         for (place, at) in self.asked.iter().enumerate() {
             if all.iter().any(|known| known.at == *at) {
@@ -91,8 +92,7 @@ impl<'e> Evolution<'e> {
 
     fn child(&mut self) -> Coordinates {
         let parents = [self.winner(), self.winner()];
-        let mut at: Coordinates =
-            (0..parents[0].len()).map(|place| parents[usize::from(self.rng.random::<bool>())][place]).collect();
+        let mut at: Coordinates = (0..parents[0].len()).map(|place| parents[usize::from(self.rng.random::<bool>())][place]).collect();
         let sizes = self.space.sizes();
         for place in 0..at.len() {
             if self.rng.random_range(0..at.len()) > 0 {

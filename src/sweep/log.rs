@@ -4,9 +4,7 @@
 //! the lines stand in the order of the points, whoever finished first, and the tables stand beside them. Not here: which points there are (`run`).
 
 use super::SweepError;
-use crate::report::{
-    PointRow, ResultFolder, SweepProvenance, SweepResults, layers_csv_of, point_line, points_csv,
-};
+use crate::report::{PointRow, ResultFolder, SweepProvenance, SweepResults, layers_csv_of, point_line, points_csv};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -114,8 +112,14 @@ fn belongs(folder: &Path, found: &SweepProvenance, wanted: &SweepProvenance) -> 
         (found.version != wanted.version, format!("systole {}, and this is {}", found.version, wanted.version)),
         (found.experiment_sha256 != wanted.experiment_sha256, format!("another experiment ({:?})", found.question)),
         (found.chips != wanted.chips, "the same experiment with other chips: a chip file has changed since".to_owned()),
-        (found.models != wanted.models, "the same experiment with other models: a model, its data or a layer table has changed since".to_owned()),
-        (found.shard != wanted.shard, format!("the shard {} of the same experiment", found.shard.as_deref().unwrap_or("that is the whole"))),
+        (
+            found.models != wanted.models,
+            "the same experiment with other models: a model, its data or a layer table has changed since".to_owned(),
+        ),
+        (
+            found.shard != wanted.shard,
+            format!("the shard {} of the same experiment", found.shard.as_deref().unwrap_or("that is the whole")),
+        ),
     ];
     match differs.into_iter().find(|(differs, _)| *differs) {
         Some((_, what)) => Err(SweepError::Other { path: folder.to_owned(), what }),

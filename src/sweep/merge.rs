@@ -17,7 +17,8 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> Result<SweepResults, SweepError
     for folder in folders {
         let results = SweepResults::load(folder)?;
         let fault = |what: String| SweepError::Merge { path: folder.clone(), what };
-        let experiment = fs::read(folder.join("experiment.ron")).map_err(|error| fault(format!("cannot read its experiment.ron: {error}")))?;
+        let experiment =
+            fs::read(folder.join("experiment.ron")).map_err(|error| fault(format!("cannot read its experiment.ron: {error}")))?;
         let whole = SweepProvenance { shard: None, command: String::new(), ..results.provenance.clone() };
         match &joined {
             None => joined = Some((SweepProvenance { shard: None, ..results.provenance.clone() }, experiment)),

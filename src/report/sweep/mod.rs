@@ -6,6 +6,7 @@ mod columns;
 mod point;
 mod requirement;
 mod results;
+mod terminal;
 
 pub use columns::{Cell, layers_csv_of, points_csv, sweep_columns};
 pub use point::{AxisValue, PointFigures, PointLayer, PointRow, PointStatus, Training, bits_of};

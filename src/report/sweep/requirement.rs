@@ -32,8 +32,7 @@ impl Requirement {
     /// # Errors
     /// What is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let relations =
-            [("<=", Relation::AtMost), (">=", Relation::AtLeast), ("<", Relation::Below), (">", Relation::Above)];
+        let relations = [("<=", Relation::AtMost), (">=", Relation::AtLeast), ("<", Relation::Below), (">", Relation::Above)];
         let found = relations.iter().find_map(|(sign, relation)| Some((text.split_once(sign)?, *relation)));
         let form = || format!("`{}` is no requirement: write a column, one of <=, <, >= and >, and a number", text.escape_debug());
         let ((column, bound), relation) = found.ok_or_else(form)?;
