@@ -108,6 +108,10 @@ pub struct NamedRecipe {
     pub variants: Vec<Recipe>,
     /// SHA-256 of the models that it loads.
     pub loads: Vec<String>,
+    /// The models that it is for, by their names in the experiment; all, where there is nothing.
+    pub models: Option<Vec<String>>,
+    /// The chips that it is for; all, where there is nothing.
+    pub chips: Option<Vec<String>>,
 }
 
 /// Which points of the space are looked at.

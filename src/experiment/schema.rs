@@ -36,7 +36,8 @@ pub(super) fn read(text: String, path: &str) -> Result<Experiment, ExperimentErr
     let question = reader.text(record.get("question"));
     let chips = chips(&mut reader, record.get("chips"));
     let workloads = workloads(&mut reader, record.get("workloads"));
-    let drafts = drafts(&mut reader, record.get("recipes"));
+    let known = [workloads.iter().map(|workload| workload.model.clone()).collect(), chips.iter().map(|base| base.name.clone()).collect()];
+    let drafts = drafts(&mut reader, record.get("recipes"), &known);
     let used: Vec<String> = drafts.iter().flat_map(|draft| draft.used.iter().cloned()).collect();
     let axes = axes::read(&mut reader, record.get("axes"), &chips, &used);
     let recipes: Vec<NamedRecipe> = drafts.into_iter().filter_map(|draft| draft.finish(&mut reader, &axes)).collect();
@@ -154,20 +155,33 @@ struct Draft<'t> {
     steps: Vec<&'t Node>,
     /// Names of axes.
     used: Vec<String>,
+    /// Names of models and of chips that it is for, where it is not for all.
+    only: [Option<Vec<String>>; 2],
 }
 
-fn drafts<'t>(reader: &mut Reader, item: Option<Item<'t>>) -> Vec<Draft<'t>> {
+fn drafts<'t>(reader: &mut Reader, item: Option<Item<'t>>, known: &[Vec<String>; 2]) -> Vec<Draft<'t>> {
     let example = "recipes: { \"w8a8\": [Quantize(w: 8, a: 8)] }";
     let whole = item.clone();
     let mut drafts = Vec::new();
     for (name, _, value) in map(reader, item, example) {
-        let Kind::List(steps) = &value.node.kind else {
-            reader.refuse(&value, format!("{} is a list of steps", value.path), format!("write it like `{example}`"));
+        let (mut steps, mut only) = (Some(value.clone()), [None, None]);
+        if matches!(value.node.kind, Kind::Fields { .. }) {
+            let help = "a recipe for some models or chips only is written (steps: [..], models: [..], chips: [..])";
+            let Some(fields) = reader.record_with(Some(value.clone()), None, &["steps", "models", "chips"], 2, help) else { continue };
+            steps = fields.get("steps");
+            only = [("models", "a model", &known[0]), ("chips", "a chip", &known[1])].map(|(field, what, names)| {
+                let entries = reader.list(Some(fields.get(field)?), 1..=MOST)?;
+                Some(entries.into_iter().filter_map(|entry| one_of(reader, Some(entry), names, what)).collect())
+            });
+        }
+        let Some(steps) = steps else { continue };
+        let Kind::List(nodes) = &steps.node.kind else {
+            reader.refuse(&steps, format!("{} is a list of steps", steps.path), format!("write it like `{example}`"));
             continue;
         };
         let mut used = Vec::new();
-        steps.iter().for_each(|step| axes_of(step, &mut used));
-        drafts.push(Draft { name, item: value.clone(), steps: steps.iter().collect(), used });
+        nodes.iter().for_each(|step| axes_of(step, &mut used));
+        drafts.push(Draft { name, item: value, steps: nodes.iter().collect(), used, only });
     }
     if let Some(whole) = whole.filter(|whole| matches!(&whole.node.kind, Kind::Map(entries) if entries.is_empty())) {
         reader.refuse(&whole, "there are no recipes", format!("write at least one: `{example}`"));
@@ -277,7 +291,8 @@ impl Draft<'_> {
             }
         }
         loads.dedup();
-        Some(NamedRecipe { name: self.name, axes: places, variants, loads })
+        let [models, chips] = self.only;
+        Some(NamedRecipe { name: self.name, axes: places, variants, loads, models, chips })
     }
 }
 

@@ -81,15 +81,29 @@ impl<'e> Space<'e> {
         at
     }
 
+    /// Whether the recipe is for the model and the chip.
+    pub fn is_meant(&self, at: &[usize]) -> bool {
+        self.meets(at[0], at[1], at[2 + self.chip_axes.len()])
+    }
+
+    fn meets(&self, workload: usize, chip: usize, recipe: usize) -> bool {
+        let (recipe, experiment) = (&self.experiment.recipes[recipe], self.experiment);
+        let is_for = |only: &Option<Vec<String>>, name: &String| only.as_ref().is_none_or(|only| only.contains(name));
+        is_for(&recipe.models, &experiment.workloads[workload].model) && is_for(&recipe.chips, &experiment.chips[chip].name)
+    }
+
     /// Points of the whole grid, none twice.
     pub fn total(&self) -> u128 {
-        let size = |place: &usize| self.experiment.axes[*place].values.len() as u128;
-        let outer: u128 = self.chip_axes.iter().map(size).product::<u128>()
-            * self.experiment.workloads.len() as u128
-            * self.experiment.chips.len() as u128
-            * self.experiment.seeds.len() as u128;
-        let recipes: u128 = self.experiment.recipes.iter().map(|recipe| recipe.variants.len() as u128).sum();
-        outer.saturating_mul(recipes)
+        let experiment = self.experiment;
+        let size = |place: &usize| experiment.axes[*place].values.len() as u128;
+        let axes = self.chip_axes.iter().map(size).fold(experiment.seeds.len() as u128, u128::saturating_mul);
+        let mut met = 0_u128;
+        for (number, recipe) in experiment.recipes.iter().enumerate() {
+            let chips = |workload| (0..experiment.chips.len()).filter(|chip| self.meets(workload, *chip, number)).count() as u128;
+            let pairs: u128 = (0..experiment.workloads.len()).map(chips).sum();
+            met += pairs * recipe.variants.len() as u128;
+        }
+        axes.saturating_mul(met)
     }
 
     /// The coordinates that the experiment looks at, in order; none where a search looks for them. No more than `most`.
@@ -116,12 +130,23 @@ impl<'e> Space<'e> {
             }
             None
         };
-        std::iter::successors(first, next).filter(|at| self.normal(at.clone()) == *at)
+        std::iter::successors(first, next).filter(|at| self.is_meant(at) && self.normal(at.clone()) == *at)
     }
 
     /// Coordinates drawn at random.
     pub fn draw(&self, rng: &mut ChaCha8Rng) -> Coordinates {
         self.normal(self.sizes.iter().map(|size| rng.random_range(0..*size)).collect())
+    }
+
+    /// Coordinates drawn at random, of a recipe that is for its model and chip, if such are met in a thousand draws.
+    pub fn draw_meant(&self, rng: &mut ChaCha8Rng) -> Coordinates {
+        for _ in 0..1000 {
+            let at = self.draw(rng);
+            if self.is_meant(&at) {
+                return at;
+            }
+        }
+        self.grid().next().unwrap_or_else(|| self.draw(rng))
     }
 
     fn random(&self, points: u64, seed: u64) -> Vec<Coordinates> {
@@ -136,7 +161,7 @@ impl<'e> Space<'e> {
                 break;
             }
             let at = self.draw(&mut rng);
-            if known.insert(at.clone()) {
+            if self.is_meant(&at) && known.insert(at.clone()) {
                 all.push(at);
             }
         }
@@ -156,7 +181,7 @@ impl<'e> Space<'e> {
             .collect();
         let mut known = BTreeSet::new();
         let at = |point: usize| self.normal(columns.iter().map(|column| column[point]).collect());
-        (0..points).map(at).filter(|at| known.insert(at.clone())).collect()
+        (0..points).map(at).filter(|at| self.is_meant(at) && known.insert(at.clone())).collect()
     }
 
     /// What stands at some coordinates.

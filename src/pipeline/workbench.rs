@@ -222,7 +222,7 @@ impl<'s> Workbench<'s> {
                     Depth::Numbers => {
                         model.selects_apart()?;
                         let float_logits = float_logits(model.network(), samples.inputs.view())?;
-                        Some(Scored { select: model.split(Split::Select, None)?, float_logits })
+                        Some(Scored { select: model.split(Split::Select, options.samples)?, float_logits })
                     }
                 };
                 Ok(Data { calibration: Arc::new(model.split(Split::Calibrate, None)?.inputs), samples, scored })

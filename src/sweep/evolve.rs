@@ -62,7 +62,7 @@ impl<'e> Evolution<'e> {
     pub(super) fn next_generation(&mut self) -> Option<Vec<Coordinates>> {
         self.left = self.left.checked_sub(1)?;
         self.asked = if self.parents.is_empty() {
-            (0..self.population).map(|_| self.space.draw(&mut self.rng)).collect()
+            (0..self.population).map(|_| self.space.draw_meant(&mut self.rng)).collect()
         } else {
             (0..self.population).map(|_| self.child()).collect()
         };
@@ -105,7 +105,9 @@ impl<'e> Evolution<'e> {
                 _ => self.rng.random_range(0..sizes[place]),
             };
         }
-        self.space.normal(at)
+        let at = self.space.normal(at);
+        // What no recipe is for takes a fresh place.
+        if self.space.is_meant(&at) { at } else { self.space.draw_meant(&mut self.rng) }
     }
 
     /// The better of two.
