@@ -126,7 +126,7 @@ pub enum Explore {
         /// The seed.
         seed: u64,
     },
-    /// So many, each value of each axis as often as any other (McKay, Beckman, Conover, Technometrics 1979).
+    /// So many, each value of each axis as often as any other (`McKay`, Beckman, Conover, Technometrics 1979).
     LatinHypercube {
         /// Points.
         points: u64,

@@ -180,7 +180,9 @@ fn drafts<'t>(reader: &mut Reader, item: Option<Item<'t>>, known: &[Vec<String>;
             continue;
         };
         let mut used = Vec::new();
-        nodes.iter().for_each(|step| axes_of(step, &mut used));
+        for step in nodes {
+            axes_of(step, &mut used);
+        }
         drafts.push(Draft { name, item: value, steps: nodes.iter().collect(), used, only });
     }
     if let Some(whole) = whole.filter(|whole| matches!(&whole.node.kind, Kind::Map(entries) if entries.is_empty())) {

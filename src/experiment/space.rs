@@ -185,6 +185,9 @@ impl<'e> Space<'e> {
     }
 
     /// What stands at some coordinates.
+    ///
+    /// # Panics
+    /// If the coordinates are of another space.
     pub fn point(&self, at: &[usize]) -> Point {
         let experiment = self.experiment;
         let of_recipe = 2 + self.chip_axes.len();

@@ -36,6 +36,7 @@ pub(super) struct CardFile {
 }
 
 /// What is as it is where nothing is said is not written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
 fn is_plain(training: &Training) -> bool {
     *training == Training::Plain
 }

@@ -53,13 +53,12 @@ fn heuristic(options: &RunOptions, stages: &[Lowered], chip: &Chip, first: Choic
     let mut known: Vec<(&Lowered, Choice)> = Vec::new();
     let mut choices = Vec::with_capacity(stages.len());
     for stage in stages {
-        let choice = match known.iter().find(|(other, _)| is_alike(other, stage, chip)) {
-            Some((_, choice)) => *choice,
-            None => {
-                let all = candidates(stage, chip, options.batch, options.weights, options.layout);
-                let bounds = all.iter().map(|(choice, mapping)| (cost.bound(mapping), *choice));
-                bounds.min_by(|one, other| one.0.total_cmp(&other.0)).map_or(first, |(_, choice)| choice)
-            }
+        let choice = if let Some((_, choice)) = known.iter().find(|(other, _)| is_alike(other, stage, chip)) {
+            *choice
+        } else {
+            let all = candidates(stage, chip, options.batch, options.weights, options.layout);
+            let bounds = all.iter().map(|(choice, mapping)| (cost.bound(mapping), *choice));
+            bounds.min_by(|one, other| one.0.total_cmp(&other.0)).map_or(first, |(_, choice)| choice)
         };
         known.push((stage, choice));
         choices.push(choice);

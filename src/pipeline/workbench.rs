@@ -182,35 +182,7 @@ impl<'s> Workbench<'s> {
         let rules: Vec<Arithmetic> = prepared.mapping.stages().iter().map(|stage| arithmetic(stage.layers[0])).collect();
         let key = format!("{held_key} {rules:?} {:?}", options.samples);
         let referenced = self.referenced.get(key, || Ok(referenced(&prepared, scored, arithmetic)?))?;
-        self.simulated(&prepared, scored, &referenced, options)
-    }
-
-    /// Runs every batch on the machine, and holds what it yields to the reference.
-    fn simulated(
-        &self,
-        prepared: &Prepared<'_>,
-        scored: &Scored,
-        referenced: &Referenced,
-        options: &RunOptions,
-    ) -> Result<Measured, Arc<PipelineError>> {
-        let quantized = &prepared.quantized;
-        let input = integer::quantize_inputs(quantized, prepared.samples.inputs.view()).map_err(PipelineError::from)?;
-        let value = |id: &LayerId| referenced.hosted.get(id).unwrap_or(&input);
-        let hosted: Vec<&Array2<i32>> = prepared.lowering.inputs.iter().map(|(id, _)| value(id)).collect();
-        let (totals, chip_logits) = run_machine(prepared, options, &hosted, &|| ())?;
-        let stages = prepared.mapping.stages();
-        let (mismatches, first) = mismatches(&referenced.integer_logits, &chip_logits, &stages[stages.len() - 1].name);
-        let (integer, chip) = (dequantize(quantized, &referenced.integer_logits), dequantize(quantized, &chip_logits));
-        let labels = &prepared.samples.labels;
-        let logits = [&scored.float_logits, &referenced.compressed_logits, &integer, &chip].map(Some);
-        let ran = Ran {
-            metrics: Some(judged(prepared.model.card(), labels, logits)?),
-            compared: Some(Compared { mismatches, first, values: chip_logits.len() as u64 }),
-            engine: options.engine.name(),
-            ..ran(prepared, |layer| referenced.sqnr_db.get(&layer).copied())
-        };
-        let summary = summarize(ran, options, &totals)?;
-        Ok(Measured { summary, right: Some(right(chip.view(), labels)), selected: Some(referenced.selected) })
+        simulated(&prepared, scored, &referenced, options)
     }
 
     fn data(&self, model: &Model, id: &str, options: &RunOptions, depth: Depth) -> Result<Arc<Data>, Arc<PipelineError>> {
@@ -230,6 +202,33 @@ impl<'s> Workbench<'s> {
             Ok(read()?)
         })
     }
+}
+
+/// Runs every batch on the machine, and holds what it yields to the reference.
+fn simulated(
+    prepared: &Prepared<'_>,
+    scored: &Scored,
+    referenced: &Referenced,
+    options: &RunOptions,
+) -> Result<Measured, Arc<PipelineError>> {
+    let quantized = &prepared.quantized;
+    let input = integer::quantize_inputs(quantized, prepared.samples.inputs.view()).map_err(PipelineError::from)?;
+    let value = |id: &LayerId| referenced.hosted.get(id).unwrap_or(&input);
+    let hosted: Vec<&Array2<i32>> = prepared.lowering.inputs.iter().map(|(id, _)| value(id)).collect();
+    let (totals, chip_logits) = run_machine(prepared, options, &hosted, &|| ())?;
+    let stages = prepared.mapping.stages();
+    let (mismatches, first) = mismatches(&referenced.integer_logits, &chip_logits, &stages[stages.len() - 1].name);
+    let (integer, chip) = (dequantize(quantized, &referenced.integer_logits), dequantize(quantized, &chip_logits));
+    let labels = &prepared.samples.labels;
+    let logits = [&scored.float_logits, &referenced.compressed_logits, &integer, &chip].map(Some);
+    let ran = Ran {
+        metrics: Some(judged(prepared.model.card(), labels, logits)?),
+        compared: Some(Compared { mismatches, first, values: chip_logits.len() as u64 }),
+        engine: options.engine.name(),
+        ..ran(prepared, |layer| referenced.sqnr_db.get(&layer).copied())
+    };
+    let summary = summarize(ran, options, &totals)?;
+    Ok(Measured { summary, right: Some(right(chip.view(), labels)), selected: Some(referenced.selected) })
 }
 
 /// What a network in integers depends on.

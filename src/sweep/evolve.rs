@@ -191,7 +191,9 @@ fn crowd(all: &mut [Individual], front: &[usize]) {
 /// The best so many: whole fronts first, of the last one the least crowded.
 fn survivors(mut all: Vec<Individual>, most: usize) -> Vec<Individual> {
     let mut kept = Vec::new();
-    all.iter_mut().for_each(|one| one.crowding = 0.0);
+    for one in &mut all {
+        one.crowding = 0.0;
+    }
     for (rank, mut front) in fronts(&all).into_iter().enumerate() {
         crowd(&mut all, &front);
         front.sort_by(|one, other| all[*other].crowding.total_cmp(&all[*one].crowding).then(one.cmp(other)));

@@ -14,7 +14,8 @@ fn points(folder: &Path) -> Vec<Value> {
 fn table(path: &Path) -> Vec<std::collections::BTreeMap<String, String>> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     let header = reader.headers().unwrap().clone();
-    let rows = reader.records().map(|row| header.iter().zip(row.unwrap().iter()).map(|(name, cell)| (name.to_owned(), cell.to_owned())).collect());
+    let rows =
+        reader.records().map(|row| header.iter().zip(row.unwrap().iter()).map(|(name, cell)| (name.to_owned(), cell.to_owned())).collect());
     rows.collect()
 }
 
@@ -53,7 +54,17 @@ fn a_point_is_what_its_command_runs() {
         let repeated = folder.path().join(format!("run-{number}"));
         systole(&words).arg("--out").arg(&repeated).assert().success();
         let summary: Value = serde_json::from_str(&fs::read_to_string(repeated.join("summary.json")).unwrap()).unwrap();
-        let same = ["total_cycles", "cycles_lower_bound", "latency_s", "energy_pj", "energy_pj_by_part", "area_mm2", "dram_read_bytes", "mismatches", "traffic_bytes"];
+        let same = [
+            "total_cycles",
+            "cycles_lower_bound",
+            "latency_s",
+            "energy_pj",
+            "energy_pj_by_part",
+            "area_mm2",
+            "dram_read_bytes",
+            "mismatches",
+            "traffic_bytes",
+        ];
         for field in same {
             assert_eq!(point[field], summary[field], "{field} of {command}");
         }

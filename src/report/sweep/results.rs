@@ -164,6 +164,9 @@ pub enum SweepReadError {
 }
 
 /// A point as a line of `points.jsonl`, its newline included.
+///
+/// # Panics
+/// Never: plain data can be written.
 pub fn point_line(point: &PointRow) -> String {
     let mut line = serde_json::to_string(point).expect("bug: a point that is not JSON; please report it");
     line.push('\n');
@@ -294,6 +297,6 @@ impl SweepResults {
         };
         let Some(own) = key(place) else { return false };
         let mut others = self.done().filter(|other| workload(*other) == workload(place)).filter_map(key);
-        !others.any(|other| other[0] <= own[0] && other[1] <= own[1] && other != own)
+        !others.any(|other| (0..2).all(|goal| other[goal] <= own[goal]) && (0..2).any(|goal| other[goal] < own[goal]))
     }
 }
