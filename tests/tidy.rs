@@ -28,6 +28,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("plot", &["units", "counts", "report", "findings"]),
     ("page", &["counts", "report", "findings", "plot"]),
     ("topology", &[]),
+    ("experiment", &["chip", "compress", "mapping", "model", "data", "report"]),
+    ("sweep", &["chip", "data", "energy", "experiment", "mapping", "metrics", "model", "pipeline", "report"]),
     (
         "pipeline",
         &[

@@ -13,6 +13,7 @@ mod options;
 mod plot;
 mod recipe;
 mod run;
+mod sweep;
 mod topology;
 mod trace;
 
@@ -37,6 +38,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Run a network on a chip: cycles, stalls, traffic, energy, area, and the accuracy of what the chip computed
     Run(run::RunArguments),
+    /// Run the points of an experiment: recipes, models and chips along axes, and the front of error, latency and energy
+    Sweep(sweep::SweepArguments),
     /// Run one matrix product of random integers on a chip, and check it against the integer product
     Gemm(gemm::GemmArguments),
     /// Prune and quantize a network, and write it as ONNX (QDQ) with a model card beside it and a report
@@ -63,6 +66,7 @@ enum Command {
 pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     match &arguments.command {
         Command::Run(run) => run::run(run),
+        Command::Sweep(sweep) => sweep::run(sweep),
         Command::Gemm(gemm) => gemm::run(gemm),
         Command::Compress(compress) => compress::run(compress),
         Command::Map(map) => map::run(map),

@@ -9,6 +9,9 @@ use systole::page;
 use systole::plot::{self, Drawn};
 use systole::report::{ResultFolder, SweepResults};
 
+/// Where pictures go in a sweep's folder.
+const PICTURES: &str = "plots";
+
 /// What to draw.
 #[derive(Debug, Args)]
 pub(crate) struct PlotArguments {
@@ -33,7 +36,7 @@ pub(crate) struct PlotArguments {
     /// Draw the Pareto front, and shade what ties with it
     #[arg(long, requires = "x")]
     pareto: bool,
-    /// The folder for pictures, in place of plots/ in RESULTS
+    /// The folder for pictures, in place of plots/ in RESULTS; without --x and --y the one that plots/ and report.html go to
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -41,8 +44,9 @@ pub(crate) struct PlotArguments {
 /// Does it.
 pub(crate) fn run(arguments: &PlotArguments) -> Result<(), Box<dyn Error>> {
     let results = SweepResults::load(&arguments.results)?;
-    let folder = arguments.out.clone().unwrap_or_else(|| arguments.results.join("plots"));
-    let (Some(x), Some(y)) = (&arguments.x, &arguments.y) else { return all(&results, &folder) };
+    let (Some(x), Some(y)) = (&arguments.x, &arguments.y) else {
+        return told(&draw(&results, arguments.out.as_ref().unwrap_or(&arguments.results))?);
+    };
     let drawn = match &arguments.z {
         Some(z) => plot::heatmap(&results, [x, y, z], arguments.facet.as_deref())?,
         None => {
@@ -50,28 +54,34 @@ pub(crate) fn run(arguments: &PlotArguments) -> Result<(), Box<dyn Error>> {
             plot::scatter(&results, ScatterRequest { x, y, facet, color, has_front: arguments.pareto })?
         }
     };
-    write(&folder, &[drawn], None)
+    let folder = arguments.out.clone().unwrap_or_else(|| arguments.results.join(PICTURES));
+    told(&write(&folder, &[drawn])?)
 }
 
-/// Draws all pictures of a sweep into a folder, and writes its page there; what could not be drawn is told.
-pub(super) fn all(results: &SweepResults, folder: &Path) -> Result<(), Box<dyn Error>> {
+/// Draws all pictures of a sweep into `plots/` of a folder, and writes its page there; the files. What could not be drawn is told.
+pub(super) fn draw(results: &SweepResults, folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let pictures = plot::sweep(results)?;
-    let page = page::sweep_page(results, &pictures);
     for refused in &pictures.refused {
         complain(&format!("warning: a picture that the experiment asks for cannot be drawn: {refused}"));
     }
-    write(folder, &pictures.drawn, Some(&page))
+    let mut files = write(&folder.join(PICTURES), &pictures.drawn)?;
+    let page = page::sweep_page(results, &pictures);
+    ResultFolder::prepare(folder)?.write_files(&[("report.html", page.as_bytes())])?;
+    files.push(folder.join("report.html"));
+    Ok(files)
 }
 
-fn write(folder: &Path, drawn: &[Drawn], page: Option<&str>) -> Result<(), Box<dyn Error>> {
+fn write(folder: &Path, drawn: &[Drawn]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let folder = ResultFolder::prepare(folder)?;
     let names: Vec<[String; 2]> = drawn.iter().map(|drawn| ["svg", "png"].map(|kind| format!("{}.{kind}", drawn.name))).collect();
     let mut files: Vec<(&str, &[u8])> = Vec::new();
     for (drawn, [svg, png]) in drawn.iter().zip(&names) {
         files.extend([(svg.as_str(), drawn.svg.as_bytes()), (png.as_str(), drawn.png.as_slice())]);
     }
-    files.extend(page.map(|page| ("report.html", page.as_bytes())));
     folder.write_files(&files)?;
-    let lines: Vec<String> = files.iter().map(|(name, _)| folder.path().join(name).display().to_string()).collect();
-    say(&format!("{}\n", lines.join("\n")))
+    Ok(files.iter().map(|(name, _)| folder.path().join(name)).collect())
+}
+
+fn told(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+    say(&files.iter().map(|file| format!("{}\n", file.display())).collect::<String>())
 }

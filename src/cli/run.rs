@@ -14,9 +14,10 @@ use systole::data::sha256_hex;
 use systole::mapping::{Layout, MappingFile, WeightStart};
 use systole::model::{self, Found, LayerTable};
 use systole::page;
-use systole::pipeline::{self, Prepared, RunOptions};
+use systole::pipeline::{self, Plan, Prepared, RunOptions};
 use systole::plot::{self, Drawn};
 use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
+use systole::sweep::quoted;
 
 /// What to run, on what, and how.
 #[derive(Debug, Args)]
@@ -64,6 +65,10 @@ pub(crate) struct RunArguments {
     /// A mapping that `systole map --save` wrote: how layers are cut and in which dataflow they run; layers that it does not name are left to the tool
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    /// How layers are mapped: first (the largest pieces, in the chip's first dataflow), heuristic (the least closed-form bound), or
+    /// search:OBJECTIVE:BUDGET (latency, energy or edp; candidates that are simulated for each layer at most)
+    #[arg(long, value_name = "PLAN", default_value = "first", conflicts_with = "mapping")]
+    plan: Plan,
     /// Also tell why the time is what it is: time the program again with DRAM, then ports, the vector unit and the array without limit too
     #[arg(long)]
     what_if: bool,
@@ -154,6 +159,7 @@ fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
         engine: arguments.engine.engine(),
         seed: arguments.seed,
         mapping: arguments.mapping.as_deref().map(MappingFile::load).transpose()?,
+        plan: arguments.plan,
         what_if: arguments.what_if,
         layout: arguments.layout,
         mixed_precision: None,
@@ -174,7 +180,13 @@ fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options
     let summary = pipeline::time_table(chip, &table.table, sha256, name, options).map_err(user_fault)?;
     let RunOptions { batch, weights, recipe, mapping, what_if, .. } = options;
     let more = if *what_if { " what-if" } else { "" };
-    let key = format!("{} {} {batch} {weights:?} {recipe} {mapping:?}{}{more}", chip.resolved(), sha256, layout_key(options));
+    let key = format!(
+        "{} {} {batch} {weights:?} {recipe} {mapping:?}{}{}{more}",
+        chip.resolved(),
+        sha256,
+        layout_key(options),
+        plan_key(options)
+    );
     let folder = arguments.out.clone().unwrap_or_else(|| folder_named(name, options, chip, &key));
     let trace = arguments.trace.as_deref().map(TraceFile::open).transpose()?;
     show(arguments, chip, &ResultFolder::prepare(&folder)?, &summary, &[])?;
@@ -241,18 +253,14 @@ fn recorded(words: impl Iterator<Item = String>) -> String {
     kept.join(" ")
 }
 
-/// A word as a POSIX shell takes it for itself.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./=,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
 /// `out/<network>-<recipe>-<chip>-<hash>`, the hash of all that the figures depend on.
 fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
-    let RunOptions { batch, weights, recipe, samples, engine, seed, mapping, layout: _, what_if, mixed_precision: _, command: _ } = options;
+    let RunOptions { batch, weights, recipe, samples, engine, seed, mapping, plan: _, layout: _, what_if, mixed_precision: _, command: _ } =
+        options;
     let files = prepared.model.files().iter().chain(&prepared.samples.files).map(|file| file.sha256.clone()).collect::<Vec<_>>().join(" ");
     let mut pinned = mapping.as_ref().map_or_else(String::new, |mapping| format!(" {mapping:?}"));
     pinned += &layout_key(options);
+    pinned += &plan_key(options);
     pinned += if *what_if { " what-if" } else { "" };
     let run = format!("{} {files} {batch} {weights:?} {recipe} {samples:?} {engine:?} {seed}{pinned}", prepared.chip.resolved());
     folder_named(prepared.quantized.name(), options, prepared.chip, &run)
@@ -261,6 +269,11 @@ fn default_folder(prepared: &Prepared<'_>, options: &RunOptions) -> PathBuf {
 /// A layout as part of what a folder's name goes by; nothing where channels are innermost.
 fn layout_key(options: &RunOptions) -> String {
     if options.layout == Layout::ChannelInnermost { String::new() } else { format!(" {}", options.layout) }
+}
+
+/// A plan as part of what a folder's name goes by; nothing where it is the first.
+fn plan_key(options: &RunOptions) -> String {
+    if options.plan == Plan::First { String::new() } else { format!(" {}", options.plan) }
 }
 
 fn folder_named(network: &str, options: &RunOptions, chip: &Chip, key: &str) -> PathBuf {

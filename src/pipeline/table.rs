@@ -8,7 +8,7 @@
 use super::prepare::first_format;
 use super::run::Totals;
 use super::summary::{Facts, Ran, summarize};
-use super::{PipelineError, RunOptions, TIMING_ONLY};
+use super::{ChoiceStore, PipelineError, RunOptions, TIMING_ONLY};
 use crate::chip::{Chip, Format};
 use crate::mapping::{Lowered, Problem, depthwise_alone};
 use crate::numerics::BIAS_BYTES;
@@ -29,10 +29,21 @@ const MAX_STAGES: u64 = 1 << 17;
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options: &RunOptions) -> Result<Summary, PipelineError> {
+    time_table_remembering(chip, table, (sha256, name), options, None)
+}
+
+/// The same; what the plan chooses is taken from `store` where it is known there.
+pub(super) fn time_table_remembering(
+    chip: &Chip,
+    table: &Table,
+    (sha256, name): (&str, &str),
+    options: &RunOptions,
+    store: Option<&dyn ChoiceStore>,
+) -> Result<Summary, PipelineError> {
     let by_layer = stages_by_layer(chip, table, options)?;
     let counts: Vec<usize> = by_layer.iter().map(Vec::len).collect();
     let stages: Vec<Lowered> = by_layer.into_iter().flatten().collect();
-    let (mapping, least_scratchpad) = options.map(&stages, chip)?;
+    let (mapping, least_scratchpad) = options.map_remembering(&stages, chip, store)?;
     let program = emit_timing(&mapping, chip)?;
     let format = first_format(&stages, chip);
     let machine = Machine::new(chip, format, &program)?;

@@ -46,8 +46,8 @@ pub use summary::{
     ChipSummary, EnergyPjByPart, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio,
 };
 pub use sweep::{
-    AxisValue, Cell, PointFigures, PointLayer, PointRow, PointStatus, RESULTS_VERSION, Relative, SweepBaseline, SweepPlot, SweepProvenance,
-    SweepReadError, SweepResults, Training, bits_of, layers_csv_of, point_line, points_csv, sweep_columns,
+    AxisValue, Cell, PointFigures, PointLayer, PointRow, PointStatus, RESULTS_VERSION, Relation, Relative, Requirement, SweepBaseline,
+    SweepPlot, SweepProvenance, SweepReadError, SweepResults, Training, bits_of, layers_csv_of, point_line, points_csv, sweep_columns,
 };
 pub use terminal::{LayerRows, terminal};
 pub use topology::{TopologyReport, TopologyRow, topology_csv, topology_json, topology_terminal};

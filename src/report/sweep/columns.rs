@@ -33,9 +33,8 @@ impl Cell {
     /// The cell as CSV and legends have it.
     pub fn text(&self) -> String {
         match self {
-            Self::Empty => String::new(),
             Self::Number(value) if value.is_finite() => value.to_string(),
-            Self::Number(_) => String::new(),
+            Self::Empty | Self::Number(_) => String::new(),
             Self::Count(value) => value.to_string(),
             Self::Text(text) => text.clone(),
         }

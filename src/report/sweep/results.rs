@@ -3,6 +3,7 @@
 //! `points.jsonl` is a line a point; a torn last line, of a sweep that was killed, is left out. Not here: how the log is written (`sweep`).
 
 use super::point::{PointRow, PointStatus};
+use super::requirement::Requirement;
 use crate::report::ratio;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub const RESULTS_VERSION: u32 = 1;
 
 /// What made a sweep: `provenance.json`, written before the first point. Nothing in it depends on the host, the threads or the time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SweepProvenance {
     /// The version of the results' form: 1.
     pub results_version: u32,
@@ -94,6 +95,17 @@ pub enum SweepPlot {
     },
 }
 
+impl SweepPlot {
+    /// The columns that it goes by.
+    pub fn columns(&self) -> Vec<&str> {
+        let (x, y, more) = match self {
+            Self::Pareto { x, y, facet, color } | Self::Scatter { x, y, facet, color } => (x, y, [facet.as_ref(), color.as_ref()]),
+            Self::Heatmap { x, y, z, facet } => (x, y, [Some(z), facet.as_ref()]),
+        };
+        [Some(x), Some(y)].into_iter().chain(more).flatten().map(String::as_str).collect()
+    }
+}
+
 /// What a point is beside others of its sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Relative {
@@ -152,6 +164,9 @@ pub enum SweepReadError {
 }
 
 /// A point as a line of `points.jsonl`, its newline included.
+///
+/// # Panics
+/// Never: plain data can be written.
 pub fn point_line(point: &PointRow) -> String {
     let mut line = serde_json::to_string(point).expect("bug: a point that is not JSON; please report it");
     line.push('\n');
@@ -233,10 +248,27 @@ impl SweepResults {
             self.relative[place] = Relative {
                 speedup: baseline.map(|baseline| ratio(baseline.latency_s, figures.latency_s)),
                 energy_gain: baseline.map(|baseline| ratio(baseline.energy_pj_per_sample, figures.energy_pj_per_sample)),
-                meets_requirements: true,
+                meets_requirements: false,
                 is_on_front: self.is_on_front(place),
             };
+            self.relative[place].meets_requirements = self.violation(place) == 0.0;
         }
+    }
+
+    /// How far a point is from keeping all that the experiment requires, as shares of the bounds; 0 where it does, infinite where a figure is missing. Accuracy and
+    /// error are those of the select split, since this chooses.
+    pub fn violation(&self, place: usize) -> f64 {
+        let one = |requirement: &Requirement| {
+            let column = requirement.column.as_str();
+            let select = || self.cell(place, "select_error_percent").number();
+            let figure = match column {
+                "accuracy" => select().map(|error| 1.0 - error / 100.0),
+                "error_percent" => select(),
+                _ => self.cell(place, column).number(),
+            };
+            figure.map_or(f64::INFINITY, |figure| requirement.violation(figure))
+        };
+        self.provenance.require.iter().filter_map(|text| Requirement::parse(text).ok()).map(|requirement| one(&requirement)).sum()
     }
 
     /// The point that a point is held against: the baseline's chip and recipe, the same workload, seed and values of the axes that both have.
@@ -265,6 +297,6 @@ impl SweepResults {
         };
         let Some(own) = key(place) else { return false };
         let mut others = self.done().filter(|other| workload(*other) == workload(place)).filter_map(key);
-        !others.any(|other| other[0] <= own[0] && other[1] <= own[1] && other != own)
+        !others.any(|other| (0..2).all(|goal| other[goal] <= own[goal]) && (0..2).any(|goal| other[goal] < own[goal]))
     }
 }
