@@ -10,7 +10,8 @@
 use super::column::{self, Better, Workload, better, is_of_cycles};
 use super::{FindingsError, MAX_PANELS};
 use crate::metrics::mcnemar;
-use crate::report::{Cell, SweepResults};
+use crate::report::{AxisValue, Cell, SweepResults};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A difference that is no surer than this is none.
 const SIGNIFICANT: f64 = 0.05;
@@ -112,6 +113,7 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Sc
         let name = request.facet.unwrap_or("model, batch, weights").to_owned();
         return Err(FindingsError::TooMany { what: "the facet", name, count: keys.len(), limit: MAX_PANELS });
     }
+    let labels = Labels::of(results, color);
     let mut panels = Vec::with_capacity(keys.len());
     for (facet, workload) in keys {
         let own: Vec<usize> = shown.iter().copied().filter(|place| key(*place) == (facet.clone(), workload.clone())).collect();
@@ -122,7 +124,7 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Sc
                 x: number(*place, &x).unwrap_or_default(),
                 y: number(*place, &y).unwrap_or_default(),
                 group: groups.iter().position(|group| *group == results.cell(*place, color).text()).unwrap_or_default(),
-                label: label(results, *place, color),
+                label: labels.label(*place),
             })
             .collect();
         let title = match request.facet {
@@ -146,9 +148,17 @@ fn comparable<K: PartialEq>(
     notes: &mut Vec<String>,
 ) -> (String, String) {
     let mixes = |column: &str| {
-        results
-            .done()
-            .any(|one| results.done().any(|other| key(one) == key(other) && results.cell(one, column) != results.cell(other, column)))
+        let mut firsts: Vec<(K, Cell)> = Vec::new();
+        results.done().any(|place| {
+            let (own, cell) = (key(place), results.cell(place, column));
+            match firsts.iter().find(|(key, _)| *key == own) {
+                Some((_, first)) => *first != cell,
+                None => {
+                    firsts.push((own, cell));
+                    false
+                }
+            }
+        })
     };
     let asks = [request.x, request.y].into_iter().any(is_of_cycles);
     let what = match (asks && mixes("clock_hz"), asks && mixes("dram_model")) {
@@ -167,28 +177,49 @@ fn comparable<K: PartialEq>(
     (replaced(request.x), replaced(request.y))
 }
 
-/// What a point is called where its colour says this column.
-fn label(results: &SweepResults, place: usize, color: &str) -> String {
-    let point = &results.points[place];
-    let mut parts = Vec::new();
-    if color != "recipe" {
-        parts.push(point.recipe.clone());
-    }
-    if color != "chip" && results.done().any(|other| results.points[other].chip != point.chip) {
-        parts.push(point.chip.clone());
-    }
-    // Axes that tell points of one recipe and chip apart.
-    for (path, value) in &point.axes {
-        let varies = results.done().any(|other| {
-            let other = &results.points[other];
-            (&other.recipe, &other.chip) == (&point.recipe, &point.chip) && other.axes.get(path).is_some_and(|own| own != value)
-        });
-        if varies && path != color {
-            let short = path.rsplit('.').next().unwrap_or(path);
-            parts.push(format!("{short} {}", results.cell(place, path).text()));
+/// What points are called where their colour says a column.
+struct Labels<'r> {
+    results: &'r SweepResults,
+    color: &'r str,
+    has_chips: bool,
+    /// Axes that tell points of one recipe and chip apart.
+    varied: BTreeSet<(&'r str, &'r str, &'r str)>,
+}
+
+impl<'r> Labels<'r> {
+    fn of(results: &'r SweepResults, color: &'r str) -> Self {
+        let mut firsts: BTreeMap<(&str, &str, &str), &AxisValue> = BTreeMap::new();
+        let mut varied = BTreeSet::new();
+        let mut chips = BTreeSet::new();
+        for point in results.done().map(|place| &results.points[place]) {
+            chips.insert(point.chip.as_str());
+            for (path, value) in &point.axes {
+                let key = (point.recipe.as_str(), point.chip.as_str(), path.as_str());
+                if *firsts.entry(key).or_insert(value) != value {
+                    varied.insert(key);
+                }
+            }
         }
+        Self { results, color, has_chips: chips.len() > 1, varied }
     }
-    parts.join(", ")
+
+    fn label(&self, place: usize) -> String {
+        let point = &self.results.points[place];
+        let mut parts = Vec::new();
+        if self.color != "recipe" {
+            parts.push(point.recipe.clone());
+        }
+        if self.color != "chip" && self.has_chips {
+            parts.push(point.chip.clone());
+        }
+        for path in point.axes.keys().filter(|path| *path != self.color) {
+            if self.varied.contains(&(point.recipe.as_str(), point.chip.as_str(), path.as_str())) {
+                let short = path.rsplit('.').next().unwrap_or(path);
+                parts.push(format!("{short} {}", self.results.cell(place, path).text()));
+            }
+        }
+        parts.join(", ")
+    }
 }
 
 impl Scatter {
