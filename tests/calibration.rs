@@ -121,7 +121,7 @@ fn uneven() -> Network {
 }
 
 fn applied(network: &Network, text: &str, samples: &Array2<f32>) -> Result<Network, CompressError> {
-    recipe(text).prune(network, Surroundings { samples: samples.view(), tile: [1, 1] }).map(|(network, _)| network)
+    recipe(text).prune(network, Surroundings { samples: samples.view(), tile: [1, 1], outside: None }).map(|(network, _)| network)
 }
 
 fn inputs(network: &Network, count: usize) -> Array2<f32> {

@@ -16,7 +16,7 @@ use systole::network::{
 use systole::reference::float;
 
 fn pruned(network: &Network, recipe: &str, samples: &Array2<f32>) -> Result<(Network, Vec<StepReport>), CompressError> {
-    recipe.parse::<Recipe>()?.prune(network, Surroundings { samples: samples.view(), tile: [4, 4] })
+    recipe.parse::<Recipe>()?.prune(network, Surroundings { samples: samples.view(), tile: [4, 4], outside: None })
 }
 
 fn error(network: &Network, recipe: &str, samples: &Array2<f32>) -> String {

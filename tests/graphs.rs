@@ -25,7 +25,7 @@ const PACKING: &[&str] = &["begin within a byte", "are no whole bytes", "do not 
 /// A network behind steps of a recipe; as it is where they would leave a layer with nothing.
 fn pruned(network: &Network, steps: &str) -> Network {
     let samples = Array2::zeros((1, network.input().output.elements()));
-    let around = Surroundings { samples: samples.view(), tile: [16, 16] };
+    let around = Surroundings { samples: samples.view(), tile: [16, 16], outside: None };
     steps.parse::<Recipe>().unwrap().prune(network, around).map_or_else(|_| network.clone(), |(pruned, _)| pruned)
 }
 

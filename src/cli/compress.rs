@@ -121,7 +121,7 @@ impl Target {
         // What cannot be read again would be of no use.
         network::import_bytes(&bytes, &self.stem)?;
         let how = format!("{} compressed by systole: {}", model.card().name, compressed.report.recipe);
-        let card = model::card_beside(model, &self.path, &how)?;
+        let card = model::card_beside(model, &self.path, compressed.training, &how)?;
         let [network_file, card_file, report_file] = ["onnx", "ron", "json"].map(|extension| format!("{}.{extension}", self.stem));
         let mut files: Vec<(&str, &[u8])> = vec![(&network_file, &bytes), (&report_file, report.as_bytes())];
         match &card {

@@ -9,10 +9,12 @@ use super::prune::prune;
 use super::rebuild::rebuilt;
 use super::recipe::{Patterns, Recipe, Step};
 use super::{CompressError, Formats, matrix};
-use crate::network::{Layer, LayerId, Network};
+use crate::network::{Layer, LayerId, Network, fuse_activations};
 use crate::numerics::Dtype;
 use ndarray::ArrayView2;
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 
 /// Names that a message lists at most.
 const MOST_NAMES: usize = 20;
@@ -24,6 +26,17 @@ pub struct Surroundings<'a> {
     pub samples: ArrayView2<'a, f32>,
     /// Rows of K and columns of channels of the array's own tile.
     pub tile: [usize; 2],
+    /// Where other models come from; a step that asks for one is refused where there is nothing.
+    pub outside: Option<&'a dyn Outside>,
+}
+
+/// What steps of a recipe take from outside of this module.
+pub trait Outside: fmt::Debug {
+    /// The network of another model, of this path or name.
+    ///
+    /// # Errors
+    /// If there is none, or it does not take the samples that this one takes.
+    fn load(&self, name: &str) -> Result<Network, Box<dyn Error + Send + Sync>>;
 }
 
 /// What a step left.
@@ -66,7 +79,7 @@ impl Recipe {
         let mut network = network.clone();
         let mut reports = Vec::new();
         for step in self.pruning() {
-            let named = named(step, &network)?;
+            let named = if matches!(step, Step::Load(_)) { Vec::new() } else { named(step, &network)? };
             let after = applied(step, &network, &named, around)?;
             reports.push(report(step, &network, &after, &named)?);
             network = after;
@@ -113,6 +126,7 @@ pub(super) fn named(step: &Step, network: &Network) -> Result<Vec<LayerId>, Comp
 
 fn applied(step: &Step, network: &Network, named: &[LayerId], around: Surroundings<'_>) -> Result<Network, CompressError> {
     match step {
+        Step::Load(name) => loaded(step, name, network, around),
         Step::Channel { fraction, by, .. } => by_norm(network, step, *fraction, *by, named),
         Step::FeatureMap { fraction, by, .. } => by_activity(network, step, *fraction, *by, named, around.samples),
         Step::LowRank { keep, .. } => low_rank(network, step, *keep, named),
@@ -132,6 +146,22 @@ fn applied(step: &Step, network: &Network, named: &[LayerId], around: Surroundin
             })
         }
     }
+}
+
+/// Another model's network, in the place of this one.
+fn loaded(step: &Step, name: &str, network: &Network, around: Surroundings<'_>) -> Result<Network, CompressError> {
+    let Some(outside) = around.outside else {
+        return Err(step.fault("there are no other models here", "leave it out, and begin with that model"));
+    };
+    let loaded = outside.load(name).map_err(|error| CompressError::Outside { step: shown(&step.to_string()), error })?;
+    let sizes = |network: &Network| (network.input().output.elements(), network.logits().output.elements());
+    let ((takes, yields), (wanted, classes)) = (sizes(&loaded), sizes(network));
+    if (takes, yields) != (wanted, classes) {
+        let problem =
+            format!("it takes {takes} numbers and yields {yields}, and the network in whose place it is to stand {wanted} and {classes}");
+        return Err(step.fault(problem, "load a network for the same task"));
+    }
+    Ok(fuse_activations(&loaded)?)
 }
 
 /// What a step made of each layer.

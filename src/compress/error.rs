@@ -115,6 +115,14 @@ pub enum CompressError {
         /// The layer.
         layer: String,
     },
+    /// What a step takes from elsewhere.
+    #[error("step {step} of the recipe: {error}")]
+    Outside {
+        /// The step's short form.
+        step: String,
+        /// What is wrong there.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The float run failed.
     #[error(transparent)]
     Reference(#[from] ReferenceError),

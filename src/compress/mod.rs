@@ -23,7 +23,7 @@ mod scheme;
 mod short;
 mod values;
 
-pub use apply::{LayerReport, StepReport, Surroundings};
+pub use apply::{LayerReport, Outside, StepReport, Surroundings};
 pub use bias::correct_biases;
 pub use calibrate::{Ranges, calibrate};
 pub use error::CompressError;

@@ -19,7 +19,8 @@ pub(super) fn prune(step: &Step, layers: &mut [Matrix], tile: [usize; 2]) {
                 blocks(size, *sparsity, layer);
             }
         }
-        Step::Channel { .. }
+        Step::Load(_)
+        | Step::Channel { .. }
         | Step::FeatureMap { .. }
         | Step::LowRank { .. }
         | Step::Equalize { .. }

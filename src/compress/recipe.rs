@@ -31,6 +31,12 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Step {
+    /// Another model's network takes the place of this one: the first step, if any. It takes the same numbers and yields as many; what it holds in
+    /// integers stays so.
+    Load(
+        /// A model card (`.ron`), an ONNX file, or the name of a card.
+        String,
+    ),
     /// `|w| < alpha * mean(|W|)` becomes 0. (The source article writes `mean(W)`; weights of both signs have a mean near 0, so the mean of
     /// magnitudes is meant.)
     MeanThreshold {
@@ -239,6 +245,10 @@ impl Recipe {
     pub fn new(steps: Vec<Step>) -> Result<Self, CompressError> {
         for (number, step) in steps.iter().enumerate() {
             step.check()?;
+            if let (Step::Load(_), Some(before)) = (step, number.checked_sub(1)) {
+                let problem = format!("stands behind {}", steps[before]);
+                return Err(step.fault(problem, "load first: what was done to the network before would be lost"));
+            }
             let next = steps.get(number + 1).filter(|_| step.quantizes());
             if let (Step::MixedPrecision { .. }, Some(next)) = (step, next) {
                 return Err(step.fault(format!("stands before {next}"), "search last: what is said later would not be what was measured"));
@@ -389,6 +399,7 @@ impl Step {
     /// The patterns of the layers that it is for.
     pub fn layers(&self) -> Option<&Patterns> {
         match self {
+            Self::Load(_) => None,
             Self::MeanThreshold { layers, .. }
             | Self::Magnitude { layers, .. }
             | Self::NM { layers, .. }
@@ -444,6 +455,7 @@ impl Step {
             }
         };
         match self {
+            Self::Load(name) if name.is_empty() => Err(self.fault("it has no name", "name a model, such as load:lenet-mnist-w4a4")),
             Self::MeanThreshold { alpha, .. } if !(alpha.is_finite() && *alpha >= 0.0) => {
                 Err(self.fault(format!("alpha is {alpha}"), "it is a finite number, 0 or more"))
             }
@@ -477,7 +489,7 @@ impl Step {
                 }
                 bits.iter().try_for_each(|bits| bits.step(Patterns::default())?.check())
             }
-            Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } | Self::Equalize { .. } => Ok(()),
+            Self::Load(_) | Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } | Self::Equalize { .. } => Ok(()),
             Self::Quantize { w, a, wide: true, .. } if w >= a || *w == 1 => {
                 let problem = format!("weights of {w} bits are to be multiplied in the {a} bits of activations");
                 Err(self.fault(problem, "wide is for weights of 2, 4 or 8 bits that meet activations of more, such as w4a8,wide"))

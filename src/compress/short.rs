@@ -2,6 +2,7 @@
 //!
 //! | short form | step |
 //! | --- | --- |
+//! | `load:MODEL` | `Load` |
 //! | `mean:ALPHA[,layer\|global]` | `MeanThreshold` |
 //! | `magnitude:SPARSITY[,layer\|global]` | `Magnitude` |
 //! | `nm:N:M` | `NM` |
@@ -21,7 +22,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What the command line shows of short forms.
-const FORMS: &str = "write mean:ALPHA[,global], magnitude:SPARSITY[,global], nm:N:M, block:ROWSxCOLS,SPARSITY, block:array,SPARSITY, \
+const FORMS: &str = "write load:MODEL, mean:ALPHA[,global], magnitude:SPARSITY[,global], nm:N:M, block:ROWSxCOLS,SPARSITY, block:array,SPARSITY, \
                      channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R, energy:E, equalize or w8a8[,tensor][,symmetric][,percentile:P|,mse|,kl][,bias][,wide] or mixed:w8a8/w4a8,accuracy|cycles|energy|bytes,loss:L|cycles:N|energy:PJ|bytes:N, and behind it @PATTERN for some layers only";
 
 impl FromStr for Recipe {
@@ -85,6 +86,7 @@ impl FromStr for Step {
             return Ok(Self::MixedPrecision { bits, objective, constraint, layers });
         }
         match (kind, option) {
+            ("load", None) if layers.0.is_empty() => Ok(Self::Load(first.to_string())),
             ("mean", _) => Ok(Self::MeanThreshold { alpha: real(first)?, scope: scope()?, layers }),
             ("magnitude", _) => Ok(Self::Magnitude { sparsity: real(first)?, scope: scope()?, layers }),
             ("nm", None) => {
@@ -114,6 +116,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scope = |scope: &Scope| if *scope == Scope::Global { ",global" } else { "" };
         match self {
+            Self::Load(name) => write!(f, "load:{name}"),
             Self::MeanThreshold { alpha, scope: over, .. } => write!(f, "mean:{alpha}{}", scope(over)),
             Self::Magnitude { sparsity, scope: over, .. } => write!(f, "magnitude:{sparsity}{}", scope(over)),
             Self::NM { n, m, .. } => write!(f, "nm:{n}:{m}"),
@@ -153,12 +156,12 @@ mod tests {
 
     #[test]
     fn short_forms_and_ron_say_the_same() {
-        let forms = "mean:0.5,global+mean:1@z1@z2+magnitude:0.9+nm:2:4@conv*+block:16x8,0.5+block:array,0.25+channel:0.25,l2+\
+        let forms = "load:lenet-mnist-w4a4+mean:0.5,global+mean:1@z1@z2+magnitude:0.9+nm:2:4@conv*+block:16x8,0.5+block:array,0.25+channel:0.25,l2+\
                      features:0.5,zeros+features:0.1+rank:16+energy:0.9@fc?+w8a8,mse,bias+w4a8,wide@a+w4a8,tensor,symmetric@z*+w1a1@x@y+mixed:w8a8/w4a8wide/w2a4,cycles,loss:0.005@z1";
         let recipe: Recipe = forms.parse().unwrap();
         assert_eq!(recipe.to_string(), forms);
         assert_eq!(Recipe::parse(&recipe.to_ron(), "x.ron").unwrap(), recipe);
-        assert_eq!(recipe.pruning().len(), 11);
+        assert_eq!(recipe.pruning().len(), 12);
         let written = "Recipe(format_version: 1, steps: [MeanThreshold(alpha: 0.5, scope: Global), NM(n: 2, m: 4, layers: [\"z*\"]), \
                        LowRank(keep: Energy(0.9)), Block(shape: Sized(rows: 4, cols: 2), sparsity: 0.5)])";
         let read = Recipe::parse(written, "x.ron").unwrap();
@@ -201,6 +204,10 @@ mod tests {
             ("w8a8,wide", "weights of 8 bits"),
             ("w1a8,wide", "weights of 1 bits"),
             ("w4a8@z1+nm:2:4", "stands before nm:2:4"),
+            ("load:", "it has no name"),
+            ("load", "no step"),
+            ("load:a@fc1", "no step"),
+            ("nm:2:4+load:a", "stands behind nm:2:4"),
             ("mean", "no step"),
             ("mean:0.5,both", "no step"),
             ("mean:0.5@", "no step"),

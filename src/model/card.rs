@@ -108,6 +108,29 @@ impl Preprocessing {
     }
 }
 
+/// What training knew of the compression that a model runs with, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Training {
+    /// Nothing: whatever is pruned or quantized is so after training.
+    #[default]
+    Plain,
+    /// What is pruned away: the other weights were trained once more.
+    FineTuned,
+    /// The formats too, whose rounding was trained through.
+    QuantizationAware,
+}
+
+impl Training {
+    /// The word for it in tables: `ptq`, `finetuned` or `qat`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "ptq",
+            Self::FineTuned => "finetuned",
+            Self::QuantizationAware => "qat",
+        }
+    }
+}
+
 /// What is known of a model besides its network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Card {
@@ -117,6 +140,8 @@ pub struct Card {
     pub source: String,
     /// What a reader of its figures must know.
     pub notes: Vec<String>,
+    /// What training knew of the model's compression.
+    pub training: Training,
     /// What is done to samples.
     pub preprocessing: Preprocessing,
     /// What the network is asked to do.

@@ -187,6 +187,6 @@ fn accept(file: CardFile, folder: &Path) -> Checked {
     };
     let splits = [&file.splits.train, &file.splits.calibrate, &file.splits.select, &file.splits.report].map(source);
     let network = folder.join(&file.network);
-    let CardFile { name, source, notes, preprocessing, task, metrics, labels, .. } = file;
-    Checked { card: Card { name, source, notes, preprocessing, task, metrics, labels }, network, splits }
+    let CardFile { name, source, notes, training, preprocessing, task, metrics, labels, .. } = file;
+    Checked { card: Card { name, source, notes, training, preprocessing, task, metrics, labels }, network, splits }
 }

@@ -3,7 +3,7 @@
 use super::check::{self, Checked};
 use super::find::{names, unknown};
 use super::shipped::SHIPPED;
-use super::{Card, ModelError, Preprocessing, Samples, Split, SplitData};
+use super::{Card, ModelError, Preprocessing, Samples, Split, SplitData, Training};
 use crate::data::{DataError, FileHash, Metric, Source, Task, sha256_hex};
 use crate::network::{self, Network, import_bytes_beside};
 use std::fs::File;
@@ -217,6 +217,7 @@ impl Model {
             name: network.name().to_string(),
             source: path.display().to_string(),
             notes: Vec::new(),
+            training: Training::Plain,
             preprocessing: Preprocessing::NONE,
             task: Task::Classification { classes: network.logits().output.elements() },
             metrics: vec![Metric::Accuracy],

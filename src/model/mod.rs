@@ -12,7 +12,7 @@ mod schema;
 mod shipped;
 mod write;
 
-pub use card::{Card, Layout, Preprocessing, Samples, Scale, Split, SplitData};
+pub use card::{Card, Layout, Preprocessing, Samples, Scale, Split, SplitData, Training};
 pub use error::{Fault, ModelError};
 pub use find::{Found, LayerTable, find, find_table, names};
 pub use load::{Model, load};

@@ -1,6 +1,6 @@
-//! A model card as it is written, in RON. Every field is wanted, and no other is taken. What it means is checked in `check`.
+//! A model card as it is written, in RON. Every field but `training` is wanted, and no other is taken. What it means is checked in `check`.
 
-use super::Preprocessing;
+use super::{Preprocessing, Training};
 use crate::data::{Metric, Task};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub(super) struct CardFile {
     pub(super) source: String,
     /// What a reader of its figures must know.
     pub(super) notes: Vec<String>,
+    /// What training knew of the model's compression; nothing, where it is not said.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub(super) training: Training,
     /// The ONNX file, relative to the card.
     pub(super) network: String,
     /// What is done to samples.
@@ -30,6 +33,12 @@ pub(super) struct CardFile {
     pub(super) data: Vec<DataFile>,
     /// Which samples serve which purpose.
     pub(super) splits: SplitsFile,
+}
+
+/// What is as it is where nothing is said is not written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_plain(training: &Training) -> bool {
+    *training == Training::Plain
 }
 
 /// A data set: its name in this card and where it lies, relative to the card.

@@ -1,18 +1,18 @@
 //! The card of a network that was made from another model's: the same data, task and preprocessing beside a new network file.
 
 use super::schema::{CardFile, DataFile, FilesFile, SplitFile, SplitsFile};
-use super::{Model, ModelError, Split};
+use super::{Model, ModelError, Split, Training};
 use crate::data::Source;
 use std::path::{Component, Path, PathBuf};
 
 /// The version of the cards that are written.
 const FORMAT_VERSION: u32 = 1;
 
-/// A card for the network file `network`, which was made from `model` as `how` says: for a file beside it. None where the model names no data.
+/// A card for the network file `network`, which was made from `model` as `training` and `how` say: for a file beside it. None where the model names no data.
 ///
 /// # Errors
 /// If a path from there to the data cannot be found, or a name is not usable.
-pub fn card_beside(model: &Model, network: &Path, how: &str) -> Result<Option<String>, ModelError> {
+pub fn card_beside(model: &Model, network: &Path, training: Training, how: &str) -> Result<Option<String>, ModelError> {
     if !model.has_splits() {
         return Ok(None);
     }
@@ -46,6 +46,7 @@ pub fn card_beside(model: &Model, network: &Path, how: &str) -> Result<Option<St
         name: plain,
         source: card.source.clone(),
         notes: card.notes.iter().cloned().chain([how.to_string()]).collect(),
+        training,
         network: file.to_string(),
         preprocessing: card.preprocessing,
         task: card.task,

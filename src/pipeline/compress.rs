@@ -3,6 +3,7 @@
 //! Not here: files (`network::export` makes the bytes, `cli` writes them).
 
 use super::numbers::dequantize;
+use super::outside::training;
 use super::prepare::{pruned, quantized, report_samples, tile_of};
 use super::pruning::{CONFIDENCE, rounded, step};
 use super::run::judged;
@@ -11,7 +12,7 @@ use super::{PipelineError, RunOptions};
 use crate::chip::Chip;
 use crate::compress::{BlockShape, Step};
 use crate::metrics::{mcnemar, right, size, wilson};
-use crate::model::{Model, Split};
+use crate::model::{Model, Split, Training};
 use crate::network::{Network, Op, Weight};
 use crate::numerics::{AccumulateRule, Arithmetic, Overflow, Requantizer};
 use crate::reference::integer::IntegerTrace;
@@ -29,6 +30,8 @@ pub(super) const EXACT: Arithmetic =
 pub struct Compressed {
     /// The network: in integers where the recipe quantizes, else in float, its activations fused.
     pub network: Network,
+    /// What training knew of this.
+    pub training: Training,
     /// The figures.
     pub report: CompressionReport,
 }
@@ -88,7 +91,7 @@ pub fn compress(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Res
             data_sha256: joined(&samples.files),
         },
     };
-    Ok(Compressed { network, report })
+    Ok(Compressed { network, training: training(model, &options.recipe)?, report })
 }
 
 /// The integer reference, in a chip's arithmetic where there is one.

@@ -23,6 +23,8 @@ pub struct Searched {
     pub objective: Objective,
     /// All stages together.
     pub mapping: Mapping,
+    /// What `mapping` took for each stage.
+    pub choices: Vec<Choice>,
     /// What each stage's search found, alone on the chip.
     pub found: Vec<Found>,
     /// The bounds of the mapping and of its stages.
@@ -34,7 +36,7 @@ pub struct Searched {
 }
 
 /// Whether two stages have the same candidates, which take the same time.
-fn is_alike(one: &Lowered, other: &Lowered, chip: &Chip) -> bool {
+pub(super) fn is_alike(one: &Lowered, other: &Lowered, chip: &Chip) -> bool {
     let mut dataflows = chip.array().dataflows.iter();
     // What moves is looked at each by itself.
     let is_same_work = match (&one.work, &other.work) {
@@ -90,16 +92,17 @@ pub fn search_mapping(
     let found: Vec<Found> = places.into_iter().map(|place| results[place].clone()).collect();
     let choices: Vec<Choice> = found.iter().map(|found| found.choice).collect();
     let first = Choice { layout: options.layout, ..Choice::first(chip) };
-    let plain = map_as(stages, chip, options.batch, options.weights, &vec![first; stages.len()])?;
+    let firsts = vec![first; stages.len()];
+    let plain = map_as(stages, chip, options.batch, options.weights, &firsts)?;
     // Where the best do not fit together, the largest pieces that fit do.
     let together = map_as(stages, chip, options.batch, options.weights, &choices).ok().filter(|together| *together != plain);
     let (plain_run, run) = rayon::join(|| cost.time(&plain), || together.as_ref().map(|mapping| cost.time(mapping)).transpose());
     let (plain_run, run) = (plain_run?, run?);
-    let (mapping, run) = match together.zip(run) {
-        Some((mapping, run)) if cost.of(&mapping, &run) <= cost.of(&plain, &plain_run) => (mapping, run),
-        _ => (plain, plain_run),
+    let (mapping, run, choices) = match together.zip(run) {
+        Some((mapping, run)) if cost.of(&mapping, &run) <= cost.of(&plain, &plain_run) => (mapping, run, choices),
+        _ => (plain, plain_run, firsts),
     };
-    Ok(Searched { objective, bounds: lower_bounds(&mapping, chip), energy: cost.energy(&mapping, &run), mapping, found, run })
+    Ok(Searched { objective, bounds: lower_bounds(&mapping, chip), energy: cost.energy(&mapping, &run), mapping, choices, found, run })
 }
 
 impl Searched {

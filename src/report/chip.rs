@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn changes_are_those_fields_that_differ_in_either_chip() {
-        let fields = |pairs: &[(&str, &str)]| pairs.iter().map(|(path, value)| ((*path).to_string(), (*value).to_string())).collect::<Vec<_>>();
+        let fields =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(path, value)| ((*path).to_string(), (*value).to_string())).collect::<Vec<_>>();
         let a = fields(&[("name", "\"a\""), ("array.rows", "16"), ("dram.latency", "Cycles(4)")]);
         let b = fields(&[("name", "\"b\""), ("array.rows", "16"), ("dram.page", "Open")]);
         let changes = chip_changes(&a, &b);
