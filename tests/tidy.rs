@@ -24,9 +24,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sim", &["units", "counts", "numerics", "codec", "chip", "program"]),
     ("energy", &["units", "counts", "numerics", "chip"]),
     ("report", &["units", "counts", "energy"]),
-    ("plot", &["units", "counts", "report"]),
+    ("findings", &["counts", "report", "metrics"]),
+    ("plot", &["units", "counts", "report", "findings"]),
+    ("page", &["counts", "report", "findings", "plot"]),
     ("topology", &[]),
     ("train", &["numerics", "network", "compress", "data", "metrics", "model"]),
+    ("experiment", &["chip", "compress", "mapping", "model", "data", "report"]),
+    ("sweep", &["chip", "data", "energy", "experiment", "mapping", "metrics", "model", "pipeline", "report"]),
     (
         "pipeline",
         &[

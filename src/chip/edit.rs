@@ -6,6 +6,8 @@
 use super::chip::Chip;
 use super::fault::{Fault, Place, listed, nearest};
 use super::parser;
+use super::read::Reader;
+use super::schema;
 use super::tree::{Key, Kind, Node};
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ const MOST_STEPS: usize = 12;
 const MOST_PATHS: usize = 2000;
 
 /// `path` with one step more.
-pub(super) fn join(path: &str, step: &str) -> String {
+pub(crate) fn join(path: &str, step: &str) -> String {
     if path.is_empty() { step.to_owned() } else { format!("{path}.{step}") }
 }
 
@@ -93,6 +95,44 @@ impl Chip {
         let single = all.into_iter().filter(is_single);
         single.filter_map(|path| find(&root, &path).map(Node::line).map(|value| (path, value))).collect()
     }
+}
+
+impl Chip {
+    /// Tries one field with another value by itself: whether the field is there, and the value is one that it may have. Rules between fields are not
+    /// looked at.
+    ///
+    /// # Errors
+    /// What is wrong: the first fault, and a hint.
+    ///
+    /// # Panics
+    /// Never: a chip's resolved text can be read, or the chip would not be there.
+    pub(crate) fn try_field(&self, path: &str, value: &str) -> Result<(), FieldFault> {
+        let mut root = parser::parse(self.resolved(), &"resolved".into()).expect("bug: a resolved chip is not valid RON; please report it");
+        let old = find(&root, path).map(Node::line);
+        if let Err(fault) = set(&mut root, path, value) {
+            let is_there = old.is_some();
+            return Err(FieldFault { is_there, what: fault.what().to_owned(), help: fault.hint().unwrap_or_default().to_owned() });
+        }
+        let mut reader = Reader::default();
+        schema::read(&mut reader, &root);
+        match reader.faults.iter().next() {
+            Some(fault) => {
+                Err(FieldFault { is_there: true, what: fault.what().to_owned(), help: fault.hint().unwrap_or_default().to_owned() })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with a field's new value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FieldFault {
+    /// Whether the chip has the field at all.
+    pub(crate) is_there: bool,
+    /// In a sentence.
+    pub(crate) what: String,
+    /// What to do.
+    pub(crate) help: String,
 }
 
 /// The fault of a path that leads nowhere, with the nearest that leads somewhere.

@@ -9,7 +9,7 @@ const MOST: usize = 40;
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     source: Arc<str>,
     line: usize,
     column: usize,
@@ -17,12 +17,12 @@ pub(super) struct Place {
 
 impl Place {
     /// A line and column of a source, both counted from 1. A source that is not a file is named without them.
-    pub(super) fn new(source: &Arc<str>, line: usize, column: usize) -> Self {
+    pub(crate) fn new(source: &Arc<str>, line: usize, column: usize) -> Self {
         Self { source: Arc::clone(source), line, column }
     }
 
     /// Whether it is a `--set` option, not a place in a file.
-    pub(super) fn is_option(&self) -> bool {
+    pub(crate) fn is_option(&self) -> bool {
         self.source.starts_with("--set ")
     }
 }
@@ -44,29 +44,34 @@ pub struct Fault {
 
 impl Fault {
     /// A fault at `place`.
-    pub(super) fn new(what: String, place: Place) -> Self {
+    pub(crate) fn new(what: String, place: Place) -> Self {
         Self { what, place, field: String::new(), help: None }
     }
 
     /// A fault of the value `node` of the field `path`.
-    pub(super) fn of(what: String, path: &str, node: &Node) -> Self {
+    pub(crate) fn of(what: String, path: &str, node: &Node) -> Self {
         let field = if path.is_empty() { node.brief() } else { format!("{path} = {}", node.brief()) };
         Self { field, ..Self::new(what, node.place.clone()) }
     }
 
     /// A fault of a field itself, whatever its value is.
-    pub(super) fn field(what: String, path: &str, place: Place) -> Self {
+    pub(crate) fn field(what: String, path: &str, place: Place) -> Self {
         Self { field: path.to_owned(), ..Self::new(what, place) }
     }
 
     /// With a hint.
-    pub(super) fn help(self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
 
     /// What is wrong, in a sentence.
     pub fn what(&self) -> &str {
         &self.what
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.help.as_deref()
     }
 
     /// The fault's lines after the first, each after `indent`.
@@ -82,16 +87,28 @@ impl Fault {
     }
 }
 
-/// All that is wrong with one chip file.
+/// All that is wrong with one file, which is a chip's if nothing else is said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     kept: Vec<Fault>,
     more: usize,
+    /// What has them, where it is no chip.
+    of: Option<&'static str>,
 }
 
 impl Faults {
+    /// None yet, of something other than a chip.
+    pub(crate) fn of(what: &'static str) -> Self {
+        Self { of: Some(what), ..Self::default() }
+    }
+
+    /// What has them.
+    pub(crate) fn whose(&self) -> &'static str {
+        self.of.unwrap_or("chip")
+    }
+
     /// Adds a fault.
-    pub(super) fn push(&mut self, fault: Fault) {
+    pub(crate) fn push(&mut self, fault: Fault) {
         if self.is_full() {
             self.more += 1;
         } else {
@@ -100,12 +117,12 @@ impl Faults {
     }
 
     /// Whether nothing is wrong.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.kept.is_empty()
     }
 
     /// Whether further faults are only counted.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.kept.len() >= MOST
     }
 
@@ -121,7 +138,7 @@ impl fmt::Display for Faults {
             f.write_str(&only.what)?;
             return only.write_rest(f, "  ");
         }
-        write!(f, "the chip has {} faults", self.kept.len() + self.more)?;
+        write!(f, "the {} has {} faults", self.whose(), self.kept.len() + self.more)?;
         for (number, fault) in (1..).zip(&self.kept) {
             write!(f, "\n  {number:>2}. {}", fault.what)?;
             fault.write_rest(f, "      ")?;
@@ -168,7 +185,7 @@ impl From<Box<Fault>> for ChipError {
 }
 
 /// The name among `names` that `wanted` was most likely meant to be, if any is near.
-pub(super) fn nearest<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     const LONGEST: usize = 100;
     if wanted.len() > LONGEST {
         return None;
@@ -199,7 +216,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// `a, b or c`, each in backticks, for the `joint` "or".
-pub(super) fn listed<'n>(joint: &str, names: impl IntoIterator<Item = &'n str>) -> String {
+pub(crate) fn listed<'n>(joint: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     match names.as_slice() {
         [] => "nothing".to_owned(),

@@ -9,32 +9,50 @@ use serde::de::IgnoredAny;
 use std::sync::Arc;
 
 /// The largest text that is read: a chip file has a few thousand bytes.
-pub(super) const MAX_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// The deepest nesting that is read: a chip file nests about eight deep.
 const MAX_DEPTH: usize = 32;
 
-/// The tree of `text`, which stands in `source`.
+/// What kind of file is read, for messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// What it is called: "chip".
+    pub(crate) name: &'static str,
+    /// What its text is.
+    pub(crate) whole: &'static str,
+}
+
+/// A chip file.
+const CHIP: Form = Form { name: "chip", whole: "`Chip(..)` or `Variant(..)`" };
+
+/// The tree of `text`, a chip file's, which stands in `source`.
 pub(super) fn parse(text: &str, source: &Arc<str>) -> Result<Node, Box<Fault>> {
+    parse_as(CHIP, text, source)
+}
+
+/// The tree of `text`, which stands in `source`.
+pub(crate) fn parse_as(form: Form, text: &str, source: &Arc<str>) -> Result<Node, Box<Fault>> {
     let start = Place::new(source, 1, 1);
+    let Form { name, whole } = form;
     if text.len() > MAX_BYTES {
-        let what = format!("the text has {} bytes; a chip file may have {MAX_BYTES} at most", text.len());
-        return Err(Box::new(Fault::new(what, start).help("check that this is the chip file that you meant")));
+        let what = format!("the text has {} bytes; a {name} file may have {MAX_BYTES} at most", text.len());
+        return Err(Box::new(Fault::new(what, start).help(format!("check that this is the {name} file that you meant"))));
     }
     if let Err(error) = ron::Options::default().from_str::<IgnoredAny>(text) {
         let place = Place::new(source, error.span.start.line, error.span.start.col);
         let what = format!("this is not valid RON: {}", error.code);
         let help = if place.is_option() {
-            "a value is written as in a chip file: 64, KiB(8), Rows, \"a text\", [..]"
+            "a value is written as in a chip file: 64, KiB(8), Rows, \"a text\", [..]".to_owned()
         } else {
-            "a chip file is one `Chip(..)` or `Variant(..)`; look for a missing or doubled bracket, comma or quote before this place"
+            format!("a {name} file is one {whole}; look for a missing or doubled bracket, comma or quote before this place")
         };
         return Err(Box::new(Fault::new(what, place).help(help)));
     }
-    let mut parser = Parser { rest: text, line: 1, column: 1, source };
+    let mut parser = Parser { rest: text, line: 1, column: 1, source, name };
     parser.skip_blank();
     if parser.rest.starts_with('#') {
-        return parser.refuse("a chip file has no `#![enable(..)]` line", "remove it: the file is read as plain RON");
+        return parser.refuse(&format!("a {name} file has no `#![enable(..)]` line"), "remove it: the file is read as plain RON");
     }
     let node = parser.value(0)?;
     parser.skip_blank();
@@ -47,6 +65,8 @@ struct Parser<'t> {
     line: usize,
     column: usize,
     source: &'t Arc<str>,
+    /// What kind of file it is.
+    name: &'static str,
 }
 
 impl<'t> Parser<'t> {
@@ -126,7 +146,8 @@ impl<'t> Parser<'t> {
 
     fn value(&mut self, depth: usize) -> Result<Node, Box<Fault>> {
         if depth > MAX_DEPTH {
-            return self.refuse(&format!("values are nested more than {MAX_DEPTH} deep"), "a chip file nests about eight deep");
+            let help = format!("a {} file nests about eight deep", self.name);
+            return self.refuse(&format!("values are nested more than {MAX_DEPTH} deep"), &help);
         }
         let place = self.place();
         let kind = match self.rest.chars().next() {
@@ -141,7 +162,7 @@ impl<'t> Parser<'t> {
             Some('\'') => Kind::Literal(self.quoted('\'')?),
             Some('r') if self.rest[1..].trim_start_matches('#').starts_with('"') => Kind::Literal(self.raw_text()?),
             Some('b') if self.rest[1..].starts_with(['"', '\'', 'r']) && !self.rest[1..].starts_with("r#_") && self.is_bytes() => {
-                return self.refuse("a chip file has no byte strings", "write a text, a number or a name");
+                return self.refuse(&format!("a {} file has no byte strings", self.name), "write a text, a number or a name");
             }
             Some(_) => match self.name() {
                 Some(name) => {

@@ -15,48 +15,48 @@ const SLOWEST: u64 = 1_000;
 
 /// A value with its path, which messages name.
 #[derive(Debug, Clone)]
-pub(super) struct Item<'t> {
-    pub(super) node: &'t Node,
-    pub(super) path: String,
+pub(crate) struct Item<'t> {
+    pub(crate) node: &'t Node,
+    pub(crate) path: String,
 }
 
 /// What a quantity is called and the units that it may be written in, each with its worth in the smallest.
-pub(super) struct Quantity {
+pub(crate) struct Quantity {
     /// The quantity: "a capacity".
-    pub(super) what: &'static str,
+    pub(crate) what: &'static str,
     /// An example: "KiB(256)".
-    pub(super) example: &'static str,
+    pub(crate) example: &'static str,
     /// The units, small to large.
-    pub(super) units: &'static [(&'static str, u64)],
+    pub(crate) units: &'static [(&'static str, u64)],
     /// What one of the smallest unit is called: "byte".
-    pub(super) smallest: &'static str,
+    pub(crate) smallest: &'static str,
 }
 
 /// A memory's size, in bytes.
-pub(super) const CAPACITY: Quantity = Quantity {
+pub(crate) const CAPACITY: Quantity = Quantity {
     what: "a capacity",
     example: "KiB(256)",
     units: &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)],
     smallest: "byte",
 };
 /// A clock's frequency, in hertz.
-pub(super) const FREQUENCY: Quantity = Quantity {
+pub(crate) const FREQUENCY: Quantity = Quantity {
     what: "a clock",
     example: "MHz(700)",
     units: &[("Hz", 1), ("kHz", 1_000), ("MHz", 1_000_000), ("GHz", 1_000_000_000)],
     smallest: "hertz",
 };
 /// A span of time in core cycles.
-pub(super) const SPAN: Quantity = Quantity { what: "a latency", example: "Cycles(4)", units: &[("Cycles", 1)], smallest: "cycle" };
+pub(crate) const SPAN: Quantity = Quantity { what: "a latency", example: "Cycles(4)", units: &[("Cycles", 1)], smallest: "cycle" };
 /// A feature size in nanometres.
-pub(super) const FEATURE: Quantity = Quantity { what: "a process node", example: "nm(28)", units: &[("nm", 1)], smallest: "nanometre" };
+pub(crate) const FEATURE: Quantity = Quantity { what: "a process node", example: "nm(28)", units: &[("nm", 1)], smallest: "nanometre" };
 
 /// A record's fields, known to be the right ones, each there at most once.
-pub(super) struct Record<'t>(Item<'t>);
+pub(crate) struct Record<'t>(Item<'t>);
 
 impl<'t> Record<'t> {
     /// The field named `name`; nothing where it is missing, which is a known fault already.
-    pub(super) fn get(&self, name: &str) -> Option<Item<'t>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Item<'t>> {
         let node = self.0.node.field(name)?;
         Some(Item { node, path: join(&self.0.path, name) })
     }
@@ -64,25 +64,44 @@ impl<'t> Record<'t> {
 
 /// Reads values and gathers faults.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
-    pub(super) faults: Faults,
+pub(crate) struct Reader {
+    pub(crate) faults: Faults,
 }
 
 impl Reader {
+    /// A fault.
+    pub(crate) fn push(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
     /// A fault of `item`'s value.
-    pub(super) fn refuse(&mut self, item: &Item<'_>, what: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn refuse(&mut self, item: &Item<'_>, what: impl Into<String>, help: impl Into<String>) {
         self.faults.push(Fault::of(what.into(), &item.path, item.node).help(help));
     }
 
     /// A fault of the value at `path` of the whole chip `root`.
-    pub(super) fn refuse_at(&mut self, root: &Node, path: &str, what: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn refuse_at(&mut self, root: &Node, path: &str, what: impl Into<String>, help: impl Into<String>) {
         self.faults.push(Fault::of(what.into(), path, find(root, path).unwrap_or(root)).help(help));
     }
 
     /// A record with exactly `fields`. `shape` is how it is written, `(..)` or `Name(..)`.
-    pub(super) fn record<'t>(&mut self, item: Option<Item<'t>>, shape: Option<&str>, fields: &[&str]) -> Option<Record<'t>> {
+    pub(crate) fn record<'t>(&mut self, item: Option<Item<'t>>, shape: Option<&str>, fields: &[&str]) -> Option<Record<'t>> {
+        let help = "write every field: nothing has a silent default (`systole chip show edge-16x16` prints a complete chip)";
+        self.record_with(item, shape, fields, 0, help)
+    }
+
+    /// A record with `fields`, of which the last `optional` may be left out; `help` is for those that must not be.
+    pub(crate) fn record_with<'t>(
+        &mut self,
+        item: Option<Item<'t>>,
+        shape: Option<&str>,
+        fields: &[&str],
+        optional: usize,
+        help: &str,
+    ) -> Option<Record<'t>> {
         let item = item?;
-        let title = if item.path.is_empty() { "the chip" } else { item.path.as_str() };
+        let whole = format!("the {}", self.faults.whose());
+        let title = if item.path.is_empty() { whole.as_str() } else { item.path.as_str() };
         let is_right = match &item.node.kind {
             Kind::Fields { name, .. } => name.is_none() || name.as_deref() == shape,
             _ => false,
@@ -113,17 +132,17 @@ impl Reader {
                 self.faults.push(Fault::field(format!("{title} has no field `{}`", field.key), &path, field.place.clone()).help(help));
             }
         }
-        let missing: Vec<&str> = fields.iter().copied().filter(|name| item.node.field(name).is_none() && !meant.contains(name)).collect();
+        let needed = &fields[..fields.len() - optional];
+        let missing: Vec<&str> = needed.iter().copied().filter(|name| item.node.field(name).is_none() && !meant.contains(name)).collect();
         if !missing.is_empty() {
             let what = format!("{title} lacks {}", listed("and", missing.iter().copied()));
-            let help = "write every field: nothing has a silent default (`systole chip show edge-16x16` prints a complete chip)";
             self.faults.push(Fault::field(what, &item.path, item.node.place.clone()).help(help));
         }
         Some(Record(item))
     }
 
     /// The entries of a list that has `from` to `to` of them.
-    pub(super) fn list<'t>(&mut self, item: Option<Item<'t>>, sizes: RangeInclusive<usize>) -> Option<Vec<Item<'t>>> {
+    pub(crate) fn list<'t>(&mut self, item: Option<Item<'t>>, sizes: RangeInclusive<usize>) -> Option<Vec<Item<'t>>> {
         let item = item?;
         let Kind::List(nodes) = &item.node.kind else {
             self.refuse(&item, format!("{} is a list", item.path), "write it in brackets: `[.., ..]`");
@@ -139,7 +158,7 @@ impl Reader {
     }
 
     /// Which of `names` heads the value: `Ideal` of `Ideal(..)`.
-    pub(super) fn variant<'n>(&mut self, item: &Item<'_>, names: &[&'n str]) -> Option<&'n str> {
+    pub(crate) fn variant<'n>(&mut self, item: &Item<'_>, names: &[&'n str]) -> Option<&'n str> {
         let written = item.node.head().map(str::to_owned).or_else(|| item.node.text()).unwrap_or_default();
         if let Some(name) = names.iter().copied().find(|name| item.node.head() == Some(*name)) {
             return Some(name);
@@ -153,7 +172,7 @@ impl Reader {
     }
 
     /// A bare word out of `choices`.
-    pub(super) fn choice<T: Copy>(&mut self, item: Option<Item<'_>>, choices: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn choice<T: Copy>(&mut self, item: Option<Item<'_>>, choices: &[(&str, T)]) -> Option<T> {
         let item = item?;
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         let name = self.variant(&item, &names)?;
@@ -162,7 +181,7 @@ impl Reader {
     }
 
     /// That the value is a bare word, without parentheses.
-    pub(super) fn word(&mut self, item: &Item<'_>) -> Option<()> {
+    pub(crate) fn word(&mut self, item: &Item<'_>) -> Option<()> {
         if let Kind::Word(_) = item.node.kind {
             return Some(());
         }
@@ -172,7 +191,7 @@ impl Reader {
     }
 
     /// The single value in a variant's parentheses; `example` is how the whole is written.
-    pub(super) fn inner<'t>(&mut self, item: &Item<'t>, example: &str) -> Option<Item<'t>> {
+    pub(crate) fn inner<'t>(&mut self, item: &Item<'t>, example: &str) -> Option<Item<'t>> {
         if let Kind::Tuple { items, .. } = &item.node.kind
             && let [node] = items.as_slice()
         {
@@ -184,7 +203,7 @@ impl Reader {
     }
 
     /// A whole number in `range`.
-    pub(super) fn whole(&mut self, item: Option<Item<'_>>, range: RangeInclusive<u32>) -> Option<u32> {
+    pub(crate) fn whole(&mut self, item: Option<Item<'_>>, range: RangeInclusive<u32>) -> Option<u32> {
         let item = item?;
         let literal = if let Kind::Literal(literal) = &item.node.kind { literal.as_str() } else { "" };
         let number = if literal.contains('.') { None } else { ron::from_str::<u32>(literal).ok() };
@@ -206,7 +225,7 @@ impl Reader {
     }
 
     /// A quantity in its smallest unit, within `range`.
-    pub(super) fn exact(&mut self, item: Option<Item<'_>>, quantity: &Quantity, range: RangeInclusive<u64>) -> Option<u64> {
+    pub(crate) fn exact(&mut self, item: Option<Item<'_>>, quantity: &Quantity, range: RangeInclusive<u64>) -> Option<u64> {
         let item = item?;
         let names = || quantity.units.iter().map(|(name, _)| *name);
         let unit = match &item.node.kind {
@@ -244,12 +263,12 @@ impl Reader {
     }
 
     /// A latency or span in core cycles.
-    pub(super) fn cycles(&mut self, item: Option<Item<'_>>, range: RangeInclusive<u64>) -> Option<crate::units::Cycles> {
+    pub(crate) fn cycles(&mut self, item: Option<Item<'_>>, range: RangeInclusive<u64>) -> Option<crate::units::Cycles> {
         self.exact(item, &SPAN, range).map(crate::units::Cycles::new)
     }
 
     /// A rate in bytes a cycle: a decimal of at most six places, above 0 and at most `most`.
-    pub(super) fn rate(&mut self, item: Option<Item<'_>>, most: u64) -> Option<BytesPerCycle> {
+    pub(crate) fn rate(&mut self, item: Option<Item<'_>>, most: u64) -> Option<BytesPerCycle> {
         let item = item?;
         let literal = if let Kind::Literal(literal) = &item.node.kind { literal.as_str() } else { "" };
         match scaled(literal, 1_000_000) {
@@ -269,7 +288,7 @@ impl Reader {
     }
 
     /// A measured quantity written `unit(number)`, from `low` to `high`.
-    pub(super) fn measured(&mut self, item: Option<Item<'_>>, unit: &str, low: f64, high: f64) -> Option<f64> {
+    pub(crate) fn measured(&mut self, item: Option<Item<'_>>, unit: &str, low: f64, high: f64) -> Option<f64> {
         let item = item?;
         let example = format!("{unit}({})", if low > 0.0 { low.max(1.0) } else { 1.0 });
         if item.node.head() != Some(unit) {
@@ -290,7 +309,7 @@ impl Reader {
     }
 
     /// A text that says something.
-    pub(super) fn text(&mut self, item: Option<Item<'_>>) -> Option<String> {
+    pub(crate) fn text(&mut self, item: Option<Item<'_>>) -> Option<String> {
         const LONGEST: usize = 2000;
         let item = item?;
         let text = item.node.text();
@@ -310,7 +329,7 @@ impl Reader {
 
 impl Quantity {
     /// `value`, in the largest unit that holds it in whole numbers.
-    pub(super) fn written(&self, value: u64) -> String {
+    pub(crate) fn written(&self, value: u64) -> String {
         let fitting = self.units.iter().rev().find(|(_, worth)| value.is_multiple_of(*worth) && value >= *worth);
         let (unit, worth) = fitting.unwrap_or(&self.units[0]);
         format!("{unit}({})", value / worth)
@@ -322,7 +341,7 @@ impl Quantity {
 }
 
 /// A finite number from `low` to `high`.
-pub(super) fn number(item: &Item<'_>, low: f64, high: f64) -> Option<f64> {
+pub(crate) fn number(item: &Item<'_>, low: f64, high: f64) -> Option<f64> {
     let Kind::Literal(literal) = &item.node.kind else { return None };
     literal.replace('_', "").parse::<f64>().ok().filter(|value| value.is_finite() && (low..=high).contains(value))
 }

@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 
 /// A value and where it was written.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
 }
 
 /// The shapes of a value.
 #[derive(Debug, Clone)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A number, text or character, as it was written.
     Literal(String),
     /// A bare word: `Int8`, `true`, `NaN`.
@@ -31,15 +31,15 @@ pub(super) enum Kind {
 
 /// One `key: value` of a record.
 #[derive(Debug, Clone)]
-pub(super) struct Field {
-    pub(super) key: String,
-    pub(super) place: Place,
-    pub(super) value: Node,
+pub(crate) struct Field {
+    pub(crate) key: String,
+    pub(crate) place: Place,
+    pub(crate) value: Node,
 }
 
 impl Node {
     /// The word at the value's head: `Ideal` of `Ideal(..)`, `Dense` of `Dense`.
-    pub(super) fn head(&self) -> Option<&str> {
+    pub(crate) fn head(&self) -> Option<&str> {
         match &self.kind {
             Kind::Word(name) | Kind::Fields { name: Some(name), .. } | Kind::Tuple { name: Some(name), .. } => Some(name),
             _ => None,
@@ -47,7 +47,7 @@ impl Node {
     }
 
     /// The text that a literal stands for, where it is a text.
-    pub(super) fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         match &self.kind {
             Kind::Literal(literal) if literal.ends_with(['"', '#']) => ron::from_str(literal).ok(),
             _ => None,
@@ -55,7 +55,7 @@ impl Node {
     }
 
     /// The value of the first field named `key`, where the value is a record.
-    pub(super) fn field(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn field(&self, key: &str) -> Option<&Node> {
         match &self.kind {
             Kind::Fields { fields, .. } => fields.iter().find(|field| field.key == key).map(|field| &field.value),
             _ => None,
@@ -63,14 +63,14 @@ impl Node {
     }
 
     /// The value on one line.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let mut text = String::new();
         self.write_line(&mut text, usize::MAX);
         text
     }
 
     /// The value on one line, cut short where it is long.
-    pub(super) fn brief(&self) -> String {
+    pub(crate) fn brief(&self) -> String {
         const LONGEST: usize = 60;
         let mut text = String::new();
         self.write_line(&mut text, LONGEST * 4);
@@ -81,7 +81,7 @@ impl Node {
     }
 
     /// The whole value as a RON text without comments: short values on one line, long ones a line an entry.
-    pub(super) fn pretty(&self) -> String {
+    pub(crate) fn pretty(&self) -> String {
         let mut text = String::new();
         self.write_pretty(&mut text, 0, 0);
         text.push('\n');
@@ -148,7 +148,7 @@ impl Node {
     }
 
     /// The values inside, each with its key.
-    pub(super) fn entries(&self) -> Box<dyn Iterator<Item = (Key<'_>, &Node)> + '_> {
+    pub(crate) fn entries(&self) -> Box<dyn Iterator<Item = (Key<'_>, &Node)> + '_> {
         match &self.kind {
             Kind::Literal(_) | Kind::Word(_) => Box::new(std::iter::empty()),
             Kind::Fields { fields, .. } => Box::new(fields.iter().map(|field| (Key::Field(&field.key), &field.value))),
@@ -160,7 +160,7 @@ impl Node {
 
 /// What stands before a value inside another.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Key<'t> {
+pub(crate) enum Key<'t> {
     /// Nothing: its position tells.
     Position,
     /// A field's name.

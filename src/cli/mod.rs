@@ -1,16 +1,21 @@
 //! The command line: arguments, and one file a subcommand. Belongs to the binary; nothing in the library prints.
 
 mod chip;
+mod compare;
 mod compress;
+mod diff;
 mod dram;
 mod dump;
 mod gemm;
 mod map;
 mod model;
 mod options;
+mod plot;
 mod recipe;
 mod run;
+mod sweep;
 mod topology;
+mod trace;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +39,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Run a network on a chip: cycles, stalls, traffic, energy, area, and the accuracy of what the chip computed
     Run(run::RunArguments),
+    /// Run the points of an experiment: recipes, models and chips along axes, and the front of error, latency and energy
+    Sweep(sweep::SweepArguments),
     /// Run one matrix product of random integers on a chip, and check it against the integer product
     Gemm(gemm::GemmArguments),
     /// Prune and quantize a network, and write it as ONNX (QDQ) with a model card beside it and a report
@@ -44,8 +51,14 @@ enum Command {
     Map(map::MapArguments),
     /// Time the layers of a layer table in SCALE-Sim's format on a chip
     Topology(topology::TopologyArguments),
+    /// Run one model on several chips, and show them side by side, relative to the first
+    Compare(compare::CompareArguments),
+    /// Show what changes from one run to another: for each layer, which reason gained or lost cycles
+    Diff(diff::DiffArguments),
     /// Replay a trace of memory requests on a chip's DRAM: cycles, row hits, bandwidth, energy
     Dram(dram::DramArguments),
+    /// Draw the results of a sweep: any two fields, Pareto fronts, heat maps; or all its pictures and its page
+    Plot(plot::PlotArguments),
     /// List, show and check chips
     Chip(chip::ChipArguments),
     /// List and show models: layers, multiply-accumulates, parameters, the graph
@@ -56,12 +69,16 @@ enum Command {
 pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     match &arguments.command {
         Command::Run(run) => run::run(run),
+        Command::Sweep(sweep) => sweep::run(sweep),
         Command::Gemm(gemm) => gemm::run(gemm),
         Command::Compress(compress) => compress::run(compress),
         Command::Train(train) => train::run(train),
         Command::Map(map) => map::run(map),
         Command::Topology(topology) => topology::run(topology),
+        Command::Compare(compare) => compare::run(compare),
+        Command::Diff(diff) => diff::run(diff),
         Command::Dram(dram) => dram::run(dram),
+        Command::Plot(plot) => plot::run(plot),
         Command::Chip(chip) => chip::run(chip),
         Command::Model(model) => model::run(model),
     }

@@ -5,46 +5,11 @@ use super::summary::energy_of;
 use crate::chip::{Chip, Format};
 use crate::counts::ActionCounts;
 use crate::energy::{EnergyReport, EnergyTable};
-use crate::mapping::{LeastActions, Mapping, least_actions, lower_bounds};
+use crate::mapping::{LeastActions, Mapping, Objective, least_actions, lower_bounds};
 use crate::program::emit_timing;
 use crate::sim::{Machine, Run};
 use crate::units::Cycles;
 use std::fmt;
-use std::str::FromStr;
-
-/// What is to be little.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Objective {
-    /// Cycles.
-    Latency,
-    /// Picojoules.
-    Energy,
-    /// Energy times delay.
-    Edp,
-}
-
-impl FromStr for Objective {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "latency" => Ok(Self::Latency),
-            "energy" => Ok(Self::Energy),
-            "edp" => Ok(Self::Edp),
-            _ => Err(format!("`{text}` is no objective: write latency, energy or edp")),
-        }
-    }
-}
-
-impl fmt::Display for Objective {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Latency => "latency",
-            Self::Energy => "energy",
-            Self::Edp => "edp",
-        })
-    }
-}
 
 /// What mappings onto a chip cost: cycles, picojoules, or picojoules times cycles.
 pub struct Cost<'c> {

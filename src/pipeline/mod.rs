@@ -15,6 +15,7 @@ mod mixed;
 mod model;
 mod numbers;
 mod outside;
+mod plan;
 mod prepare;
 mod product;
 mod pruning;
@@ -22,14 +23,17 @@ mod residency;
 mod run;
 mod summary;
 mod table;
+mod trace;
 #[cfg(feature = "train")]
 mod train;
 mod vcd;
 mod whatif;
+mod workbench;
 
+pub use crate::mapping::{Objective, Plan};
 pub use analyze::analyze;
 pub use compress::{Compressed, compress};
-pub use cost::{Cost, Objective};
+pub use cost::Cost;
 pub use dram::{DramError, dram};
 pub use error::PipelineError;
 pub use gemm::{GemmError, GemmRequest, MAX_DIMENSION, MAX_ELEMENTS, MAX_MACS, MAX_PASSES, gemm, gemm_vcd, topology};
@@ -38,18 +42,19 @@ pub use mixed::choose_formats;
 pub use model::{describe_network, describe_table};
 pub use numbers::Numbers;
 pub use outside::training;
+pub use plan::ChoiceStore;
 pub use prepare::{Prepared, model_stages, prepare};
 pub use run::{Outcome, Warning, run, time};
 pub use table::{table_stages, time_table};
+pub use trace::{MAX_TRACE_SLICES, Traced, trace, trace_program, trace_table};
 #[cfg(feature = "train")]
 pub use train::{Begin, TrainRequest, TrainSession, Trained};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
+pub use workbench::{Depth, Measured, Selected, Workbench};
 
 use crate::chip::Chip;
 use crate::compress::{Formats, Recipe, Scheme};
-use crate::mapping::{
-    Choice, Layout, Lowered, Lowering, Mapping, MappingError, MappingFile, WeightStart, least_scratchpad, lower_wide, map_as,
-};
+use crate::mapping::{Choice, Layout, Lowered, Lowering, Mapping, MappingFile, WeightStart, least_scratchpad, lower_wide, map_as};
 use crate::network::Network;
 use crate::report::MixedPrecision;
 use crate::sim::Engine;
@@ -72,8 +77,10 @@ pub struct RunOptions {
     pub engine: Engine,
     /// The seed of every generator.
     pub seed: u64,
-    /// What was chosen for layers; where there is nothing, the largest pieces that fit, in the chip's first dataflow.
+    /// What was chosen for layers; where there is nothing, `plan` says.
     pub mapping: Option<MappingFile>,
+    /// How layers are mapped where `mapping` is not there.
+    pub plan: Plan,
     /// How the input of layers that read images lies, where `mapping` does not say.
     pub layout: Layout,
     /// Whether the program is also timed on machines with resources without limit, to tell why its time is what it is.
@@ -96,6 +103,7 @@ impl RunOptions {
             engine: Engine::Wavefront,
             seed: 1,
             mapping: None,
+            plan: Plan::First,
             layout: Layout::default(),
             what_if: false,
             mixed_precision: None,
@@ -115,10 +123,25 @@ impl RunOptions {
     }
 
     /// Maps stages as the options say; and the scratchpad with which no output that the next stage reads would go through DRAM, if one does.
-    fn map(&self, stages: &[Lowered], chip: &Chip) -> Result<(Mapping, Option<u64>), MappingError> {
+    fn map(&self, stages: &[Lowered], chip: &Chip) -> Result<(Mapping, Option<u64>), PipelineError> {
+        self.map_remembering(stages, chip, None)
+    }
+
+    /// The same; what the plan chooses is taken from `store` where it is known there.
+    fn map_remembering(
+        &self,
+        stages: &[Lowered],
+        chip: &Chip,
+        store: Option<&dyn ChoiceStore>,
+    ) -> Result<(Mapping, Option<u64>), PipelineError> {
         let first = Choice { layout: self.layout, ..Choice::first(chip) };
-        let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
-        let choices = self.mapping.as_ref().map_or_else(|| Ok(vec![first; stages.len()]), |file| file.choices(&names, first))?;
+        let choices = match &self.mapping {
+            Some(file) => {
+                let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+                file.choices(&names, first)?
+            }
+            None => plan::choices(self, stages, chip, store)?,
+        };
         let mapping = map_as(stages, chip, self.batch, self.weights, &choices)?;
         Ok((mapping, least_scratchpad(stages, chip, self.batch, self.weights, &choices)))
     }

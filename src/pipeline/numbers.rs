@@ -30,22 +30,7 @@ impl Numbers {
 
     /// How many logits differ between chip and integer reference, and the first that does.
     pub(super) fn mismatches(&self, quantized: &Network, stage: &str) -> (u64, Option<Mismatch>) {
-        let mut count = 0;
-        let mut first = None;
-        for (((sample, index), expected), got) in self.integer_logits(quantized).indexed_iter().zip(&self.chip_logits) {
-            if expected != got {
-                count += 1;
-                first.get_or_insert_with(|| Mismatch {
-                    stage: stage.to_string(),
-                    sample: sample as u64,
-                    index: index as u64,
-                    cycle: None,
-                    expected: i64::from(*expected),
-                    got: i64::from(*got),
-                });
-            }
-        }
-        (count, first)
+        mismatches(self.integer_logits(quantized), &self.chip_logits, stage)
     }
 
     /// A layer's signal to quantization noise in decibels, over all samples: of the compressed float network's value, and what the integers
@@ -57,16 +42,55 @@ impl Numbers {
     }
 }
 
+/// How many numbers differ between integer reference and chip, samples x outputs each, and the first that does.
+pub(super) fn mismatches(reference: &Array2<i32>, chip: &Array2<i32>, stage: &str) -> (u64, Option<Mismatch>) {
+    let mut count = 0;
+    let mut first = None;
+    for (((sample, index), expected), got) in reference.indexed_iter().zip(chip) {
+        if expected != got {
+            count += 1;
+            first.get_or_insert_with(|| Mismatch {
+                stage: stage.to_string(),
+                sample: sample as u64,
+                index: index as u64,
+                cycle: None,
+                expected: i64::from(*expected),
+                got: i64::from(*got),
+            });
+        }
+    }
+    (count, first)
+}
+
+/// Signal and noise, summed in the order of samples.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Noise {
+    signal: f64,
+    noise: f64,
+}
+
+impl Noise {
+    /// Adds numbers and what stands for them.
+    pub(super) fn add<'x>(&mut self, exact: impl IntoIterator<Item = &'x f32>, found: impl IntoIterator<Item = f32>) {
+        for (x, found) in exact.into_iter().zip(found) {
+            let (x, error) = (f64::from(*x), f64::from(*x) - f64::from(found));
+            self.signal += x * x;
+            self.noise += error * error;
+        }
+    }
+
+    /// The ratio in decibels; none without noise or signal.
+    pub(super) fn decibels(self) -> Option<f64> {
+        let sqnr = 10.0 * libm::log10(self.signal / self.noise);
+        sqnr.is_finite().then_some(sqnr)
+    }
+}
+
 /// The signal to noise ratio of numbers and what stands for them, in decibels: `10 log10(sum x^2 / sum (x - x')^2)`. None without noise or signal.
 pub(super) fn sqnr_db(exact: &Array2<f32>, found: impl IntoIterator<Item = f32>) -> Option<f64> {
-    let (mut signal, mut noise) = (0.0, 0.0);
-    for (x, found) in exact.iter().zip(found) {
-        let (x, error) = (f64::from(*x), f64::from(*x) - f64::from(found));
-        signal += x * x;
-        noise += error * error;
-    }
-    let sqnr = 10.0 * libm::log10(signal / noise);
-    sqnr.is_finite().then_some(sqnr)
+    let mut noise = Noise::default();
+    noise.add(exact, found);
+    noise.decibels()
 }
 
 /// Integer logits as the real numbers that they stand for.

@@ -10,6 +10,7 @@ use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
 use crate::program::{Program, emit};
 use ndarray::Array2;
+use std::sync::Arc;
 
 /// The most bytes of input in a batch: the verifier and every simulated DRAM hold many times as much.
 const MAX_BATCH_BYTES: u64 = 1 << 27;
@@ -26,11 +27,11 @@ pub struct Prepared<'a> {
     /// What each step of the recipe did, before quantization.
     pub pruning: Vec<StepReport>,
     /// Inputs of the calibration split, n x elements of the network's input.
-    pub calibration: Array2<f32>,
+    pub calibration: Arc<Array2<f32>>,
     /// The float network with its activations fused, pruned, before quantization.
-    pub compressed: Network,
+    pub compressed: Arc<Network>,
     /// The network in integers; its layers have the identities of `compressed`'s.
-    pub quantized: Network,
+    pub quantized: Arc<Network>,
     /// What the chip's units do, and where the host finds and lays values.
     pub lowering: Lowering,
     /// How it lies on the chip.
@@ -40,7 +41,7 @@ pub struct Prepared<'a> {
     /// One batch's commands.
     pub program: Program,
     /// The samples of the report split.
-    pub samples: Samples,
+    pub samples: Arc<Samples>,
 }
 
 /// Reads the data, prunes the network and quantizes it on the calibration split, maps it and emits the program of one batch.
@@ -51,13 +52,8 @@ pub struct Prepared<'a> {
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Result<Prepared<'a>, PipelineError> {
-    let of_one = (model.network().input().output.elements() as u64).max(1);
-    let bytes = options.batch.saturating_mul(of_one);
-    if bytes > MAX_BATCH_BYTES {
-        let (batch, model, most) = (options.batch, model.card().name.clone(), (MAX_BATCH_BYTES / of_one).max(1));
-        return Err(PipelineError::BatchBytes { batch, model, bytes, limit: MAX_BATCH_BYTES, most });
-    }
-    let samples = report_samples(model, options.samples)?;
+    batch_fits(model, options)?;
+    let samples = Arc::new(report_samples(model, options.samples)?);
     let calibration = model.split(Split::Calibrate, None)?.inputs;
     let (compressed, pruning) = pruned(model, tile_of(chip, options), &calibration, options)?;
     let quantized = quantized(&calibration, &compressed, options)?;
@@ -65,7 +61,19 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
     let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
     let program = emit(&quantized, &mapping, chip)?;
     let format = first_format(&lowering.stages, chip);
+    let (calibration, compressed, quantized) = (Arc::new(calibration), Arc::new(compressed), Arc::new(quantized));
     Ok(Prepared { model, chip, format, pruning, calibration, compressed, quantized, lowering, mapping, least_scratchpad, program, samples })
+}
+
+/// Refuses a batch that would take too much memory.
+pub(super) fn batch_fits(model: &Model, options: &RunOptions) -> Result<(), PipelineError> {
+    let of_one = (model.network().input().output.elements() as u64).max(1);
+    let bytes = options.batch.saturating_mul(of_one);
+    if bytes > MAX_BATCH_BYTES {
+        let (batch, model, most) = (options.batch, model.card().name.clone(), (MAX_BATCH_BYTES / of_one).max(1));
+        return Err(PipelineError::BatchBytes { batch, model, bytes, limit: MAX_BATCH_BYTES, most });
+    }
+    Ok(())
 }
 
 /// The formats that the chip multiplies in the first of the stages that its array computes.

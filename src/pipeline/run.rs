@@ -12,7 +12,6 @@ use crate::mapping::Work;
 use crate::metrics::evaluate;
 use crate::model::Card;
 use crate::network::{Layer, LayerId, Op};
-use crate::reference::integer::IntegerTrace;
 use crate::reference::{float, integer};
 use crate::report::{MetricValues, Summary, WhatIf};
 use crate::sim::{Machine, Run, SimError};
@@ -84,7 +83,9 @@ pub(super) struct Totals {
 pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() + Sync)) -> Result<Outcome, PipelineError> {
     let inputs = integer::quantize_inputs(&prepared.quantized, prepared.samples.inputs.view())?;
     let integer = integer::run(&prepared.quantized, |layer| prepared.mapping.arithmetic(prepared.chip, layer), inputs)?;
-    let (totals, chip_logits) = run_machine(prepared, options, &integer, progress)?;
+    let hosted: Option<Vec<&Array2<i32>>> = prepared.lowering.inputs.iter().map(|(id, _)| integer.layer(*id)).collect();
+    let hosted = hosted.expect("bug: the integer reference runs all that the host computes before the chip begins");
+    let (totals, chip_logits) = run_machine(prepared, options, &hosted, progress)?;
     let numbers = Numbers {
         float: float::run(prepared.model.network(), prepared.samples.inputs.view())?,
         compressed: float::run(&prepared.compressed, prepared.samples.inputs.view())?,
@@ -119,7 +120,7 @@ pub fn time(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Summary, Pi
 }
 
 /// What is known of a run before it is made.
-fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>) -> Ran<'a> {
+pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>) -> Ran<'a> {
     let bias_element_bytes = prepared.mapping.buffers().accumulator_element_bytes;
     let facts = prepared.mapping.stages().iter().map(|stage| {
         let layer = prepared.quantized.layer(stage.layers[0]);
@@ -178,16 +179,14 @@ impl Totals {
     }
 }
 
-/// Runs every batch; the totals, and the logits by sample. What the host computes before the chip begins is taken from the integer reference.
-fn run_machine(
+/// Runs every batch; the totals, and the logits by sample. What the host computes before the chip begins, `hosted`, is the integer reference's.
+pub(super) fn run_machine(
     prepared: &Prepared<'_>,
     options: &RunOptions,
-    integer: &IntegerTrace,
+    hosted: &[&Array2<i32>],
     progress: &(dyn Fn() + Sync),
 ) -> Result<(Totals, Array2<i32>), PipelineError> {
     let machine = Machine::new(prepared.chip, prepared.format, &prepared.program)?;
-    let hosted: Option<Vec<&Array2<i32>>> = prepared.lowering.inputs.iter().map(|(id, _)| integer.layer(*id)).collect();
-    let hosted = hosted.expect("bug: the integer reference runs all that the host computes before the chip begins");
     let samples = prepared.samples.inputs.nrows();
     let batch = usize::try_from(options.batch).expect("bug: the mapping limits a batch far below 2^32");
     let programs = samples.div_ceil(batch);
@@ -195,7 +194,7 @@ fn run_machine(
         .into_par_iter()
         .map(|program| {
             let range = (program * batch, samples.min((program + 1) * batch));
-            let bytes = batch_bytes(prepared, &hosted, range, options.batch);
+            let bytes = batch_bytes(prepared, hosted, range, options.batch);
             let run = machine.run(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>(), options.engine)?;
             let logits = prepared.lowering.output.pick(&run.output, (range.1 - range.0) as u64);
             progress();

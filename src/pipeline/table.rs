@@ -8,11 +8,11 @@
 use super::prepare::first_format;
 use super::run::Totals;
 use super::summary::{Facts, Ran, summarize};
-use super::{PipelineError, RunOptions, TIMING_ONLY};
-use crate::chip::Chip;
+use super::{ChoiceStore, PipelineError, RunOptions, TIMING_ONLY};
+use crate::chip::{Chip, Format};
 use crate::mapping::{Lowered, Problem, depthwise_alone};
 use crate::numerics::BIAS_BYTES;
-use crate::program::emit_timing;
+use crate::program::{Program, emit_timing};
 use crate::report::{LayerSummary, Summary, WhatIf, ratio};
 use crate::sim::Machine;
 use crate::topology::{Layer, Table};
@@ -29,10 +29,21 @@ const MAX_STAGES: u64 = 1 << 17;
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options: &RunOptions) -> Result<Summary, PipelineError> {
+    time_table_remembering(chip, table, (sha256, name), options, None)
+}
+
+/// The same; what the plan chooses is taken from `store` where it is known there.
+pub(super) fn time_table_remembering(
+    chip: &Chip,
+    table: &Table,
+    (sha256, name): (&str, &str),
+    options: &RunOptions,
+    store: Option<&dyn ChoiceStore>,
+) -> Result<Summary, PipelineError> {
     let by_layer = stages_by_layer(chip, table, options)?;
     let counts: Vec<usize> = by_layer.iter().map(Vec::len).collect();
     let stages: Vec<Lowered> = by_layer.into_iter().flatten().collect();
-    let (mapping, least_scratchpad) = options.map(&stages, chip)?;
+    let (mapping, least_scratchpad) = options.map_remembering(&stages, chip, store)?;
     let program = emit_timing(&mapping, chip)?;
     let format = first_format(&stages, chip);
     let machine = Machine::new(chip, format, &program)?;
@@ -70,6 +81,13 @@ pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options:
     let mut summary = summarize(ran, options, &Totals::of_equal(run, 1).explained(&machine, options)?)?;
     join(&mut summary, table, &counts);
     Ok(summary)
+}
+
+/// The program that [`time_table`] times, and the formats that the array multiplies first in it.
+pub(super) fn table_program<'c>(chip: &'c Chip, table: &Table, options: &RunOptions) -> Result<(&'c Format, Program), PipelineError> {
+    let stages = table_stages(chip, table, options)?;
+    let (mapping, _) = options.map(&stages, chip)?;
+    Ok((first_format(&stages, chip), emit_timing(&mapping, chip)?))
 }
 
 /// Makes the rows of a layer's stages, of which there are so many, one row.

@@ -18,7 +18,8 @@ fn a_training_leaves_a_network_its_card_and_its_report() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("small.onnx");
     let train = |more: &[&str]| {
-        let mut command = systole(&["train", "--model", "simplenet-mnist", "--epochs", "2", "--samples", "600", "--json", "--out", text(&out)]);
+        let mut command =
+            systole(&["train", "--model", "simplenet-mnist", "--epochs", "2", "--samples", "600", "--json", "--out", text(&out)]);
         serde_json::from_str::<Value>(&output(command.args(more))).unwrap()
     };
     let report = train(&["--seed", "7"]);

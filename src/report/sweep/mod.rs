@@ -1,0 +1,14 @@
+//! What a sweep leaves: a row a point (`point`), its columns (`columns`), and the folder that holds them, read back (`results`). Plain data.
+//!
+//! Not here: how points are made and run (`experiment`, `sweep`), and how a picture of them is drawn (`plot`).
+
+mod columns;
+mod point;
+mod requirement;
+mod results;
+mod terminal;
+
+pub use columns::{Cell, layers_csv_of, points_csv, sweep_columns};
+pub use point::{AxisValue, PointFigures, PointLayer, PointRow, PointStatus, Training, bits_of};
+pub use requirement::{Relation, Requirement};
+pub use results::{RESULTS_VERSION, Relative, SweepBaseline, SweepPlot, SweepProvenance, SweepReadError, SweepResults, point_line};

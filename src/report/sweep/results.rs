@@ -1,0 +1,302 @@
+//! The folder of a sweep, read back: points, provenance, what the experiment asked to be drawn, and what a point is beside others.
+//!
+//! `points.jsonl` is a line a point; a torn last line, of a sweep that was killed, is left out. Not here: how the log is written (`sweep`).
+
+use super::point::{PointRow, PointStatus};
+use super::requirement::Requirement;
+use crate::report::ratio;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The version of results that is written and read.
+pub const RESULTS_VERSION: u32 = 1;
+
+/// What made a sweep: `provenance.json`, written before the first point. Nothing in it depends on the host, the threads or the time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SweepProvenance {
+    /// The version of the results' form: 1.
+    pub results_version: u32,
+    /// The tool's version.
+    pub version: String,
+    /// The command line, without where results go and how many jobs run.
+    pub command: String,
+    /// SHA-256 of the experiment's text, `experiment.ron` beside this.
+    pub experiment_sha256: String,
+    /// What the experiment asks.
+    pub question: String,
+    /// Points of the whole experiment.
+    pub points: u64,
+    /// Which of several shards these are, `2/4`; none where it is the whole.
+    pub shard: Option<String>,
+    /// Each model with SHA-256 of its files.
+    pub models: Vec<(String, String)>,
+    /// Each chip with SHA-256 of its resolved text.
+    pub chips: Vec<(String, String)>,
+    /// What points are held against.
+    pub baseline: Option<SweepBaseline>,
+    /// What a point must keep to be worth choosing, such as `accuracy >= 0.98`.
+    pub require: Vec<String>,
+    /// What the experiment wants drawn.
+    pub plots: Vec<SweepPlot>,
+}
+
+/// The point, of each workload, seed and value of the chips' axes, that others are held against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepBaseline {
+    /// Its chip.
+    pub chip: String,
+    /// Its recipe.
+    pub recipe: String,
+}
+
+/// A picture that an experiment asks for; `x`, `y`, `z`, `color` and `facet` are columns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum SweepPlot {
+    /// Points with their Pareto front, both axes to be little.
+    Pareto {
+        /// Along.
+        x: String,
+        /// Up.
+        y: String,
+        /// One picture a value.
+        #[serde(default)]
+        facet: Option<String>,
+        /// One colour a value.
+        #[serde(default)]
+        color: Option<String>,
+    },
+    /// Points without a front.
+    Scatter {
+        /// Along.
+        x: String,
+        /// Up.
+        y: String,
+        /// One picture a value.
+        #[serde(default)]
+        facet: Option<String>,
+        /// One colour a value.
+        #[serde(default)]
+        color: Option<String>,
+    },
+    /// A field for each pair of values.
+    Heatmap {
+        /// Along.
+        x: String,
+        /// Up.
+        y: String,
+        /// The colour.
+        z: String,
+        /// One picture a value.
+        #[serde(default)]
+        facet: Option<String>,
+    },
+}
+
+impl SweepPlot {
+    /// The columns that it goes by.
+    pub fn columns(&self) -> Vec<&str> {
+        let (x, y, more) = match self {
+            Self::Pareto { x, y, facet, color } | Self::Scatter { x, y, facet, color } => (x, y, [facet.as_ref(), color.as_ref()]),
+            Self::Heatmap { x, y, z, facet } => (x, y, [Some(z), facet.as_ref()]),
+        };
+        [Some(x), Some(y)].into_iter().chain(more).flatten().map(String::as_str).collect()
+    }
+}
+
+/// What a point is beside others of its sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Relative {
+    /// The baseline's latency over the point's.
+    pub speedup: Option<f64>,
+    /// The baseline's energy a sample over the point's.
+    pub energy_gain: Option<f64>,
+    /// Whether it keeps all that the experiment requires.
+    pub meets_requirements: bool,
+    /// Whether no other point of its workload is better in one of select error and latency and no worse in the other.
+    pub is_on_front: bool,
+}
+
+/// A sweep's results.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepResults {
+    /// What made them.
+    pub provenance: SweepProvenance,
+    /// The points, by their places in the experiment.
+    pub points: Vec<PointRow>,
+    /// What each of them is beside the others.
+    pub relative: Vec<Relative>,
+}
+
+/// Why results cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepReadError {
+    /// A file is not there, or cannot be read.
+    #[error("cannot read {}: {reason}\n  help: give a folder that `systole sweep` wrote", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// A file is not what a sweep writes.
+    #[error("{} line {line}: this is no result of this version: {reason}\n  help: run the sweep again into an empty folder", .path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Results of another version.
+    #[error("{} has version {found}, and {RESULTS_VERSION} is read\n  help: read it with the systole that wrote it ({version}), or run the sweep again into an empty folder", .path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The tool's version that wrote it.
+        version: String,
+    },
+}
+
+/// A point as a line of `points.jsonl`, its newline included.
+///
+/// # Panics
+/// Never: plain data can be written.
+pub fn point_line(point: &PointRow) -> String {
+    let mut line = serde_json::to_string(point).expect("bug: a point that is not JSON; please report it");
+    line.push('\n');
+    line
+}
+
+impl SweepResults {
+    /// Puts points beside one another.
+    pub fn new(provenance: SweepProvenance, mut points: Vec<PointRow>) -> Self {
+        points.sort_by_key(|point| point.point);
+        let relative = vec![Relative::default(); points.len()];
+        let mut results = Self { provenance, points, relative };
+        results.compare();
+        results
+    }
+
+    /// Reads a sweep's folder.
+    ///
+    /// # Errors
+    /// Files that are not there, or are not what this version writes.
+    pub fn load(folder: &Path) -> Result<Self, SweepReadError> {
+        let path = folder.join("provenance.json");
+        let read = |path: &Path| {
+            fs::read_to_string(path).map_err(|error| SweepReadError::Read { path: path.to_owned(), reason: error.to_string() })
+        };
+        let provenance = Self::provenance_of(&read(&path)?, &path)?;
+        let path = folder.join("points.jsonl");
+        let points = Self::points_of(&read(&path)?, &path)?;
+        Ok(Self::new(provenance, points))
+    }
+
+    /// Reads `provenance.json`.
+    ///
+    /// # Errors
+    /// Text that is none, or of another version.
+    pub fn provenance_of(text: &str, path: &Path) -> Result<SweepProvenance, SweepReadError> {
+        let form =
+            |error: &serde_json::Error| SweepReadError::Form { path: path.to_owned(), line: error.line(), reason: error.to_string() };
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| form(&error))?;
+        let found = value.get("results_version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if found != u64::from(RESULTS_VERSION) {
+            let version = value.get("version").and_then(serde_json::Value::as_str).unwrap_or("another one").to_owned();
+            return Err(SweepReadError::Version { path: path.to_owned(), found, version });
+        }
+        serde_json::from_value(value).map_err(|error| form(&error))
+    }
+
+    /// Reads the lines of `points.jsonl`; a last line without its end is left out.
+    ///
+    /// # Errors
+    /// A line that is no point.
+    pub fn points_of(text: &str, path: &Path) -> Result<Vec<PointRow>, SweepReadError> {
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines = whole.lines().enumerate();
+        lines
+            .map(|(number, line)| {
+                let fault = |reason: String| SweepReadError::Form { path: path.to_owned(), line: number + 1, reason };
+                let point: PointRow = serde_json::from_str(line).map_err(|error| fault(error.to_string()))?;
+                // An error inside a flattened option would pass for none.
+                if (point.status == PointStatus::Done) == point.figures.is_some() {
+                    Ok(point)
+                } else {
+                    Err(fault("its figures are not those of a point".to_owned()))
+                }
+            })
+            .collect()
+    }
+
+    /// The places of the points that ran.
+    pub fn done(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.points.len()).filter(|place| self.points[*place].figures.is_some())
+    }
+
+    fn compare(&mut self) {
+        for place in 0..self.points.len() {
+            let baseline = self.baseline_of(place);
+            let of = |place: usize| self.points[place].figures.as_ref();
+            let (Some(figures), baseline) = (of(place), baseline.and_then(of)) else { continue };
+            self.relative[place] = Relative {
+                speedup: baseline.map(|baseline| ratio(baseline.latency_s, figures.latency_s)),
+                energy_gain: baseline.map(|baseline| ratio(baseline.energy_pj_per_sample, figures.energy_pj_per_sample)),
+                meets_requirements: false,
+                is_on_front: self.is_on_front(place),
+            };
+            self.relative[place].meets_requirements = self.violation(place) == 0.0;
+        }
+    }
+
+    /// How far a point is from keeping all that the experiment requires, as shares of the bounds; 0 where it does, infinite where a figure is missing. Accuracy and
+    /// error are those of the select split, since this chooses.
+    pub fn violation(&self, place: usize) -> f64 {
+        let one = |requirement: &Requirement| {
+            let column = requirement.column.as_str();
+            let select = || self.cell(place, "select_error_percent").number();
+            let figure = match column {
+                "accuracy" => select().map(|error| 1.0 - error / 100.0),
+                "error_percent" => select(),
+                _ => self.cell(place, column).number(),
+            };
+            figure.map_or(f64::INFINITY, |figure| requirement.violation(figure))
+        };
+        self.provenance.require.iter().filter_map(|text| Requirement::parse(text).ok()).map(|requirement| one(&requirement)).sum()
+    }
+
+    /// The point that a point is held against: the baseline's chip and recipe, the same workload, seed and values of the axes that both have.
+    pub fn baseline_of(&self, place: usize) -> Option<usize> {
+        let baseline = self.provenance.baseline.as_ref()?;
+        let point = &self.points[place];
+        let is_alike = |other: &PointRow| {
+            (&other.chip, &other.recipe) == (&baseline.chip, &baseline.recipe)
+                && (&other.model, other.batch, other.weights, other.seed, other.samples)
+                    == (&point.model, point.batch, point.weights, point.seed, point.samples)
+                && other.axes.iter().all(|(path, value)| point.axes.get(path).is_none_or(|own| own == value))
+        };
+        self.points.iter().position(is_alike)
+    }
+
+    /// Whether no other point of the same workload is better in select error or latency and no worse in the other. Without accuracies, in latency or
+    /// energy.
+    fn is_on_front(&self, place: usize) -> bool {
+        let key = |place: usize| {
+            let figures = self.points[place].figures.as_ref()?;
+            Some([figures.latency_s, figures.select_error_percent.unwrap_or(figures.energy_pj_per_sample)])
+        };
+        let workload = |place: usize| {
+            let point = &self.points[place];
+            (&point.model, point.batch, point.weights)
+        };
+        let Some(own) = key(place) else { return false };
+        let mut others = self.done().filter(|other| workload(*other) == workload(place)).filter_map(key);
+        !others.any(|other| (0..2).all(|goal| other[goal] <= own[goal]) && (0..2).any(|goal| other[goal] < own[goal]))
+    }
+}

@@ -1,0 +1,265 @@
+//! A sweep for people: the Pareto front of each workload, and what it teaches, in words that follow from the figures.
+//!
+//! Not here: pictures (`plot`), and all points (`columns`).
+
+use super::point::{PointFigures, PointRow, PointStatus};
+use super::results::SweepResults;
+use crate::report::terminal::{rendered, table};
+use crate::report::{WeightsAt, human, ratio};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Rows of a front that are shown at most.
+const MOST_ROWS: usize = 16;
+/// Reasons that are shown at most.
+const MOST_REASONS: usize = 4;
+/// Names that a sentence lists at most.
+const MOST_NAMES: usize = 8;
+const NAME_WIDTH: usize = 22;
+const REASON_WIDTH: usize = 110;
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Short<'r> {
+    folder: &'r str,
+    points: usize,
+    done: usize,
+    failed: usize,
+    front: Vec<&'r PointRow>,
+}
+
+/// A workload: a model, a batch, where weights start.
+type Workload<'r> = (&'r str, u64, WeightsAt);
+
+impl SweepResults {
+    /// The sweep in a few lines of JSON: how many points, and those of the fronts, without layers.
+    ///
+    /// # Panics
+    /// Never: plain data can be written.
+    pub fn json(&self, folder: &str) -> String {
+        let done = self.done().count();
+        let front: Vec<PointRow> =
+            self.done().filter(|place| self.relative[*place].is_on_front).map(|place| bare(&self.points[place])).collect();
+        let short = Short { folder, points: self.points.len(), done, failed: self.points.len() - done, front: front.iter().collect() };
+        serde_json::to_string_pretty(&short).expect("bug: a sweep that is not JSON; please report it") + "\n"
+    }
+
+    /// The sweep for a terminal.
+    pub fn terminal(&self) -> String {
+        let done = self.done().count();
+        let mut text = format!("{}\n\n", self.provenance.question);
+        let _ = write!(text, "{} of {} run", human::plural(done as u64, "point"), self.provenance.points);
+        let failed = self.points.len() - done;
+        if failed > 0 {
+            let _ = write!(text, ", {failed} that cannot be built or run");
+        }
+        let values: u64 = self.figures().map(|(_, figures)| figures.right_bits.as_ref().map_or(0, |_| 1)).sum();
+        if values > 0 {
+            let _ = write!(text, "; in {values} of them the chip computed every sample, equal to the integer reference bit for bit");
+        }
+        text.push('\n');
+        for workload in self.workloads() {
+            text.push('\n');
+            text += &self.front(workload);
+            for line in self.lessons(workload) {
+                let _ = writeln!(text, "- {line}");
+            }
+        }
+        text += &self.reasons();
+        text
+    }
+
+    fn figures(&self) -> impl Iterator<Item = (usize, &PointFigures)> {
+        self.points.iter().enumerate().filter_map(|(place, point)| Some((place, point.figures.as_ref()?)))
+    }
+
+    fn workloads(&self) -> Vec<Workload<'_>> {
+        let mut all = Vec::new();
+        for point in &self.points {
+            let workload = workload_of(point);
+            if !all.contains(&workload) {
+                all.push(workload);
+            }
+        }
+        all
+    }
+
+    fn of<'r>(&'r self, workload: Workload<'r>) -> impl Iterator<Item = (usize, &'r PointRow, &'r PointFigures)> + 'r {
+        self.figures()
+            .map(|(place, figures)| (place, &self.points[place], figures))
+            .filter(move |(_, point, _)| workload_of(point) == workload)
+    }
+
+    /// The front of a workload, the fastest first, and the baseline.
+    fn front(&self, workload: Workload<'_>) -> String {
+        let mut rows: Vec<usize> =
+            self.of(workload).filter(|(place, ..)| self.relative[*place].is_on_front).map(|(place, ..)| place).collect();
+        let latency = |place: usize| self.points[place].figures.as_ref().map_or(0.0, |figures| figures.latency_s);
+        rows.sort_by(|one, other| latency(*one).total_cmp(&latency(*other)));
+        let all = rows.len();
+        let baseline = self.baseline_in(workload);
+        rows.truncate(MOST_ROWS);
+        rows.extend(baseline.filter(|place| !rows.contains(place)));
+        let is_scored = rows.iter().any(|place| self.points[*place].figures.as_ref().is_some_and(|figures| figures.accuracy.is_some()));
+        let has_axes = !self.axes().is_empty();
+        let mut header = vec!["recipe", "chip", "training"];
+        if has_axes {
+            header.push("axes");
+        }
+        let left = header.len();
+        if is_scored {
+            header.extend(["error\n%", "95% interval\n%"]);
+        }
+        header.extend(["cycles\na sample", "latency\na batch", "energy\na sample", "speedup", "energy\ngain"]);
+        let header: Vec<String> = header.into_iter().map(str::to_owned).collect();
+        let mut lines = table(&header, left);
+        for place in &rows {
+            let (point, relative) = (&self.points[*place], &self.relative[*place]);
+            let Some(figures) = &point.figures else { continue };
+            let mark = if Some(*place) == baseline { " (baseline)" } else { "" };
+            let mut row = vec![
+                format!("{}{mark}", human::shorten(&point.recipe, NAME_WIDTH)),
+                human::shorten(&point.chip, NAME_WIDTH),
+                point.training.name().to_owned(),
+            ];
+            if has_axes {
+                row.push(human::shorten(&axes_text(point), 40));
+            }
+            if is_scored {
+                let [low, high] = [figures.accuracy_high, figures.accuracy_low].map(|share| share.map(|share| 100.0 * (1.0 - share)));
+                row.push(figures.error_percent.map_or_else(String::new, |error| format!("{error:.2}")));
+                row.push(low.zip(high).map_or_else(String::new, |(low, high)| format!("{low:.2} to {high:.2}")));
+            }
+            let times = |gain: Option<f64>| gain.map_or_else(String::new, |gain| format!("{gain:.2}x"));
+            row.extend([
+                human::digits(figures.cycles_per_sample),
+                human::si(figures.latency_s, "s"),
+                human::energy(figures.energy_pj_per_sample),
+                times(relative.speedup),
+                times(relative.energy_gain),
+            ]);
+            lines.add_row(row);
+        }
+        let (model, batch, weights) = workload;
+        let what =
+            if is_scored { "error (chosen on the select split, shown on the report split) and latency" } else { "latency and energy" };
+        let mut text = rendered(&format!("{model}, batch {batch}, weights {}: the front of {what}", weights.name()), &lines);
+        if all > MOST_ROWS {
+            let _ = writeln!(text, "and {} more; points.csv has all", all - MOST_ROWS);
+        }
+        text
+    }
+
+    fn baseline_in(&self, workload: Workload<'_>) -> Option<usize> {
+        let (first, ..) = self.of(workload).next()?;
+        self.baseline_of(first).filter(|place| self.points[*place].figures.is_some())
+    }
+
+    /// What the points of a workload say, in words.
+    fn lessons(&self, workload: Workload<'_>) -> Vec<String> {
+        let mut lines = Vec::new();
+        let Some(baseline) = self.baseline_in(workload) else { return lines };
+        let Some(base) = self.points[baseline].figures.as_ref() else { return lines };
+        let name = |point: &PointRow| format!("{} on {}", point.recipe, point.chip);
+        let fastest = |allowed: f64| {
+            let limit = base.select_error_percent? + allowed;
+            let keeps = self.of(workload).filter(move |(.., figures)| figures.select_error_percent.is_some_and(|error| error <= limit));
+            keeps.min_by(|one, other| one.2.latency_s.total_cmp(&other.2.latency_s).then(one.0.cmp(&other.0)))
+        };
+        let shown = |allowed: &str, found: Option<(usize, &PointRow, &PointFigures)>| {
+            let (_, point, figures) = found?;
+            let speedup = ratio(base.latency_s, figures.latency_s);
+            let (error, was) = (figures.error_percent?, base.error_percent?);
+            (speedup > 1.0).then(|| {
+                format!(
+                    "{allowed}: {} is {speedup:.2}x as fast as {} ({error:.2}% wrong, {was:.2}% there).",
+                    name(point),
+                    name(&self.points[baseline])
+                )
+            })
+        };
+        lines.extend(shown("No more wrong on the select split", fastest(0.0)));
+        lines.extend(shown("At most half a point more wrong", fastest(0.5)));
+        lines.extend(shown("At most two points more wrong", fastest(2.0)));
+        lines.extend(self.no_faster(workload));
+        lines
+    }
+
+    /// Recipes that are no faster than the baseline's on any chip, each held to the baseline's recipe on the same chip.
+    fn no_faster(&self, workload: Workload<'_>) -> Option<String> {
+        let recipe = &self.provenance.baseline.as_ref()?.recipe;
+        let mut plain: BTreeMap<(&str, String), f64> = BTreeMap::new();
+        for (_, point, figures) in self.of(workload).filter(|(_, point, _)| point.recipe == *recipe) {
+            plain.insert((&point.chip, chip_axes(point)), figures.latency_s);
+        }
+        let mut gains: BTreeMap<&str, (bool, u64)> = BTreeMap::new();
+        let mut order = Vec::new();
+        for (_, point, figures) in self.of(workload).filter(|(_, point, _)| point.recipe != *recipe) {
+            let Some(before) = plain.get(&(point.chip.as_str(), chip_axes(point))) else { continue };
+            if !order.contains(&point.recipe.as_str()) {
+                order.push(point.recipe.as_str());
+            }
+            let gain = gains.entry(&point.recipe).or_default();
+            *gain = (gain.0 || figures.latency_s < *before, gain.1 + 1);
+        }
+        let none: Vec<&str> = order.into_iter().filter(|recipe| !gains[recipe].0).collect();
+        if none.is_empty() {
+            return None;
+        }
+        let more = if none.len() > MOST_NAMES { format!(" and {} more", none.len() - MOST_NAMES) } else { String::new() };
+        let names = none[..none.len().min(MOST_NAMES)].join(", ");
+        Some(format!("No faster than {recipe} on any chip that ran both: {names}{more}."))
+    }
+
+    /// Why points could not be built or run, the most frequent reasons first.
+    fn reasons(&self) -> String {
+        let mut counts: BTreeMap<&str, (usize, &PointRow)> = BTreeMap::new();
+        for point in self.points.iter().filter(|point| point.status == PointStatus::Failed) {
+            counts.entry(point.reason.as_deref().unwrap_or_default()).or_insert((0, point)).0 += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, (count, point))| (std::cmp::Reverse(*count), point.point));
+        let mut text = String::new();
+        if !counts.is_empty() {
+            text.push_str("\nPoints that cannot be built or run\n");
+        }
+        for (reason, (count, point)) in counts.iter().take(MOST_REASONS) {
+            let _ = writeln!(text, "  {count:>4}  {} on {}: {}", point.recipe, point.chip, human::shorten(reason, REASON_WIDTH));
+        }
+        if counts.len() > MOST_REASONS {
+            let _ = writeln!(text, "  and {} other reasons; points.csv has all", counts.len() - MOST_REASONS);
+        }
+        text
+    }
+}
+
+fn workload_of(point: &PointRow) -> Workload<'_> {
+    (&point.model, point.batch, point.weights)
+}
+
+/// The values of a point's axes, without those that are there twice.
+fn axes_text(point: &PointRow) -> String {
+    use super::point::AxisValue;
+    let is_again = |path: &str| point.axes.keys().any(|other| other != path && path.starts_with(other.as_str()));
+    let shown = point.axes.iter().filter(|(path, _)| !is_again(path)).map(|(path, value)| {
+        let last = path.rsplit('.').next().unwrap_or(path);
+        match value {
+            AxisValue::Number(value) => format!("{last} {value}"),
+            AxisValue::Text(value) => format!("{last} {value}"),
+        }
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// The values of a point's axes that are fields of chips.
+fn chip_axes(point: &PointRow) -> String {
+    let of_chip: Vec<String> = point.axes.iter().filter(|(path, _)| path.contains('.')).map(|axis| format!("{axis:?}")).collect();
+    of_chip.join(" ")
+}
+
+/// A point without what is long.
+fn bare(point: &PointRow) -> PointRow {
+    let figures = point.figures.clone().map(|figures| PointFigures { layers: Vec::new(), right_bits: None, ..figures });
+    PointRow { figures, ..point.clone() }
+}
