@@ -16,10 +16,10 @@ use systole::{chip, model};
 /// A compression: the network, what it is compressed by after training, the chip, and the recipe that takes the trained model in its place (of binary
 /// networks, which were never trained in float, the model alone).
 const ROWS: &[(&str, &str, &str, &str)] = &[
-    ("simplenet-mnist", "w4a4", "edge-16x16", "load:simplenet-mnist-w4a4+w4a4"),
-    ("simplenet-mnist", "w2a4", "edge-16x16", "load:simplenet-mnist-w2a4+w2a4"),
-    ("simplenet-mnist", "nm:2:4+w8a8", "nm-16x16", "load:simplenet-mnist-2of4+w8a8"),
-    ("simplenet-mnist", "magnitude:0.9,global+w8a8", "codec-16x16", "load:simplenet-mnist-90pruned+w8a8"),
+    ("simplenet-mnist-trained", "w4a4", "edge-16x16", "load:simplenet-mnist-w4a4+w4a4"),
+    ("simplenet-mnist-trained", "w2a4", "edge-16x16", "load:simplenet-mnist-w2a4+w2a4"),
+    ("simplenet-mnist-trained", "nm:2:4+w8a8", "nm-16x16", "load:simplenet-mnist-2of4+w8a8"),
+    ("simplenet-mnist-trained", "magnitude:0.9,global+w8a8", "codec-16x16", "load:simplenet-mnist-90pruned+w8a8"),
     ("lenet-mnist", "w4a4", "edge-16x16", "load:lenet-mnist-w4a4+w4a4"),
     ("lenet-mnist", "w2a4", "edge-16x16", "load:lenet-mnist-w2a4+w2a4"),
     ("lenet-mnist", "nm:2:4+w8a8", "nm-16x16", "load:lenet-mnist-2of4+w8a8"),

@@ -259,7 +259,7 @@ fn subject(request: &TrainRequest) -> Result<(Model, BTreeSet<String>), Pipeline
         return Err(TrainError::Option {
             option: "data",
             value: "not given, and the definition names no model whose data it is trained on".to_string(),
-            help: "name one with --data, such as --data simplenet-mnist, or as data: \"simplenet-mnist\" in the definition",
+            help: "name one with --data, such as --data simplenet-mnist, or as data: Some(\"simplenet-mnist\") in the definition",
         }
         .into());
     };

@@ -4,7 +4,7 @@
 //! NetworkDef(
 //!     format_version: 1,
 //!     name: "simplenet",
-//!     data: "simplenet-mnist",
+//!     data: Some("simplenet-mnist"),
 //!     input: [784],
 //!     layers: [Dense(units: 64), Relu, Dense(units: 32), Relu, Dense(units: 10)],
 //! )

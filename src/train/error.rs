@@ -19,7 +19,7 @@ pub enum TrainError {
     },
     /// Text that is no definition.
     #[error(
-        "{path}:{line}:{column}: {problem}\n  help: a definition is NetworkDef(format_version: 1, name: \"simplenet\", data: \"simplenet-mnist\", input: [784], layers: [Dense(units: 64), Relu, Dense(units: 10)])"
+        "{path}:{line}:{column}: {problem}\n  help: a definition is NetworkDef(format_version: 1, name: \"simplenet\", data: Some(\"simplenet-mnist\"), input: [784], layers: [Dense(units: 64), Relu, Dense(units: 10)])"
     )]
     DefinitionText {
         /// The file.
