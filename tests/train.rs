@@ -317,8 +317,9 @@ fn bad_input_is_refused_with_help() {
         Ok(session) => session.run(&mut Keeper::default()).unwrap_err().to_string(),
     };
     // A model whose output does not fit the classes.
-    let nine =
-        definition("NetworkDef(format_version: 1, name: \"nine\", data: Some(\"simplenet-mnist\"), input: [784], layers: [Dense(units: 9)])");
+    let nine = definition(
+        "NetworkDef(format_version: 1, name: \"nine\", data: Some(\"simplenet-mnist\"), input: [784], layers: [Dense(units: 9)])",
+    );
     let found = error(request(&nine, settings()));
     assert!(found.contains("10 classes") && found.contains("yields 9 numbers"), "{found}");
     let none = definition("NetworkDef(format_version: 1, name: \"none\", input: [784], layers: [Dense(units: 10)])");
