@@ -55,7 +55,7 @@ impl Outside for Models<'_> {
         formats: Option<&Recipe>,
         samples: ArrayView2<'_, f32>,
     ) -> Result<Network, Box<dyn Error + Send + Sync>> {
-        Ok(super::train::fine_tune(self.model, self.seed, network, step, formats, samples)?)
+        Ok(super::train::fine_tune(self.model, self.seed, network, step, formats, &samples)?)
     }
 }
 

@@ -203,14 +203,14 @@ pub(super) fn fine_tune(
     network: &Network,
     step: &Step,
     formats: Option<&Recipe>,
-    calibration: ArrayView2<'_, f32>,
+    calibration: &ArrayView2<'_, f32>,
 ) -> Result<Network, PipelineError> {
     let Step::FineTune { epochs, lr, shift, sparsity, .. } = step else { unreachable!("bug: no other step trains") };
     let settings =
         Settings { epochs: *epochs, lr: *lr, shift: *shift, sparsity: *sparsity, seed, schedule: Schedule::Cosine, ..Settings::default() };
     let norms = BTreeSet::new();
     let background = background(model.card());
-    let start = Start { network, norms: &norms, formats, calibration, background, identity: "" };
+    let start = Start { network, norms: &norms, formats, calibration: calibration.view(), background, identity: "" };
     let mut trainer = Trainer::new(start, &settings)?;
     let (train, select) = (model.split(Split::Train, None)?, model.split(Split::Select, None)?);
     // On one thread, so that the same recipe gives the same weights.

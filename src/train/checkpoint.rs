@@ -129,13 +129,11 @@ pub(super) fn restore(state: &mut State, bytes: &[u8], fingerprint: &str, path: 
         };
     }
     keep_masks(&mut restored);
-    match fault {
-        Some(error) => Err(error),
-        None => {
-            *state = restored;
-            Ok(())
-        }
+    if let Some(error) = fault {
+        return Err(error);
     }
+    *state = restored;
+    Ok(())
 }
 
 /// The masks of the best epoch are its zeros, and nothing trains it: it needs none.

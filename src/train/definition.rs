@@ -251,6 +251,9 @@ fn pool(kind: PoolKind, size: usize, stride: Option<usize>) -> Op {
 ///
 /// # Errors
 /// None that a checked network can cause; its own checks run again.
+///
+/// # Panics
+/// Never: as many weights are drawn as there are.
 pub fn drawn(network: &Network, seed: u64) -> Result<Network, TrainError> {
     let mut generator = generator(seed, 0);
     let mut draw = |inputs: usize, outputs: usize, count: usize| -> Vec<f32> {

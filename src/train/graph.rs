@@ -122,7 +122,7 @@ impl Graph {
     ///
     /// # Errors
     /// A layer that has no gradient here, or weights that are integers where they are to be trained.
-    pub(super) fn new(network: &Network, floats: &Network, norms: &BTreeSet<String>, scales: Option<Scales>) -> Result<Parts, TrainError> {
+    pub(super) fn of(network: &Network, floats: &Network, norms: &BTreeSet<String>, scales: Option<Scales>) -> Result<Parts, TrainError> {
         let mut builder =
             Builder { network, norms, scales, nodes: Vec::new(), places: BTreeMap::new(), parameters: Vec::new(), running: Vec::new() };
         let logits = network.logits().id;

@@ -27,7 +27,7 @@ impl Teacher {
             let problem = format!("takes {takes} numbers and yields {yields}, and the student {wanted} and {classes}");
             return Err(TrainError::Teacher { teacher: teacher.name().to_string(), problem });
         }
-        let Parts { graph, parameters, .. } = Graph::new(teacher, teacher, &BTreeSet::new(), None)?;
+        let Parts { graph, parameters, .. } = Graph::of(teacher, teacher, &BTreeSet::new(), None)?;
         Ok(Self { graph, parameters })
     }
 

@@ -129,13 +129,13 @@ impl Trainer {
             return Err(TrainError::Option { option: "shift", value: settings.shift.to_string(), help });
         }
         let (template, parts) = match start.formats {
-            None => (start.network.clone(), Graph::new(start.network, start.network, start.norms, scales)?),
+            None => (start.network.clone(), Graph::of(start.network, start.network, start.norms, scales)?),
             Some(formats) => {
                 let rounding = with_roundings(start.network, formats)?;
                 let plain = if start.norms.is_empty() { rounding.clone() } else { normalised(&rounding, start)? };
                 let ranges = calibrate_as(&plain, start.calibration, formats)?;
                 let held = quantize(&plain, &ranges, formats)?;
-                let parts = Graph::new(&held, &rounding, start.norms, scales)?;
+                let parts = Graph::of(&held, &rounding, start.norms, scales)?;
                 (held, parts)
             }
         };
@@ -143,7 +143,7 @@ impl Trainer {
         parameters.iter_mut().filter(|parameter| parameter.kind.is_weight()).for_each(Parameter::hold_zeros);
         let optimizer = Optimizer::new(settings.optimizer, &parameters);
         let mut state = State { parameters, running, optimizer, epochs: Vec::new(), best: None };
-        first_statistics(&graph, &mut state, start.calibration);
+        first_statistics(&graph, &mut state, &start.calibration);
         let fingerprint = format!("{} {settings:?} {:?}", start.identity, start.formats.map(ToString::to_string));
         let fingerprint = crate::data::sha256_hex(fingerprint.as_bytes());
         let formats = start.formats.cloned();
@@ -316,7 +316,7 @@ fn first(loss: &Tensor<1>) -> f32 {
 }
 
 /// Gives batch normalisations the mean and variance of the calibration samples, so that the first judgement is no guess.
-fn first_statistics(graph: &Graph, state: &mut State, calibration: ArrayView2<'_, f32>) {
+fn first_statistics(graph: &Graph, state: &mut State, calibration: &ArrayView2<'_, f32>) {
     if state.running.is_empty() {
         return;
     }
@@ -332,9 +332,9 @@ fn first_statistics(graph: &Graph, state: &mut State, calibration: ArrayView2<'_
 
 /// The float network with its normalisations folded in, as they are on the calibration samples: what ranges are found on.
 fn normalised(network: &Network, start: Start<'_>) -> Result<Network, TrainError> {
-    let Parts { graph, parameters, running } = Graph::new(network, network, start.norms, None)?;
+    let Parts { graph, parameters, running } = Graph::of(network, network, start.norms, None)?;
     let optimizer = Optimizer::new(super::settings::OptimizerKind::Adam, &[]);
     let mut state = State { parameters, running, optimizer, epochs: Vec::new(), best: None };
-    first_statistics(&graph, &mut state, start.calibration);
+    first_statistics(&graph, &mut state, &start.calibration);
     finished(network, &graph, &state.parameters, &state.running)
 }
