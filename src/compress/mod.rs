@@ -4,6 +4,7 @@
 //! then `calibrate` finds the range of every value, and `quantize` turns weights, biases and values into integers. What is zero stays zero.
 
 mod apply;
+mod arrived;
 mod bias;
 mod calibrate;
 mod channels;
@@ -24,6 +25,7 @@ mod short;
 mod values;
 
 pub use apply::{LayerReport, Outside, StepReport, Surroundings};
+pub use arrived::{Arrived, TILE, arrived};
 pub use bias::correct_biases;
 pub use calibrate::{Ranges, calibrate};
 pub use error::CompressError;

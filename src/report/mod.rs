@@ -42,7 +42,7 @@ pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
 pub use mapping::{MappedLayer, MappedLoop, MappingReport, MappingSearch, mapping_json};
 pub use mixed::{MixedFormat, MixedLayer, MixedPoint, MixedPrecision};
-pub use model::{ModelKind, ModelLayer, ModelReport, model_json, model_terminal, models_json, models_terminal, shape};
+pub use model::{ModelKind, ModelLayer, ModelReport, PrunedWeights, model_json, model_terminal, models_json, models_terminal, shape};
 pub use pruning::{PairedAccuracy, PrunedLayer, PruningStep, PruningSummary, Unpruned};
 pub use residency::{MemoryUse, Residency, SmallestScratchpad, TensorLife};
 pub use roofline::{Roofline, RooflineLayer};

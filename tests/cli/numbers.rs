@@ -1,6 +1,7 @@
 //! Models whose task has no classes: regression and reconstruction, from data to metrics.
 
 use crate::{output, real, root, systole, text};
+use npyz::WriterBuilder;
 use serde_json::Value;
 use std::fs;
 use std::io::{Cursor, Write};
