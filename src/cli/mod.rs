@@ -1,17 +1,21 @@
 //! The command line: arguments, and one file a subcommand. Belongs to the binary; nothing in the library prints.
 
 mod chip;
+mod compare;
 mod compress;
+mod diff;
 mod dram;
 mod dump;
 mod gemm;
 mod map;
 mod model;
 mod options;
+mod plot;
 mod recipe;
 mod run;
 mod sweep;
 mod topology;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -44,8 +48,14 @@ enum Command {
     Map(map::MapArguments),
     /// Time the layers of a layer table in SCALE-Sim's format on a chip
     Topology(topology::TopologyArguments),
+    /// Run one model on several chips, and show them side by side, relative to the first
+    Compare(compare::CompareArguments),
+    /// Show what changes from one run to another: for each layer, which reason gained or lost cycles
+    Diff(diff::DiffArguments),
     /// Replay a trace of memory requests on a chip's DRAM: cycles, row hits, bandwidth, energy
     Dram(dram::DramArguments),
+    /// Draw the results of a sweep: any two fields, Pareto fronts, heat maps; or all its pictures and its page
+    Plot(plot::PlotArguments),
     /// List, show and check chips
     Chip(chip::ChipArguments),
     /// List and show models: layers, multiply-accumulates, parameters, the graph
@@ -61,7 +71,10 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Command::Compress(compress) => compress::run(compress),
         Command::Map(map) => map::run(map),
         Command::Topology(topology) => topology::run(topology),
+        Command::Compare(compare) => compare::run(compare),
+        Command::Diff(diff) => diff::run(diff),
         Command::Dram(dram) => dram::run(dram),
+        Command::Plot(plot) => plot::run(plot),
         Command::Chip(chip) => chip::run(chip),
         Command::Model(model) => model::run(model),
     }

@@ -3,6 +3,7 @@
 use super::dump::Dump;
 use super::options::{ChipOptions, Drive, complain_of_columns, user_fault};
 use super::recipe::RecipeOptions;
+use super::trace::TraceFile;
 use super::{complain, say};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,8 +13,9 @@ use systole::chip::Chip;
 use systole::data::sha256_hex;
 use systole::mapping::{Layout, MappingFile, WeightStart};
 use systole::model::{self, Found, LayerTable};
+use systole::page;
 use systole::pipeline::{self, Plan, Prepared, RunOptions};
-use systole::plot;
+use systole::plot::{self, Drawn};
 use systole::report::{LayerRows, ResultFolder, Summary, summary_json, terminal};
 use systole::sweep::quoted;
 
@@ -56,6 +58,10 @@ pub(crate) struct RunArguments {
     /// Only time the run: no numbers, no metrics, the same cycles (products that PEs gate are not known, and count as multiplied)
     #[arg(long, conflicts_with_all = ["dump", "engine"])]
     timing_only: bool,
+    /// Write a timeline of one batch to this file, for ui.perfetto.dev: every unit's commands and stalls, tokens, DRAM's bus and the memories; a
+    /// microsecond of it is a cycle
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// A mapping that `systole map --save` wrote: how layers are cut and in which dataflow they run; layers that it does not name are left to the tool
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
@@ -78,11 +84,21 @@ pub(crate) struct RunArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Weights {
+pub(super) enum Weights {
     /// In DRAM, all of them
     Cold,
     /// On the chip, those that fit
     Resident,
+}
+
+impl Weights {
+    /// The pipeline's word for it.
+    pub(super) const fn start(self) -> WeightStart {
+        match self {
+            Self::Cold => WeightStart::Cold,
+            Self::Resident => WeightStart::Resident,
+        }
+    }
 }
 
 /// Does it.
@@ -99,9 +115,11 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let options = pipeline::choose_formats(&model, Some(&chip), &options).map_err(user_fault)?;
     let prepared = pipeline::prepare(&model, &chip, &options).map_err(user_fault)?;
     let folder = ResultFolder::prepare(&arguments.out.clone().unwrap_or_else(|| default_folder(&prepared, &options)))?;
+    let trace = arguments.trace.as_deref().map(TraceFile::open).transpose()?;
     if arguments.timing_only {
         let summary = pipeline::time(&prepared, &options).map_err(user_fault)?;
-        return show(arguments, &chip, &folder, &summary, &recipe_file(&summary));
+        show(arguments, &chip, &folder, &summary, &recipe_file(&summary))?;
+        return trace.map_or(Ok(()), |trace| trace.write(|out| pipeline::trace(&prepared, out)));
     }
     let bar = progress_bar(prepared.samples.labels.len() as u64, options.batch);
     let outcome = pipeline::run(&prepared, &options, &|| bar.inc(1));
@@ -119,6 +137,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
         more.push((dump.file_name(), dump.bytes(&prepared, &outcome.numbers)?));
     }
     show(arguments, &chip, &folder, &outcome.summary, &more)?;
+    if let Some(trace) = trace {
+        trace.write(|out| pipeline::trace(&prepared, out))?;
+    }
     for warning in &outcome.warnings {
         complain(&format!("warning: {warning}"));
     }
@@ -132,10 +153,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
 fn options(arguments: &RunArguments) -> Result<RunOptions, Box<dyn Error>> {
     Ok(RunOptions {
         batch: arguments.batch,
-        weights: match arguments.weights {
-            Weights::Cold => WeightStart::Cold,
-            Weights::Resident => WeightStart::Resident,
-        },
+        weights: arguments.weights.start(),
         recipe: arguments.recipe.with_formats()?,
         samples: arguments.samples,
         engine: arguments.engine.engine(),
@@ -170,7 +188,11 @@ fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options
         plan_key(options)
     );
     let folder = arguments.out.clone().unwrap_or_else(|| folder_named(name, options, chip, &key));
+    let trace = arguments.trace.as_deref().map(TraceFile::open).transpose()?;
     show(arguments, chip, &ResultFolder::prepare(&folder)?, &summary, &[])?;
+    if let Some(trace) = trace {
+        trace.write(|out| pipeline::trace_table(chip, &table.table, options, out))?;
+    }
     complain_of_columns(table);
     Ok(())
 }
@@ -190,7 +212,16 @@ fn show(
     summary: &Summary,
     more: &[(&str, Vec<u8>)],
 ) -> Result<(), Box<dyn Error>> {
-    folder.write(summary, chip.resolved(), &plot::layers(summary)?, more)?;
+    let drawn = plot::run(summary)?;
+    let page = page::run_page(summary, &drawn);
+    let names: Vec<[String; 2]> = drawn.iter().map(|drawn| ["svg", "png"].map(|kind| format!("{}.{kind}", drawn.name))).collect();
+    let mut files: Vec<(&str, &[u8])> = Vec::new();
+    for (Drawn { svg, png, .. }, [svg_name, png_name]) in drawn.iter().zip(&names) {
+        files.extend([(svg_name.as_str(), svg.as_bytes()), (png_name.as_str(), png.as_slice())]);
+    }
+    files.push(("report.html", page.as_bytes()));
+    files.extend(more.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    folder.write(summary, chip.resolved(), &files)?;
     if arguments.json {
         say(&summary_json(summary))?;
     } else {
@@ -208,12 +239,13 @@ pub(super) fn command_line() -> String {
 
 fn recorded(words: impl Iterator<Item = String>) -> String {
     let mut kept = vec!["systole".to_string()];
-    let mut is_value_of_out = false;
+    let mut is_value = false;
     for word in words {
-        let is_left_out =
-            std::mem::take(&mut is_value_of_out) || word.starts_with("--out=") || ["--json", "--all-layers"].contains(&word.as_str());
-        if word == "--out" {
-            is_value_of_out = true;
+        let is_left_out = std::mem::take(&mut is_value)
+            || ["--out=", "--trace="].iter().any(|option| word.starts_with(option))
+            || ["--json", "--all-layers"].contains(&word.as_str());
+        if ["--out", "--trace"].contains(&word.as_str()) {
+            is_value = true;
         } else if !is_left_out {
             kept.push(quoted(&word));
         }
@@ -268,6 +300,7 @@ mod tests {
     fn the_recorded_command_says_what_changes_figures_and_no_more() {
         let command = |text: &str| recorded(text.split(' ').map(str::to_owned));
         assert_eq!(command("run --json --samples 4 --out a/b --all-layers --batch=2"), "systole run --samples 4 --batch=2");
+        assert_eq!(command("run --trace a.json --set rows=4 --trace=b"), "systole run --set rows=4");
         assert_eq!(command("run --out=x --set clock=MHz(700) --out y"), "systole run --set 'clock=MHz(700)'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");

@@ -1,6 +1,6 @@
 //! `systole sweep`: the points of an experiment.
 
-use super::{complain, say};
+use super::{complain, plot, say};
 use clap::{Args, Subcommand};
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use std::error::Error;
@@ -96,7 +96,9 @@ pub(crate) fn run(arguments: &SweepArguments) -> Result<(), Box<dyn Error>> {
     show(&swept.results, &options.out, arguments.json)
 }
 
+/// Draws the results, and prints them.
 fn show(results: &SweepResults, folder: &std::path::Path, json: bool) -> Result<(), Box<dyn Error>> {
+    plot::draw(results, folder)?;
     let folder = folder.display().to_string();
     if json { say(&results.json(&folder)) } else { say(&format!("{}\nresults in {folder}\n", results.terminal())) }
 }

@@ -107,6 +107,12 @@ pub enum PipelineError {
         /// The least that was measured of what is limited.
         least: String,
     },
+    /// A timeline that cannot be written.
+    #[error("cannot write the trace: {problem}\n  help: choose another file with --trace")]
+    Trace {
+        /// What the system says.
+        problem: String,
+    },
     /// More samples than there are, or none.
     #[error(
         "{asked} samples were asked for, and the report data of \"{model}\" has {available}\n  help: ask for 1 to {available} with --samples, or leave it out for all"

@@ -23,6 +23,7 @@ mod residency;
 mod run;
 mod summary;
 mod table;
+mod trace;
 mod vcd;
 mod whatif;
 mod workbench;
@@ -43,6 +44,7 @@ pub use plan::ChoiceStore;
 pub use prepare::{Prepared, model_stages, prepare};
 pub use run::{Outcome, Warning, run, time};
 pub use table::{table_stages, time_table};
+pub use trace::{MAX_TRACE_SLICES, Traced, trace, trace_program, trace_table};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 pub use workbench::{Depth, Measured, Selected, Workbench};
 

@@ -9,10 +9,10 @@ use super::prepare::first_format;
 use super::run::Totals;
 use super::summary::{Facts, Ran, summarize};
 use super::{ChoiceStore, PipelineError, RunOptions, TIMING_ONLY};
-use crate::chip::Chip;
+use crate::chip::{Chip, Format};
 use crate::mapping::{Lowered, Problem, depthwise_alone};
 use crate::numerics::BIAS_BYTES;
-use crate::program::emit_timing;
+use crate::program::{Program, emit_timing};
 use crate::report::{LayerSummary, Summary, WhatIf, ratio};
 use crate::sim::Machine;
 use crate::topology::{Layer, Table};
@@ -81,6 +81,13 @@ pub(super) fn time_table_remembering(
     let mut summary = summarize(ran, options, &Totals::of_equal(run, 1).explained(&machine, options)?)?;
     join(&mut summary, table, &counts);
     Ok(summary)
+}
+
+/// The program that [`time_table`] times, and the formats that the array multiplies first in it.
+pub(super) fn table_program<'c>(chip: &'c Chip, table: &Table, options: &RunOptions) -> Result<(&'c Format, Program), PipelineError> {
+    let stages = table_stages(chip, table, options)?;
+    let (mapping, _) = options.map(&stages, chip)?;
+    Ok((first_format(&stages, chip), emit_timing(&mapping, chip)?))
 }
 
 /// Makes the rows of a layer's stages, of which there are so many, one row.

@@ -11,8 +11,9 @@
 //! Dots carry numbers, whose names stand in the key; dots that would cover each other share a text. Not here: what is shown.
 
 use super::PlotError;
+use super::axis::{Axis, is_positive as is_shown};
 use super::canvas::{Align, Canvas, Drawing, Ink, width_of};
-use super::palette::{FAINT_INK, GRID, INK, PAPER};
+use super::palette::{FAINT_INK, GRID, INK, LINES, PAPER};
 use crate::report::human;
 use plotters::prelude::{DrawingBackend, RGBColor};
 
@@ -73,60 +74,8 @@ pub struct ChartDot {
     pub other: Option<f64>,
 }
 
-/// Okabe and Ito's colours (2008), dark enough for lines, the ink first.
-const COLOURS: [RGBColor; 7] = [
-    INK,
-    RGBColor(0x00, 0x72, 0xB2),
-    RGBColor(0xD5, 0x5E, 0x00),
-    RGBColor(0x00, 0x9E, 0x73),
-    RGBColor(0xCC, 0x79, 0xA7),
-    RGBColor(0xE6, 0x9F, 0x00),
-    RGBColor(0x56, 0xB4, 0xE9),
-];
-
-const FULL: RGBColor = COLOURS[1];
-const HOLLOW: RGBColor = COLOURS[2];
-
-fn is_shown(value: f64) -> bool {
-    value.is_finite() && value > 0.0
-}
-
-/// An axis from one value to another, both positive, in points of the page.
-#[derive(Debug, Clone, Copy)]
-struct Axis {
-    from: f64,
-    to: f64,
-    start: f64,
-    length: f64,
-}
-
-impl Axis {
-    /// The axis that holds all values, with some room on both sides.
-    fn of(values: impl Iterator<Item = f64> + Clone, start: f64, length: f64) -> Self {
-        let shown = values.filter(|value| is_shown(*value));
-        let (least, most) = (shown.clone().fold(f64::INFINITY, f64::min), shown.fold(0.0, f64::max));
-        let (from, to) = if least <= most { (least / 1.3, most * 1.3) } else { (1.0, 10.0) };
-        Self { from, to, start, length }
-    }
-
-    fn place(self, value: f64) -> f64 {
-        self.start + self.length * libm::log(value / self.from) / libm::log(self.to / self.from)
-    }
-
-    /// Round values on the axis: 1, 2 and 5 times powers of ten, or only those where they would be many.
-    fn ticks(self) -> Vec<f64> {
-        let decades = libm::log10(self.to / self.from);
-        let steps: &[f64] = if decades > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-        let first = libm::floor(libm::log10(self.from));
-        let mut power = libm::pow(10.0, first);
-        let mut ticks = Vec::new();
-        while power <= self.to {
-            ticks.extend(steps.iter().map(|step| step * power).filter(|tick| *tick >= self.from && *tick <= self.to));
-            power *= 10.0;
-        }
-        ticks
-    }
-}
+const FULL: RGBColor = LINES[1];
+const HOLLOW: RGBColor = LINES[2];
 
 /// `0.5`, `20`, `5 k`: a tick's value has one digit that counts.
 fn tick_text(tick: f64) -> String {
@@ -179,8 +128,8 @@ impl<'c> Layout<'c> {
         let top = 84.0 + 19.0 * chart.notes.len() as f64;
         let places = || chart.lines.iter().flat_map(|line| line.places.iter().copied());
         let dots = || chart.dots.iter().flat_map(|dot| [(dot.x, dot.y)].into_iter().chain(dot.other.map(|other| (dot.x, other))));
-        let x = Axis::of(places().chain(dots()).map(|(x, _)| x), LEFT, PLOT.0);
-        let y = Axis::of(places().chain(dots()).map(|(_, y)| y), top + PLOT.1, -PLOT.1);
+        let x = Axis::log(places().chain(dots()).map(|(x, _)| x), LEFT, PLOT.0);
+        let y = Axis::log(places().chain(dots()).map(|(_, y)| y), top + PLOT.1, -PLOT.1);
         let mut clusters: Vec<Cluster> = Vec::new();
         for (number, dot) in chart.dots.iter().enumerate().filter(|(_, dot)| is_shown(dot.x) && is_shown(dot.y)) {
             let at = (x.place(dot.x), y.place(dot.y));
@@ -222,7 +171,7 @@ impl<'c> Layout<'c> {
     fn draw_lines<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), PlotError> {
         for line in &self.chart.lines {
             let places: Vec<(f64, f64)> = line.places.iter().filter_map(|place| self.at(*place)).collect();
-            let colour = COLOURS[line.colour % COLOURS.len()];
+            let colour = LINES[line.colour % LINES.len()];
             canvas.line(&places, colour, 2.0)?;
             for place in places.iter().filter(|_| line.is_marked) {
                 canvas.dot(*place, 3.5, colour)?;
@@ -268,7 +217,7 @@ impl<'c> Layout<'c> {
         let mut y = self.top + 6.0;
         let ink = Ink { size: LABEL_SIZE, colour: INK, is_bold: false, align: Align::Left };
         for line in self.chart.lines.iter().filter(|line| !line.name.is_empty()) {
-            let colour = COLOURS[line.colour % COLOURS.len()];
+            let colour = LINES[line.colour % LINES.len()];
             canvas.line(&[(x, y), (x + 20.0, y)], colour, 2.0)?;
             if line.is_marked {
                 canvas.dot((x + 10.0, y), 3.5, colour)?;
@@ -329,16 +278,6 @@ impl Drawing for Layout<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn axes_are_logarithmic_and_their_ticks_round() {
-        let axis = Axis { from: 1.0, to: 100.0, start: 0.0, length: 200.0 };
-        assert!((axis.place(10.0) - 100.0).abs() < 1e-9);
-        assert_eq!(axis.ticks().len(), 7, "1, 2, 5, 10, 20, 50, 100");
-        assert_eq!(Axis { to: 1e6, ..axis }.ticks().len(), 7, "powers of ten alone");
-        let empty = Axis::of([0.0, f64::NAN].into_iter(), 0.0, 1.0);
-        assert!(empty.from < empty.to);
-    }
 
     #[test]
     fn ticks_are_short() {

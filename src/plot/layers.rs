@@ -247,30 +247,10 @@ fn notes(summary: &Summary) -> [String; 2] {
     ]
 }
 
-/// What a reader calls a reason.
-const fn reason_name(reason: StallReason) -> &'static str {
-    match reason {
-        StallReason::WeightsNotReady => "waits for weights",
-        StallReason::InputNotReady => "waits for input",
-        StallReason::BiasNotReady => "waits for bias",
-        StallReason::ResultNotReady => "waits for sums",
-        StallReason::BufferFull => "buffer full",
-        StallReason::MemoryLatency => "on-chip latency",
-        StallReason::ScratchpadConflict => "scratchpad bank conflict",
-        StallReason::AccumulatorConflict => "accumulator bank conflict",
-        StallReason::AccumulatorHazard => "accumulator row pending",
-        StallReason::DramLatency => "DRAM latency",
-        StallReason::DramBandwidth => "DRAM busy",
-        StallReason::Codec => "unpacking",
-        StallReason::ArrayDrain => "array drains",
-        StallReason::Host => "host at work",
-    }
-}
-
 /// The accounts that occur, in the order of a bar.
 fn legend(summary: &Summary) -> Vec<(&'static str, RGBColor)> {
     let occurs = |reason: &StallReason| summary.layers.iter().any(|layer| layer.stall_cycles.get(reason).is_some_and(|&cycles| cycles > 0));
-    let stalls = StallReason::ALL.into_iter().filter(occurs).map(|reason| (reason_name(reason), palette::stall(reason)));
+    let stalls = StallReason::ALL.into_iter().filter(occurs).map(|reason| (human::stall(reason), palette::stall(reason)));
     [("busy", BUSY)].into_iter().chain(stalls).chain([("idle", IDLE)]).collect()
 }
 

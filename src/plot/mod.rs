@@ -1,19 +1,41 @@
-//! Pictures of a run, drawn from its summary: SVG and PNG from the same drawing code, with a font of our own.
+//! Pictures of a run and of a sweep, drawn from plain data: SVG and PNG from the same drawing code, with a font of our own.
 //!
 //! Open Sans (Apache-2.0, `assets/`) is part of the program, so a picture is the same on every machine. Not here: what is shown as text
 //! (`report`), and any computing.
 
+mod axis;
+mod bars;
 mod canvas;
 mod chart;
+mod fields;
 mod graph;
 mod layers;
 mod palette;
 mod png;
+mod quantity;
 mod roofline;
+mod run;
+mod scatter;
+mod sweep;
+mod words;
 
 pub use chart::{Chart, ChartDot, ChartLine};
+pub use sweep::{SweepPictures, heatmap, scatter, sweep};
 
-use crate::report::{ModelReport, Pictures, Roofline, Summary};
+use crate::counts::StallReason;
+use crate::findings::FindingsError;
+use crate::report::{ModelReport, Roofline, Summary};
+
+/// A picture, drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drawn {
+    /// What its files are called, without their endings.
+    pub name: String,
+    /// As SVG.
+    pub svg: String,
+    /// As PNG, two pixels a point.
+    pub png: Vec<u8>,
+}
 
 /// Why a picture could not be drawn.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +43,9 @@ pub enum PlotError {
     /// The drawing library gave up.
     #[error("cannot draw a picture: {0}")]
     Draw(String),
+    /// Points that cannot be shown as they were asked for.
+    #[error(transparent)]
+    Findings(#[from] FindingsError),
     /// A graph too large to be placed.
     #[error(
         "a picture of {layers} layers is too large to be drawn; {limit} is the most\n  help: show the model without --out, or a smaller part of it"
@@ -33,13 +58,53 @@ pub enum PlotError {
     },
 }
 
-/// Draws where each layer's cycles went: a bar a layer, in cycles a batch, split into busy, each kind of stall, and idle.
+/// Draws where each layer's cycles went: a bar a layer, in cycles a batch, split into busy, each kind of stall, and idle. As SVG and
+/// as PNG.
 ///
 /// # Errors
 /// If the drawing library fails, which takes a picture too large for memory.
-pub fn layers(summary: &Summary) -> Result<Pictures, PlotError> {
+pub fn layers(summary: &Summary) -> Result<(String, Vec<u8>), PlotError> {
     let picture = layers::Picture::of(summary);
-    Ok(Pictures { layers_svg: canvas::svg(&picture)?, layers_png: canvas::png(&picture)? })
+    Ok((canvas::svg(&picture)?, canvas::png(&picture)?))
+}
+
+/// Draws all pictures of a run: where its layers' cycles went, its roofline, where its energy goes, what crosses each memory's port.
+///
+/// # Errors
+/// As [`layers`].
+pub fn run(summary: &Summary) -> Result<Vec<Drawn>, PlotError> {
+    let (layers_svg, layers_png) = layers(summary)?;
+    let (roof_svg, roof_png) = roofline(&run::roofline(summary))?;
+    let bars = |name: &str, bars: bars::Bars| -> Result<Drawn, PlotError> {
+        let picture = bars::Picture::of(bars);
+        Ok(Drawn { name: name.to_owned(), svg: canvas::svg(&picture)?, png: canvas::png(&picture)? })
+    };
+    Ok(vec![
+        Drawn { name: "layers".to_owned(), svg: layers_svg, png: layers_png },
+        Drawn { name: "roofline".to_owned(), svg: roof_svg, png: roof_png },
+        bars("energy", run::energy(summary))?,
+        bars("traffic", run::traffic(summary))?,
+    ])
+}
+
+/// A column of results as a reader knows it, its unit left to the values.
+pub fn column_name(column: &str) -> String {
+    quantity::name(column)
+}
+
+/// A value of a column of results, with its unit.
+pub fn column_text(column: &str, value: f64) -> String {
+    quantity::text(column, value)
+}
+
+/// The colour of a reason to stall, as `#rrggbb`.
+pub fn stall_colour(reason: StallReason) -> String {
+    palette::hex(palette::stall(reason))
+}
+
+/// The colours of busy and idle cycles, as `#rrggbb`.
+pub fn busy_and_idle_colours() -> (String, String) {
+    (palette::hex(palette::BUSY), palette::hex(palette::IDLE))
 }
 
 /// Draws a chart, as SVG and as PNG.
@@ -85,7 +150,7 @@ mod tests {
 
     #[test]
     fn names_accounts_and_the_run_are_in_the_picture() {
-        let svg = layers(&fixture::simplenet()).unwrap().layers_svg;
+        let svg = layers(&fixture::simplenet()).unwrap().0;
         for wanted in
             ["fc1", "fc3", "softmax", "host", "edge-16x16", "simplenet-mnist", "int8", "batch 1", "cold", "700 MHz", "busy", "idle"]
         {
@@ -96,9 +161,9 @@ mod tests {
     #[test]
     fn any_number_of_layers_can_be_drawn() {
         for count in [0, 1, 24, 25, 60] {
-            let pictures = layers(&fixture::deep(count)).unwrap();
-            assert!(pictures.layers_png.starts_with(b"\x89PNG"));
-            assert_eq!(pictures.layers_svg.contains("other layers"), count >= 25, "{count} and a softmax");
+            let (svg, png) = layers(&fixture::deep(count)).unwrap();
+            assert!(png.starts_with(b"\x89PNG"));
+            assert_eq!(svg.contains("other layers"), count >= 25, "{count} and a softmax");
         }
         let mut empty = fixture::simplenet();
         empty.layers.clear();
@@ -134,9 +199,9 @@ mod tests {
         let mut one = fixture::deep(1);
         one.layers.truncate(1);
         for (name, summary) in [("three", fixture::simplenet()), ("one", one), ("twelve", fixture::deep(12)), ("deep", fixture::deep(53))] {
-            let pictures = layers(&summary).unwrap();
-            std::fs::write(folder.join(format!("{name}.svg")), pictures.layers_svg).unwrap();
-            std::fs::write(folder.join(format!("{name}.png")), pictures.layers_png).unwrap();
+            let (svg, png) = layers(&summary).unwrap();
+            std::fs::write(folder.join(format!("{name}.svg")), svg).unwrap();
+            std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
         }
     }
 }

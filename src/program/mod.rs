@@ -30,6 +30,9 @@ pub use emit::{StageNumbers, emit, emit_stages, emit_timing};
 pub use error::ProgramError;
 pub use gemm::{Gemm, LayoutError, PassShape};
 pub use host::{HostFactor, HostInput, HostWork};
+#[cfg(test)]
+pub(crate) use region::ONCE;
+pub(crate) use region::{Access, Block};
 pub use values::{CodedValue, GRANULE_BYTES};
 pub use window::Planes;
 

@@ -1,9 +1,10 @@
 //! Activations that lie as images: what a program must keep to, and which bytes a command reads.
 
-use super::region::{Access, Dimension, ONCE, RegionOf};
-use super::{Address, Command, Operation, Place, Window};
+use super::region::{Access, Block, Dimension, ONCE, RegionOf};
+use super::{Address, Command, Operation, Place, ProgramParts, Window};
 use crate::numerics::Dtype;
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 use std::ops::Range;
 
 /// The most of each size of a filter, and of an image's rows and columns.
@@ -88,6 +89,23 @@ impl Command {
             }),
             Operation::Mvin(_) | Operation::Mvout(_) | Operation::Requantize(_) | Operation::Fence | Operation::Host(_) => None,
         }
+    }
+}
+
+impl Command {
+    /// Shows every part of memory that the command touches in the iteration that `counters` tells, reads before writes: what it reads through a
+    /// window are whole rows of images. Each is its first byte's address, and its shape.
+    pub(crate) fn each_block(&self, parts: &ProgramParts, counters: &[u64], mut see: impl FnMut(Place, u64, Block, Access)) {
+        let mode = parts.mode_of(self.tag.stage);
+        let mut show = |region: &RegionOf<'_>| see(region.place, region.address.resolve(counters), region.coalesced(), region.access);
+        if let Some(window) = self.window() {
+            let shown: Result<(), Infallible> = window.regions(counters, window.format(mode.activation), |region| {
+                show(region);
+                Ok(())
+            });
+            let Ok(()) = shown;
+        }
+        self.regions(mode, parts.accumulator_element_bytes).iter().flatten().for_each(show);
     }
 }
 

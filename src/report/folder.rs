@@ -2,7 +2,7 @@
 //!
 //! A reader never meets half a file. Not here: what stands in the files.
 
-use super::{Summary, layers_csv, summary_json};
+use super::{Summary, layers_csv, summary_from_json, summary_json};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,22 @@ pub enum FolderError {
         /// What the system says.
         source: io::Error,
     },
+    /// A summary cannot be read.
+    #[error("cannot read {}: {source}\n  help: give a folder that `systole run` wrote, or the summary.json in it", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file that is no summary.
+    #[error("{} is no summary of a run: {source}\n  help: give a folder that `systole run` wrote, or the summary.json in it; one of another version is made again by its own command (provenance.command)", .path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Where it is at fault.
+        source: serde_json::Error,
+    },
     /// A file cannot be written.
     #[error("cannot write {}: {source}\n  help: choose another folder with --out", .path.display())]
     Write {
@@ -28,13 +44,14 @@ pub enum FolderError {
     },
 }
 
-/// The pictures of a run, drawn.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pictures {
-    /// Where each layer's cycles went, as SVG.
-    pub layers_svg: String,
-    /// The same as PNG.
-    pub layers_png: Vec<u8>,
+/// Reads the summary of a run: of a folder that `systole run` wrote, or its `summary.json`.
+///
+/// # Errors
+/// If it cannot be read, or is no summary.
+pub fn read_summary(path: &Path) -> Result<Summary, FolderError> {
+    let file = if path.is_dir() { path.join("summary.json") } else { path.to_owned() };
+    let text = fs::read_to_string(&file).map_err(|source| FolderError::Read { path: file.clone(), source })?;
+    summary_from_json(&text).map_err(|source| FolderError::Form { path: file, source })
 }
 
 /// A folder that is there and can be written to. Folders that were made for it and stay empty, because the run fails, go away with it.
@@ -67,21 +84,16 @@ impl ResultFolder {
         &self.path
     }
 
-    /// Writes `chip.ron`, `layers.csv`, `layers.svg`, `layers.png`, `residency.csv`, the files of `more` by their names and, last, `summary.json`: where
-    /// that stands, the others do too. All are written under other names first, and none takes its place before all are whole.
+    /// Writes `chip.ron`, `layers.csv`, `residency.csv`, the files of `more` by their names (pictures, and what else was asked for) and, last,
+    /// `summary.json`: where that stands, the others do too. All are written under other names first, and none takes its place before all are whole.
     ///
     /// # Errors
     /// If a file cannot be written; then none of an earlier run was touched, unless it is the renaming that failed.
-    pub fn write(&self, summary: &Summary, chip_ron: &str, pictures: &Pictures, more: &[(&str, Vec<u8>)]) -> Result<(), FolderError> {
+    pub fn write(&self, summary: &Summary, chip_ron: &str, more: &[(&str, &[u8])]) -> Result<(), FolderError> {
         let (csv, tensors, json) = (layers_csv(summary), summary.residency.csv(), summary_json(summary));
-        let mut files: Vec<(&str, &[u8])> = vec![
-            ("chip.ron", chip_ron.as_bytes()),
-            ("layers.csv", csv.as_bytes()),
-            ("layers.svg", pictures.layers_svg.as_bytes()),
-            ("layers.png", &pictures.layers_png),
-            ("residency.csv", tensors.as_bytes()),
-        ];
-        files.extend(more.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+        let mut files: Vec<(&str, &[u8])> =
+            vec![("chip.ron", chip_ron.as_bytes()), ("layers.csv", csv.as_bytes()), ("residency.csv", tensors.as_bytes())];
+        files.extend(more);
         files.push(("summary.json", json.as_bytes()));
         self.write_files(&files)
     }
@@ -137,9 +149,9 @@ mod tests {
     fn files_stand_whole_and_nothing_else_is_left() {
         let outer = tempfile::tempdir().unwrap();
         let folder = ResultFolder::prepare(&outer.path().join("a/b")).unwrap();
-        let pictures = Pictures { layers_svg: "<svg/>".to_owned(), layers_png: vec![1, 2, 3] };
-        folder.write(&fixture::simplenet(), "Chip()", &pictures, &[("logits.npz", vec![4])]).unwrap();
-        folder.write(&fixture::simplenet(), "Chip()", &pictures, &[]).unwrap();
+        let pictures: [(&str, &[u8]); 2] = [("layers.svg", b"<svg/>"), ("layers.png", &[1, 2, 3])];
+        folder.write(&fixture::simplenet(), "Chip()", &[("logits.npz", &[4])]).unwrap();
+        folder.write(&fixture::simplenet(), "Chip()", &pictures).unwrap();
         let mut names: Vec<String> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -155,8 +167,7 @@ mod tests {
         assert!(outer.path().join("there").is_dir() && !outer.path().join("there/a").exists());
         let folder = ResultFolder::prepare(&outer.path().join("there")).unwrap();
         fs::create_dir_all(outer.path().join("there/layers.png/full")).unwrap();
-        let pictures = Pictures { layers_svg: String::new(), layers_png: Vec::new() };
-        let error = folder.write(&fixture::simplenet(), "Chip()", &pictures, &[]).unwrap_err();
+        let error = folder.write(&fixture::simplenet(), "Chip()", &[("layers.png", &[])]).unwrap_err();
         assert!(error.to_string().contains("layers.png"), "{error}");
         assert!(fs::read_dir(folder.path()).unwrap().all(|entry| !entry.unwrap().file_name().into_string().unwrap().ends_with("tmp")));
     }

@@ -2,6 +2,8 @@
 //!
 //! Not here: which numbers are shown.
 
+use crate::counts::StallReason;
+
 /// An exact count with its thousands apart: `1,234,567`.
 pub fn count(value: u64) -> String {
     let digits = value.to_string();
@@ -94,6 +96,26 @@ pub fn shorten(text: &str, width: usize) -> String {
     let head = kept / 3;
     let tail = &chars[chars.len() - (kept - head)..];
     chars[..head].iter().chain(&['…']).chain(tail).collect()
+}
+
+/// What a reader calls a reason.
+pub const fn stall(reason: StallReason) -> &'static str {
+    match reason {
+        StallReason::WeightsNotReady => "waits for weights",
+        StallReason::InputNotReady => "waits for input",
+        StallReason::BiasNotReady => "waits for bias",
+        StallReason::ResultNotReady => "waits for sums",
+        StallReason::BufferFull => "buffer full",
+        StallReason::MemoryLatency => "on-chip latency",
+        StallReason::ScratchpadConflict => "scratchpad bank conflict",
+        StallReason::AccumulatorConflict => "accumulator bank conflict",
+        StallReason::AccumulatorHazard => "accumulator row pending",
+        StallReason::DramLatency => "DRAM latency",
+        StallReason::DramBandwidth => "DRAM busy",
+        StallReason::Codec => "unpacking",
+        StallReason::ArrayDrain => "array drains",
+        StallReason::Host => "host at work",
+    }
 }
 
 /// One of something, or several: `1 layer`, `4 layers`.

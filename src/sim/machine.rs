@@ -46,7 +46,7 @@ pub struct Machine<'p> {
     chip: &'p Chip,
     /// The format and the dataflow of each of the program's modes.
     modes: Vec<(&'p Format, &'p Dataflow)>,
-    program: &'p Program,
+    pub(super) program: &'p Program,
 }
 
 impl<'p> Machine<'p> {
@@ -192,26 +192,13 @@ impl<'p> Machine<'p> {
         let by_events = numbers != Numbers::Stepped || program.array_only;
         Ok(Session { state: State::new(self.chip, &setups, self.program, inputs, by_events)?, cycle: 0, by_events })
     }
-
-    /// As [`Machine::run`], stepped, and `watch` is told each unit's account of each cycle, units in the order of [`Run::units`].
-    ///
-    /// # Errors
-    /// As [`Machine::run`].
-    pub fn run_watched(&self, inputs: &[&[u8]], mut watch: impl FnMut(Tick, &[Account])) -> Result<Run, SimError> {
-        let mut session = self.start(inputs, Engine::Stepped)?;
-        for cycle in 0.. {
-            let Some(accounts) = session.step()? else { break };
-            watch(Tick::new(cycle), &accounts);
-        }
-        session.finish()
-    }
 }
 
 /// A run under way.
 pub struct Session<'p> {
     pub(super) state: State<'p>,
     /// The cycle that comes next.
-    cycle: u64,
+    pub(super) cycle: u64,
     by_events: bool,
 }
 
@@ -277,7 +264,7 @@ pub(super) struct State<'p> {
     /// The array as it is in the program's other modes, while it rests.
     pub(super) others: Vec<Array<'p>>,
     pub(super) vector: Vector<'p>,
-    dma: Dma<'p>,
+    pub(super) dma: Dma<'p>,
     /// Where the program has work for it.
     host: Option<Host<'p>>,
     /// Up to which cycle, and from which on, the vector unit with the host and the DMA engines are looked at again.
@@ -333,6 +320,7 @@ impl<'p> State<'p> {
             fault: None,
             tokens: Tokens::new(parts),
             accounts: Accounts::new(program.commands_per_stage()),
+            log: None,
             host_works: [false; 2],
         };
         if has_numbers {

@@ -3,6 +3,7 @@
 use super::accounts::Accounts;
 use super::dma::Granules;
 use super::error::SimError;
+use super::log::Log;
 use super::memory::Sram;
 use super::peeled::Peeled;
 use super::recording::{Effect, Effects};
@@ -31,6 +32,8 @@ pub(super) struct Shared<'p> {
     pub(super) fault: Option<SimError>,
     pub(super) tokens: Tokens,
     pub(super) accounts: Accounts,
+    /// What becomes of every command, where somebody watches.
+    pub(super) log: Option<Box<Log<'p>>>,
     /// Whether the host is at work in this cycle, and whether it is in the next.
     pub(super) host_works: [bool; 2],
 }
@@ -121,14 +124,20 @@ impl Tokens {
 pub(super) struct Ending {
     pub(super) tag: Tag,
     semaphores: [u32; MAX_POSTS],
-    count: usize,
+    count: u32,
+    /// Its number in the log, where there is one.
+    logged: u32,
 }
 
 impl Ending {
     /// Ends the command in this cycle: posts its tokens, closes its account.
     pub(super) fn end(&self, shared: &mut Shared<'_>, cycle: u64) {
-        for semaphore in &self.semaphores[..self.count] {
+        let posts = &self.semaphores[..self.count as usize];
+        for semaphore in posts {
             shared.tokens.post(*semaphore);
+        }
+        if let Some(log) = &mut shared.log {
+            log.end(self.logged, posts, cycle);
         }
         shared.accounts.retire(self.tag, cycle);
     }
@@ -138,12 +147,14 @@ impl Ending {
 #[derive(Debug, Clone)]
 pub(super) struct Queue<'p> {
     cursor: Cursor<'p>,
+    /// Its place in the program's list, if it is there.
+    place: Option<usize>,
 }
 
 impl<'p> Queue<'p> {
     /// The queue with this place in the program's list; an empty one where the program has none for the unit.
     pub(super) fn new(program: &'p ProgramParts, queue: Option<usize>) -> Self {
-        Self { cursor: Cursor::new(queue.map_or(&[], |queue| &program.queues[queue].items)) }
+        Self { cursor: Cursor::new(queue.map_or(&[], |queue| &program.queues[queue].items)), place: queue }
     }
 
     /// The next command.
@@ -199,10 +210,14 @@ impl<'p> Queue<'p> {
                 shared.tokens.seen[sync.semaphore.0 as usize] -= 1;
             }
         }
-        let mut ending = Ending { tag: command.tag, semaphores: [0; MAX_POSTS], count: 0 };
+        let logged = match (&mut shared.log, self.place) {
+            (Some(log), Some(place)) => log.start(place, command, &self.cursor, cycle),
+            _ => 0,
+        };
+        let mut ending = Ending { tag: command.tag, semaphores: [0; MAX_POSTS], count: 0, logged };
         for sync in &command.post {
             if self.cursor.posts(*sync) {
-                ending.semaphores[ending.count] = sync.semaphore.0;
+                ending.semaphores[ending.count as usize] = sync.semaphore.0;
                 ending.count += 1;
             }
         }

@@ -1,8 +1,9 @@
 //! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `prune`, `compress`, `gemm`,
-//! `topology`, `model`, `dram`, `json`, `faults`, `stress`.)
+//! `topology`, `model`, `dram`, `json`, `pictures`, `faults`, `stress`.)
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod chip;
 mod compress;
 mod dram;
 mod faults;
@@ -10,6 +11,7 @@ mod gemm;
 mod json;
 mod map;
 mod model;
+mod pictures;
 mod prune;
 mod run;
 mod stress;

@@ -93,6 +93,11 @@ impl<'p> Banked<'p> {
         self.engines.iter().map(|engine| &engine.front)
     }
 
+    /// Bytes of all bursts that were asked for up to now.
+    pub(super) fn bus_bytes(&self) -> u64 {
+        self.engines.iter().map(|engine| engine.asked * self.link.burst_bytes).sum()
+    }
+
     pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
         let Self { engines, port, link, turn } = self;
         port.advance(cycle, |completion| complete(engines, shared, completion));

@@ -59,6 +59,7 @@ impl<'p> Ideal<'p> {
             flights: VecDeque::with_capacity(front.outstanding),
             front,
             moves: false,
+            crossed: 0,
         };
         Self { engines: fronts.enumerate().map(engine).collect(), bus: Bus { rate, latency, holder: None, is_peeled } }
     }
@@ -69,6 +70,15 @@ impl<'p> Ideal<'p> {
 
     pub(super) fn fronts(&self) -> impl Iterator<Item = &Front<'p>> {
         self.engines.iter().map(|engine| &engine.front)
+    }
+
+    /// Bytes that have crossed the bus up to now.
+    pub(super) fn bus_bytes(&self) -> u64 {
+        let under_way = |engine: &Engine<'_>| {
+            let Timed { flight, beats, .. } = engine.flights.front()?;
+            Some(bytes_after(self.bus.rate, *beats).min(flight.bus_bytes))
+        };
+        self.engines.iter().map(|engine| engine.crossed + under_way(engine).unwrap_or(0)).sum()
     }
 
     pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
@@ -163,6 +173,8 @@ struct Engine<'p> {
     flights: VecDeque<Timed>,
     /// Whether its oldest transfer moves on, while engines stream.
     moves: bool,
+    /// Bytes of transfers that are over.
+    crossed: u64,
 }
 
 impl Engine<'_> {
@@ -287,6 +299,7 @@ impl Engine<'_> {
     fn end(&mut self, shared: &mut Shared<'_>, cycle: u64) {
         let Some(Timed { flight, .. }) = self.flights.pop_front() else { return };
         let crossed = flight.count(shared);
+        self.crossed += crossed;
         flight.count_bus(shared, crossed);
         flight.ending.end(shared, cycle);
     }

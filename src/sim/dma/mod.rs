@@ -69,6 +69,14 @@ impl<'p> Dma<'p> {
         ideal.into_iter().flatten().chain(banked.into_iter().flatten())
     }
 
+    /// Bytes that have crossed DRAM's bus up to now; with banks those of whole bursts that were asked for.
+    pub(super) fn bus_bytes(&self) -> u64 {
+        match self {
+            Self::Ideal(ideal) => ideal.bus_bytes(),
+            Self::Banked(banked) => banked.bus_bytes(),
+        }
+    }
+
     /// One cycle of the machine.
     pub(super) fn tick(&mut self, shared: &mut Shared<'_>, cycle: u64) -> Did {
         match self {
