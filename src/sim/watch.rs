@@ -4,8 +4,9 @@
 //! Not here: what is made of it.
 
 use super::accounts::{Account, Run};
+use super::engine::{Engine, Numbers};
 use super::log::{CommandRun, Log, TokenRun};
-use super::machine::{Engine, Machine, Numbers};
+use super::machine::Machine;
 use super::occupancy::Occupancy;
 use super::{Peeled, SimError};
 use crate::units::{Cycles, Tick};

@@ -59,13 +59,16 @@ fn sweep(experiment: &Path, out: &Path, more: &[&str]) -> Command {
 
 /// Names and bytes of all results in a folder.
 fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut all: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()))
-        .filter(|(name, _)| name != ".lock")
-        .collect();
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            all.extend(results(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+        } else if name != ".lock" {
+            all.push((name, fs::read(path).unwrap()));
+        }
+    }
     all.sort();
     all
 }
