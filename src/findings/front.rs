@@ -8,7 +8,7 @@
 //! **Cycles** of different clocks or kinds of DRAM do not compare: a panel never mixes them, the axis becomes latency.
 
 use super::column::{self, Better, Workload, better, is_of_cycles};
-use super::{FindingsError, MAX_PANELS};
+use super::{FindingsError, MAX_GROUPS, MAX_PANELS};
 use crate::metrics::mcnemar;
 use crate::report::{AxisValue, Cell, SweepResults};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,6 +102,9 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Sc
         return Err(column::nothing(results, request.x, request.y));
     }
     let groups: Vec<String> = column::values(results, &shown, color).iter().map(Cell::text).collect();
+    if groups.len() > MAX_GROUPS {
+        return Err(FindingsError::TooMany { what: "the colour", name: color.to_owned(), count: groups.len(), limit: MAX_GROUPS });
+    }
     let mut keys: Vec<(Cell, Workload)> = Vec::new();
     for place in &shown {
         let own = key(*place);
