@@ -10,7 +10,7 @@ use systole::mapping::{Layout, Lowered, MappingFile};
 use systole::model::{self, Found};
 use systole::pipeline::{self, Objective, RunOptions};
 use systole::plot;
-use systole::report::ResultFolder;
+use systole::report::{ResultFolder, mapping_json};
 
 /// What to map, onto what, and for what.
 #[derive(Debug, Args)]
@@ -43,6 +43,9 @@ pub(crate) struct MapArguments {
     /// Also write the mapping to a file, which `run --mapping` takes
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+    /// Print the mapping as JSON in place of loop nests
+    #[arg(long)]
+    json: bool,
 }
 
 /// Does it.
@@ -70,10 +73,11 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
     // Where a picture cannot go is known before the search.
     let folder = arguments.out.as_deref().map(ResultFolder::prepare).transpose()?;
     let searched = pipeline::search_mapping(&stages, &chip, &options, arguments.objective, arguments.budget).map_err(user_fault)?;
-    say(&searched.describe(arguments.layer.as_deref()))?;
+    let network = Path::new(&arguments.model).file_stem().unwrap_or_default().to_string_lossy();
+    let layer = arguments.layer.as_deref();
+    say(&if arguments.json { mapping_json(&searched.report(&chip, &network, layer)) } else { searched.describe(layer) })?;
     if let Some(folder) = folder {
-        let network = Path::new(&arguments.model).file_stem().unwrap_or_default().to_string_lossy();
-        let roofline = searched.roofline(&chip, &network, arguments.layer.as_deref());
+        let roofline = searched.roofline(&chip, &network, layer);
         let (svg, png) = plot::roofline(&roofline)?;
         let csv = roofline.csv();
         let files = [("roofline.csv", csv.as_bytes()), ("roofline.svg", svg.as_bytes()), ("roofline.png", &png)];

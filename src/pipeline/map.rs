@@ -9,7 +9,7 @@ use crate::mapping::{
     Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, Work, keeps_numbers,
     lower_bounds, map_as, search,
 };
-use crate::report::{Roofline, RooflineLayer, human};
+use crate::report::{MappedLayer, MappedLoop, MappingReport, MappingSearch, Roofline, RooflineLayer, human};
 use crate::sim::Run;
 use crate::units::Cycles;
 use rayon::prelude::*;
@@ -19,6 +19,8 @@ use std::ops::Range;
 /// A mapping that was searched for.
 #[derive(Debug)]
 pub struct Searched {
+    /// What was to be little.
+    pub objective: Objective,
     /// All stages together.
     pub mapping: Mapping,
     /// What `mapping` took for each stage.
@@ -100,7 +102,7 @@ pub fn search_mapping(
         Some((mapping, run)) if cost.of(&mapping, &run) <= cost.of(&plain, &plain_run) => (mapping, run, choices),
         _ => (plain, plain_run, firsts),
     };
-    Ok(Searched { bounds: lower_bounds(&mapping, chip), energy: cost.energy(&mapping, &run), mapping, choices, found, run })
+    Ok(Searched { objective, bounds: lower_bounds(&mapping, chip), energy: cost.energy(&mapping, &run), mapping, choices, found, run })
 }
 
 impl Searched {
@@ -127,6 +129,63 @@ impl Searched {
             let _ = writeln!(text, "all layers   {cycles} cycles   bound {bound} ({share:.0}%)   energy {energy}   {edp:.4e} pJ x cycles");
         }
         text
+    }
+
+    /// The mapping as plain data, of a network with this name. Without a layer's name, all layers.
+    pub fn report(&self, chip: &Chip, network: &str, only: Option<&str>) -> MappingReport {
+        let stages = self.mapping.stages();
+        let wanted = self.alike().into_iter().filter(|like| only.is_none_or(|only| only == stages[like.start].name));
+        MappingReport {
+            chip: chip.name().to_string(),
+            network: network.to_string(),
+            batch: self.mapping.batch(),
+            objective: self.objective.to_string(),
+            total_cycles: self.run.total_cycles.get(),
+            cycles_lower_bound: self.bounds.program.get(),
+            energy_pj: self.energy.total.get(),
+            layers: wanted.map(|like| self.mapped_layer(like)).collect(),
+        }
+    }
+
+    fn mapped_layer(&self, like: Range<usize>) -> MappedLayer {
+        let (stage, found, last) = (&self.mapping.stages()[like.start], &self.found[like.start], like.end - 1);
+        let (problem, runs) = (&stage.problem, &self.run.stages[like.clone()]);
+        let sizes = [problem.n, problem.m, problem.c, problem.p, problem.q, problem.r, problem.s];
+        let spread = |spread| match spread {
+            Spread::Buffer => "buffer",
+            Spread::Pass => "pass",
+            Spread::Rows => "rows",
+            Spread::Cols => "cols",
+            Spread::Stream => "stream",
+        };
+        let loops = stage.nest.loops().iter().map(|l| MappedLoop {
+            dimension: format!("{:?}", l.dim),
+            trips: l.trips,
+            tile: l.tile,
+            spread: spread(l.spread).to_string(),
+        });
+        MappedLayer {
+            name: stage.name.clone(),
+            dataflow: stage.rules.mode.stationary.to_string(),
+            format: format!("{} x {}", problem.weight, problem.activation),
+            dimensions: ["N", "M", "C", "P", "Q", "R", "S"].map(str::to_string).into_iter().zip(sizes).collect(),
+            loops: loops.collect(),
+            repeats: like.len() as u64,
+            total_cycles: runs.iter().map(|run| run.window.get()).sum(),
+            cycles_lower_bound: self.bounds.stages[like.clone()].iter().map(|bound| bound.cycles.get()).sum(),
+            bound_by: bound_by(&self.bounds.stages[last], &self.run.stages[last]).to_string(),
+            energy_pj: self.energy.stages[like.clone()].iter().map(|energy| energy.total.get()).sum(),
+            dram_weight_bytes: runs.iter().map(|run| run.traffic.dram.weight.read).sum(),
+            dram_input_bytes: runs.iter().map(|run| run.traffic.dram.input.read).sum(),
+            dram_output_bytes: runs.iter().map(|run| run.traffic.dram.output.write).sum(),
+            search: MappingSearch {
+                candidates: found.candidates,
+                simulated: found.simulated,
+                cost: found.cost,
+                bound: found.bound,
+                is_best: found.is_best(),
+            },
+        }
     }
 
     /// The stages of each layer: groups and repeats of a table's layer are stages that follow one another and are alike.

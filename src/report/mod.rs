@@ -6,6 +6,7 @@
 //! picture is drawn (`plot`).
 
 mod analysis;
+mod chip;
 mod compare;
 mod compression;
 mod csv;
@@ -15,6 +16,7 @@ mod folder;
 mod gemm;
 pub mod human;
 mod json;
+mod mapping;
 mod mixed;
 mod model;
 mod pruning;
@@ -27,6 +29,7 @@ mod topology;
 mod whatif;
 
 pub use analysis::{Analysis, AnalyzedLayer, Narrower};
+pub use chip::{ChipChange, ChipEntry, ChipField, chip_changes, chip_changes_json, chip_changes_terminal, chip_json, chips_json};
 pub use compare::{ComparedChip, ComparedFigures, Comparison, RelativeFigures};
 pub use compression::{
     CompressedLayer, CompressionProvenance, CompressionReport, Interval, NetworkSize, PairedSamples, compression_json, compression_terminal,
@@ -37,6 +40,7 @@ pub use dram::{DramReport, dram_json, dram_terminal};
 pub use folder::{FolderError, ResultFolder, read_summary};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
+pub use mapping::{MappedLayer, MappedLoop, MappingReport, MappingSearch, mapping_json};
 pub use mixed::{MixedFormat, MixedLayer, MixedPoint, MixedPrecision};
 pub use model::{ModelKind, ModelLayer, ModelReport, model_json, model_terminal, models_json, models_terminal, shape};
 pub use pruning::{PairedAccuracy, PrunedLayer, PruningStep, PruningSummary, Unpruned};

@@ -180,9 +180,13 @@ fn weights_that_are_only_kept_narrow_cross_the_bus_so_and_yield_the_same_outputs
     };
     let message = refused(&["--quant", "w4a8,wide"]);
     assert!(message.contains("do not widen them") && message.contains("help: name a chip with storage.codec: Widen"), "{message}");
-    let message = refused(&["--quant", "w1a8", "--chip", "widen-16x16"]);
-    assert!(message.contains("multiplies binary weights by int8 activations"), "{message}");
+    let message = refused(&["--quant", "w16a8", "--chip", "widen-16x16"]);
+    assert!(message.contains("int16 weights by int8 activations"), "{message}");
     assert!(!home.path().join("none").exists());
+    // Signs have no zero to fill a tile with, so they are not widened: they lie and are multiplied as int8.
+    let (_, signs) = run("simplenet-mnist", &["--quant", "w1a8", "--chip", "widen-16x16"], &home.path().join("out"));
+    assert_eq!((&signs["layers"][1]["format"], count(&signs, "/coded_bytes")), (&Value::from("int8 x int8"), 0));
+    assert_eq!(moved(&signs), moved(&whole));
 }
 
 #[test]

@@ -50,6 +50,9 @@ fn options_out_of_range() {
         (&["run", "--set", "array.rows=99999999999999999999"], &["array.rows", "1 to 512"]),
         (&["run", "--set", "name=\"../x\""], &["name", "folders of results"]),
         (&["chip", "check", "edge-16x16", "--set", "array.rows=0"], &["array.rows", "the least is 1"]),
+        (&["chip", "new", "a b", "--out", "no/such/folder/x.ron"], &["name"]),
+        (&["chip", "new", "mine", "--out", "no/such/folder/x.ron"], &["cannot write no/such/folder/x.ron", "--out"]),
+        (&["chip", "diff", "edge-16x16", "nope"], &["no chip named `nope`"]),
         (&["chip", "show", "nope"], &["no chip named `nope`", "edge-16x16"]),
     ]);
 }

@@ -41,6 +41,21 @@ fn a_mapping_is_shown_saved_and_pinned() {
         let plain = run(home.path(), &["--chip", chip, "--model", &table]);
         assert!(cycles <= count(&plain, "/total_cycles"), "{chip}: a search does no worse than no search");
         assert_eq!(output(&mut systole(&["map", "--chip", chip, "--model", &table])), shown, "the same every time");
+        // The same as data.
+        let told: Value = serde_json::from_str(&output(&mut systole(&["map", "--chip", chip, "--model", &table, "--json"]))).unwrap();
+        let layers = told["layers"].as_array().unwrap();
+        assert_eq!((count(&told, "/total_cycles"), layers.len()), (cycles, 3));
+        assert_eq!(layers.iter().map(|layer| count(layer, "/total_cycles")).sum::<u64>(), cycles, "windows partition the run");
+        for layer in layers {
+            let trips = |of: &str| {
+                let loops = layer["loops"].as_array().unwrap().iter().filter(|l| l["dimension"] == of);
+                loops.map(|l| count(l, "/trips")).product::<u64>()
+            };
+            // The loops over a dimension cover it: vectors, channels and elements of K.
+            let [n, m, c, p, q, r, s] = ["N", "M", "C", "P", "Q", "R", "S"].map(|name| layer["dimensions"][name].as_u64().unwrap());
+            assert!(trips("N") >= n * p * q && trips("M") >= m && trips("C") >= c * r * s, "{chip}: {layer}");
+            assert!(count(layer, "/search/simulated") <= count(layer, "/search/candidates"));
+        }
         // One layer is shown alone, under whatever objective.
         let one =
             output(&mut systole(&["map", "--chip", chip, "--model", &table, "--layer", "body", "--objective", "edp", "--budget", "2"]));
