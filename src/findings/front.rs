@@ -249,6 +249,12 @@ impl Scatter {
             });
             panel.front = pareto(&x, &y);
             let rights: Vec<Option<Vec<bool>>> = panel.marks.iter().map(|mark| results.points[mark.place].right()).collect();
+            // Samples that were got right tell errors apart, and nothing else.
+            let has_error = [&self.x, &self.y].into_iter().any(|column| ["error_percent", "accuracy"].contains(&column.as_str()));
+            if !has_error {
+                panel.ties = vec![false; panel.front.len().saturating_sub(1)];
+                continue;
+            }
             let ties = |one: usize, other: usize| match (&rights[one], &rights[other]) {
                 (Some(one), Some(other)) if one.len() == other.len() => mcnemar(one, other).p_value >= SIGNIFICANT,
                 _ => false,
