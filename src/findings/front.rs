@@ -154,13 +154,11 @@ fn comparable<K: PartialEq>(
         let mut firsts: Vec<(K, Cell)> = Vec::new();
         results.done().any(|place| {
             let (own, cell) = (key(place), results.cell(place, column));
-            match firsts.iter().find(|(key, _)| *key == own) {
-                Some((_, first)) => *first != cell,
-                None => {
-                    firsts.push((own, cell));
-                    false
-                }
+            if let Some((_, first)) = firsts.iter().find(|(key, _)| *key == own) {
+                return *first != cell;
             }
+            firsts.push((own, cell));
+            false
         })
     };
     let asks = [request.x, request.y].into_iter().any(is_of_cycles);
@@ -316,12 +314,12 @@ mod tests {
     fn ties_are_what_mcnemar_does_not_tell_apart() {
         let bits = |right: usize, of: usize| -> Vec<bool> { (0..of).map(|sample| sample < right).collect() };
         let points = vec![
-            point("chip", "a", 1e-6, Some(bits(20, 40))),
-            point("chip", "b", 2e-6, Some(bits(24, 40))),
-            point("chip", "c", 3e-6, Some(bits(40, 40))),
+            point("chip", "a", 1e-6, Some(&bits(20, 40))),
+            point("chip", "b", 2e-6, Some(&bits(24, 40))),
+            point("chip", "c", 3e-6, Some(&bits(40, 40))),
             // As good as b, and slower; worse than a, and slower.
-            point("chip", "d", 2.5e-6, Some(bits(23, 40))),
-            point("chip", "e", 2.6e-6, Some(bits(2, 40))),
+            point("chip", "d", 2.5e-6, Some(&bits(23, 40))),
+            point("chip", "e", 2.6e-6, Some(&bits(2, 40))),
         ];
         let found = scatter(&results(points), request("latency_s", "error_percent")).unwrap();
         let panel = &found.panels[0];

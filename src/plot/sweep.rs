@@ -8,8 +8,8 @@ use super::palette::{change, scale, series};
 use super::scatter::Picture as Points;
 use super::{Drawn, PlotError, canvas, quantity, run};
 use crate::findings::{
-    Better, ChipMatrix, Heat, MAX_MORE_ERROR, Scatter, ScatterRequest, Transfer, better, chip_matrices, effect_figures, effects, heat,
-    scatter as points_of, transfers,
+    Better, ChipMatrix, Heat, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, better, chip_matrices, effect_figures,
+    effects, heat, scatter as points_of, transfers,
 };
 use crate::report::{SweepPlot, SweepResults, human};
 
@@ -230,13 +230,16 @@ fn heat_fields(results: &SweepResults, found: &Heat) -> Fields {
     Fields { title, notes, panels: panels.collect(), across: if found.xs.len() > 6 { 1 } else { 3 } }
 }
 
+/// What a field shows of what a recipe changes.
+type FieldOf<'f> = &'f dyn Fn(&MatrixCell) -> Option<Field>;
+
 fn matrix_fields(results: &SweepResults, matrices: &[ChipMatrix]) -> Fields {
     let mut panels = Vec::new();
     for matrix in matrices {
         // A factor of four is as blue or as orange as it gets; so is a loss of five points.
         let by_ratio = |ratio: f64| change(libm::log2(ratio.max(1e-9)) / 2.0);
         let percent = |ratio: f64| format!("{}{}", if ratio > 1.0 { "+" } else { "" }, signed_percent(ratio - 1.0));
-        let figures: [(&str, &dyn Fn(&crate::findings::MatrixCell) -> Option<Field>); 3] = [
+        let figures: [(&str, FieldOf<'_>); 3] = [
             ("latency", &|cell| Some(Field { text: percent(cell.latency), colour: by_ratio(cell.latency) })),
             ("energy a sample", &|cell| Some(Field { text: percent(cell.energy), colour: by_ratio(cell.energy) })),
             ("accuracy, points", &|cell| {

@@ -70,7 +70,9 @@ impl Tracker {
                         }
                         if access != Access::Read {
                             close(changes, grains);
-                            grains.iter_mut().for_each(|grain| *grain = Grain { since: start.max(grain.until) + 1, until: 0 });
+                            for grain in grains {
+                                *grain = Grain { since: start.max(grain.until) + 1, until: 0 };
+                            }
                         }
                     });
                 }
