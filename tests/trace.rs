@@ -69,16 +69,20 @@ fn processes(file: &Value) -> BTreeMap<u64, String> {
     names.map(|event| (event["pid"].as_u64().unwrap(), event["args"]["name"].as_str().unwrap().to_string())).collect()
 }
 
+fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap()
+}
+
 /// What a trace says that each unit did with each of its cycles.
 fn accounts(file: &Value, cycles: u64) -> BTreeMap<String, Vec<String>> {
     let mut units: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let names = processes(file);
     for slice in events(file, "X", "account") {
-        let unit = units.entry(names[&slice["pid"].as_u64().unwrap()].clone()).or_insert_with(|| vec![String::new(); cycles as usize]);
+        let unit = units.entry(names[&slice["pid"].as_u64().unwrap()].clone()).or_insert_with(|| vec![String::new(); size(cycles)]);
         let (from, cycles) = (slice["ts"].as_u64().unwrap(), slice["dur"].as_u64().unwrap());
         for cycle in from..from + cycles {
-            assert!(unit[cycle as usize].is_empty(), "cycle {cycle} has two accounts");
-            unit[cycle as usize] = slice["name"].as_str().unwrap().to_string();
+            assert!(unit[size(cycle)].is_empty(), "cycle {cycle} has two accounts");
+            unit[size(cycle)] = slice["name"].as_str().unwrap().to_string();
         }
     }
     units
