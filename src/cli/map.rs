@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
             pipeline::table_stages(&chip, &table.table, &options)
         }
         Found::Network(model) => {
+            let options = RunOptions { recipe: arguments.recipe.for_model(&model)?, ..options.clone() };
             let options = pipeline::choose_formats(&model, Some(&chip), &options).map_err(user_fault)?;
             pipeline::model_stages(&model, &chip, &options)
         }

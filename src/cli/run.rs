@@ -104,11 +104,12 @@ impl Weights {
 /// Does it.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
-    let options = options(arguments)?;
+    let mut options = options(arguments)?;
     let mut model = match model::find(&arguments.model)? {
         Found::Table(table) => return time_table(arguments, &chip, &table, &options),
         Found::Network(model) => *model,
     };
+    options.recipe = arguments.recipe.for_model(&model)?;
     if let Some(data) = &arguments.data {
         model = model.with_data(data)?;
     }
@@ -121,7 +122,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
         show(arguments, &chip, &folder, &summary, &recipe_file(&summary))?;
         return trace.map_or(Ok(()), |trace| trace.write(|out| pipeline::trace(&prepared, out)));
     }
-    let bar = progress_bar(prepared.samples.labels.len() as u64, options.batch);
+    let bar = progress_bar(prepared.samples.count() as u64, options.batch);
     let outcome = pipeline::run(&prepared, &options, &|| bar.inc(1));
     bar.finish_and_clear();
     let outcome = match outcome {

@@ -31,6 +31,12 @@ pub(super) fn has_float_weights(op: &Op) -> bool {
     }
 }
 
+/// Whether a network comes in integers: it has weights, and none of them are reals.
+pub fn comes_in_integers(network: &Network) -> bool {
+    let mut weighted = network.layers().filter(|layer| has_weights(layer)).peekable();
+    weighted.peek().is_some() && weighted.all(|layer| !has_float_weights(&layer.op))
+}
+
 /// How many weights a layer has, and how many of them are zero.
 pub(super) fn counts(op: &Op) -> (u64, u64) {
     let zeros = |sparsity: f64, len: usize| {

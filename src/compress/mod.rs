@@ -30,6 +30,7 @@ pub use error::CompressError;
 pub use formats::{Formats, with_roundings};
 pub use histogram::{Calibration, calibrate_as};
 pub use isolate::{all_but, only};
+pub use matrix::comes_in_integers;
 pub use mixed::{Bits, Choices, Goal, Limit, MAX_FRONTIER, Search, frontier, spread};
 pub use quantize::quantize;
 pub use recipe::{Activity, BlockShape, Keep, Norm, Patterns, Recipe, Scope, Step};

@@ -371,7 +371,7 @@ impl Recipe {
     /// Never: a recipe is plain data.
     pub fn to_ron(&self) -> String {
         let config = ron::ser::PrettyConfig::new().struct_names(true).depth_limit(2);
-        ron::ser::to_string_pretty(&self.with_formats(), config).expect("bug: a recipe is plain data") + "\n"
+        ron::ser::to_string_pretty(&self, config).expect("bug: a recipe is plain data") + "\n"
     }
 }
 
@@ -381,9 +381,12 @@ pub(super) fn for_all(steps: &[Step]) -> Option<&Step> {
 }
 
 impl fmt::Display for Recipe {
-    /// Short forms, joined by `+`: `mean:0.5,global+w8a8`.
+    /// Short forms, joined by `+`: `mean:0.5,global+w8a8`; `as-imported` where nothing is done.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, step) in self.with_formats().steps.iter().enumerate() {
+        if self.steps.is_empty() {
+            return f.write_str("as-imported");
+        }
+        for (number, step) in self.steps.iter().enumerate() {
             write!(f, "{}{step}", if number == 0 { "" } else { "+" })?;
         }
         Ok(())

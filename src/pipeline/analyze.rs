@@ -4,7 +4,7 @@
 
 use super::compress::EXACT;
 use super::numbers::{dequantize, sqnr_db};
-use super::prepare::{first_format, plainly_pruned, quantized, tile_of};
+use super::prepare::{classes_of, first_format, plainly_pruned, quantized, tile_of};
 use super::{PipelineError, RunOptions};
 use crate::chip::Chip;
 use crate::compress::{Patterns, Recipe, Scheme, Step, all_but, only, with_roundings};
@@ -32,6 +32,7 @@ const PLAIN: Arithmetic = Arithmetic { accumulate: AccumulateRule { bits: 32, ..
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
 pub fn analyze(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Result<Analysis, PipelineError> {
+    classes_of(model, "compress --analyze")?;
     model.selects_apart()?;
     let samples = model.split(Split::Select, Some(options.samples.unwrap_or(SAMPLES)))?;
     let calibration = model.split(Split::Calibrate, None)?.inputs;
@@ -88,7 +89,7 @@ pub fn analyze(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Resu
         network: model.card().name.clone(),
         recipe: options.recipe.to_string(),
         chip: chip.map(|chip| chip.name().to_string()),
-        samples: samples.labels.len() as u64,
+        samples: samples.count() as u64,
         float_accuracy: share(exact.logits().view()),
         quantized_accuracy: logits.map_or(0.0, |logits| share(logits.view())),
         total_cycles: timed.map(|timed| timed.total),

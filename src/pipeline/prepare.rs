@@ -5,6 +5,7 @@ use super::pruning::array_tile;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::compress::{Scheme, StepReport, Surroundings, calibrate_as, correct_biases, quantize, with_roundings};
+use crate::data::Task;
 use crate::mapping::{Lowered, Lowering, Mapping};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, fuse_activations};
@@ -88,17 +89,27 @@ pub(super) fn first_format<'c>(stages: &[Lowered], chip: &'c Chip) -> &'c Format
 /// If there are not as many, or none are asked for.
 pub(super) fn report_samples(model: &Model, wanted: Option<usize>) -> Result<Samples, PipelineError> {
     let not_as_many = |asked| -> Result<PipelineError, PipelineError> {
-        let available = model.split(Split::Report, None)?.labels.len();
+        let available = model.split(Split::Report, None)?.count();
         Ok(PipelineError::Samples { asked, available, model: model.card().name.clone() })
     };
     if wanted == Some(0) {
         return Err(not_as_many(0)?);
     }
     let samples = model.split(Split::Report, wanted)?;
-    if let Some(asked) = wanted.filter(|asked| *asked != samples.labels.len()) {
+    if let Some(asked) = wanted.filter(|asked| *asked != samples.count()) {
         return Err(not_as_many(asked)?);
     }
     Ok(samples)
+}
+
+/// Refuses what goes by accuracy where the task names no classes.
+pub(super) fn classes_of(model: &Model, what: &str) -> Result<(), PipelineError> {
+    match model.card().task {
+        Task::Classification { .. } => Ok(()),
+        Task::Regression { .. } | Task::Reconstruction => {
+            Err(PipelineError::NoClasses { what: what.to_string(), model: model.card().name.clone() })
+        }
+    }
 }
 
 /// Rows and columns of the array's own tile in the formats of a run.

@@ -1,13 +1,13 @@
 //! Runs every batch on the machine and every sample through the references, and compares.
 
 use super::host::batch_bytes;
-use super::numbers::dequantize;
+use super::numbers::{Compared, Fidelity, dequantize};
 use super::pruning::pruning;
-use super::summary::{Compared, Facts, Ran, host_row, joined};
+use super::summary::{Facts, Ran, host_row, joined};
 use super::whatif::what_if;
 use super::{Numbers, PipelineError, Prepared, RunOptions, TIMING_ONLY, summary};
 use crate::counts::{ActionCounts, TrafficBytes};
-use crate::data::Task;
+use crate::data::{Task, Truth};
 use crate::mapping::Work;
 use crate::metrics::evaluate;
 use crate::model::Card;
@@ -95,12 +95,12 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
     let metrics = metrics(prepared, &numbers)?;
     let warnings = warnings(prepared, &metrics);
     let stages = prepared.mapping.stages();
-    let (mismatches, first) = numbers.mismatches(&prepared.quantized, &stages[stages.len() - 1].name);
+    let compared = Compared::of(numbers.integer_logits(&prepared.quantized), &numbers.chip_logits, &stages[stages.len() - 1].name);
     let ran = Ran {
         metrics: Some(metrics),
-        compared: Some(Compared { mismatches, first, values: numbers.chip_logits.len() as u64 }),
+        compared: Some(compared),
         engine: options.engine.name(),
-        ..ran(prepared, |layer| numbers.sqnr_db(&prepared.quantized, layer))
+        ..ran(prepared, |layer| numbers.fidelity(&prepared.quantized, layer))
     };
     let pruning = pruning(prepared, options, Some(&numbers))?;
     let summary = Summary { pruning, ..summary::summarize(ran, options, &totals)? };
@@ -113,14 +113,14 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
 /// The first stage that cannot do its part, with its own message.
 pub fn time(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Summary, PipelineError> {
     let machine = Machine::new(prepared.chip, prepared.format, &prepared.program)?;
-    let totals = Totals::of_equal(machine.time()?, (prepared.samples.labels.len() as u64).div_ceil(options.batch));
+    let totals = Totals::of_equal(machine.time()?, (prepared.samples.count() as u64).div_ceil(options.batch));
     let totals = totals.explained(&machine, options)?;
     let pruning = pruning(prepared, options, None)?;
-    Ok(Summary { pruning, ..summary::summarize(ran(prepared, |_| None), options, &totals)? })
+    Ok(Summary { pruning, ..summary::summarize(ran(prepared, |_| Fidelity::default()), options, &totals)? })
 }
 
 /// What is known of a run before it is made.
-pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>) -> Ran<'a> {
+pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, fidelity: impl Fn(LayerId) -> Fidelity) -> Ran<'a> {
     let bias_element_bytes = prepared.mapping.buffers().accumulator_element_bytes;
     let facts = prepared.mapping.stages().iter().map(|stage| {
         let layer = prepared.quantized.layer(stage.layers[0]);
@@ -138,7 +138,7 @@ pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> O
             Work::Host(_) => "host",
             _ => layer.op.name(),
         };
-        Facts { op, weight_bytes: weight_bytes + biases, sparsity, sqnr_db: sqnr_db(layer.id) }
+        Facts { op, weight_bytes: weight_bytes + biases, sparsity, fidelity: fidelity(layer.id) }
     });
     Ran {
         chip: prepared.chip,
@@ -146,7 +146,7 @@ pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> O
         mapping: &prepared.mapping,
         least_scratchpad: prepared.least_scratchpad,
         name: prepared.quantized.name().to_string(),
-        samples: prepared.samples.labels.len() as u64,
+        samples: prepared.samples.count() as u64,
         layers: facts.collect(),
         host: prepared.quantized.layers().filter(|layer| is_hosts(prepared, layer)).map(host_row).collect(),
         metrics: None,
@@ -235,19 +235,19 @@ fn metrics(prepared: &Prepared<'_>, numbers: &Numbers) -> Result<BTreeMap<String
     let integer = dequantize(&prepared.quantized, numbers.integer_logits(&prepared.quantized));
     let chip = dequantize(&prepared.quantized, &numbers.chip_logits);
     let logits = [numbers.float.logits(), numbers.compressed.logits(), &integer, &chip].map(Some);
-    judged(prepared.model.card(), &prepared.samples.labels, logits)
+    judged(prepared.model.card(), prepared.samples.truth(), logits)
 }
 
 /// Each metric of a card by the logits of four executions: float, compressed float, integer, chip; nothing of those that there are not.
 pub(super) fn judged(
     card: &Card,
-    labels: &[u32],
+    truth: Truth<'_>,
     logits: [Option<&Array2<f32>>; 4],
 ) -> Result<BTreeMap<String, MetricValues>, PipelineError> {
     let mut all: BTreeMap<String, MetricValues> = BTreeMap::new();
     for (execution, logits) in logits.into_iter().enumerate() {
         let Some(logits) = logits else { continue };
-        for (name, value) in evaluate(card.task, &card.metrics, logits.view(), labels)? {
+        for (name, value) in evaluate(card.task, &card.metrics, logits.view(), truth)? {
             let values = all.entry(name).or_default();
             let of = [&mut values.float, &mut values.compressed_float, &mut values.integer, &mut values.chip];
             *of.into_iter().nth(execution).expect("bug: there are four executions") = Some(value);
@@ -257,8 +257,8 @@ pub(super) fn judged(
 }
 
 fn warnings(prepared: &Prepared<'_>, metrics: &BTreeMap<String, MetricValues>) -> Vec<Warning> {
-    let Task::Classification { classes } = prepared.model.card().task;
-    let samples = prepared.samples.labels.len();
+    let Task::Classification { classes } = prepared.model.card().task else { return Vec::new() };
+    let samples = prepared.samples.count();
     match metrics.get("accuracy").and_then(|values| values.float) {
         Some(accuracy) if is_at_chance(accuracy, classes, samples) => vec![Warning::AtChance { accuracy, classes, samples }],
         _ => Vec::new(),

@@ -5,6 +5,7 @@
 //! A table says nothing of which layer reads which: between two of its layers there may be a pool, a sum or a branch. So no activation stays
 //! on the chip between them. Not here: layers timed each by itself (`gemm::topology`).
 
+use super::numbers::Fidelity;
 use super::prepare::first_format;
 use super::run::Totals;
 use super::summary::{Facts, Ran, summarize};
@@ -61,7 +62,7 @@ pub(super) fn time_table_remembering(
             _ => (stage.problem.r * stage.problem.s + BIAS_BYTES) * stage.problem.m,
         },
         sparsity: 0.0,
-        sqnr_db: None,
+        fidelity: Fidelity::default(),
     });
     let ran = Ran {
         chip,
@@ -146,6 +147,8 @@ fn joined(one: LayerSummary, other: LayerSummary) -> LayerSummary {
         sparsity: one.sparsity,
         energy_pj: one.energy_pj + other.energy_pj,
         sqnr_db: None,
+        cosine: None,
+        max_abs_error: None,
         coded_bytes: one.coded_bytes + other.coded_bytes,
         unpacked_bytes: one.unpacked_bytes + other.unpacked_bytes,
         dram_read_bytes: one.dram_read_bytes + other.dram_read_bytes,

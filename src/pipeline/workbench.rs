@@ -10,15 +10,16 @@
 //! What is asked for while another thread computes it is waited for. That must not happen on a thread of rayon's pool, which the computation may need:
 //! callers ask from threads of their own. Not here: which runs are made (`sweep`).
 
-use super::numbers::{Noise, dequantize, mismatches};
+use super::numbers::{Compared, Fidelity, Noise, dequantize};
 use super::plan::ChoiceStore;
 use super::prepare::{batch_fits, first_format, pruned, quantized, report_samples, tile_of};
 use super::run::{judged, ran, run_machine};
-use super::summary::{Compared, Ran, summarize};
+use super::summary::{Ran, summarize};
 use super::table::time_table_remembering;
 use super::{PipelineError, Prepared, RunOptions, choose_formats, time};
 use crate::chip::Chip;
 use crate::compress::{BlockShape, Step};
+use crate::data::Truth;
 use crate::metrics::right;
 use crate::model::{Found, Model, Samples, Split};
 use crate::network::{LayerId, Network, Op};
@@ -105,8 +106,9 @@ struct Referenced {
     integer_logits: Array2<i32>,
     /// What the host computes before the chip begins, other than the input.
     hosted: BTreeMap<LayerId, Array2<i32>>,
-    sqnr_db: BTreeMap<LayerId, f64>,
-    selected: Selected,
+    fidelities: BTreeMap<LayerId, Fidelity>,
+    /// None where the task names no classes.
+    selected: Option<Selected>,
 }
 
 /// Makes runs that share what they can.
@@ -217,18 +219,21 @@ fn simulated(
     let hosted: Vec<&Array2<i32>> = prepared.lowering.inputs.iter().map(|(id, _)| value(id)).collect();
     let (totals, chip_logits) = run_machine(prepared, options, &hosted, &|| ())?;
     let stages = prepared.mapping.stages();
-    let (mismatches, first) = mismatches(&referenced.integer_logits, &chip_logits, &stages[stages.len() - 1].name);
+    let compared = Compared::of(&referenced.integer_logits, &chip_logits, &stages[stages.len() - 1].name);
     let (integer, chip) = (dequantize(quantized, &referenced.integer_logits), dequantize(quantized, &chip_logits));
-    let labels = &prepared.samples.labels;
     let logits = [&scored.float_logits, &referenced.compressed_logits, &integer, &chip].map(Some);
     let ran = Ran {
-        metrics: Some(judged(prepared.model.card(), labels, logits)?),
-        compared: Some(Compared { mismatches, first, values: chip_logits.len() as u64 }),
+        metrics: Some(judged(prepared.model.card(), prepared.samples.truth(), logits)?),
+        compared: Some(compared),
         engine: options.engine.name(),
-        ..ran(prepared, |layer| referenced.sqnr_db.get(&layer).copied())
+        ..ran(prepared, |layer| referenced.fidelities.get(&layer).copied().unwrap_or_default())
     };
     let summary = summarize(ran, options, &totals)?;
-    Ok(Measured { summary, right: Some(right(chip.view(), labels)), selected: Some(referenced.selected) })
+    let right = match prepared.samples.truth() {
+        Truth::Labels(labels) => Some(right(chip.view(), labels)),
+        Truth::Numbers(_) => None,
+    };
+    Ok(Measured { summary, right, selected: referenced.selected })
 }
 
 /// What a network in integers depends on.
@@ -297,7 +302,7 @@ fn referenced(
         exact_blocks.push(exact.logits().clone());
         integer_blocks.push(logits_of(&trace));
     }
-    let mut selected = Selected { right: 0, samples: scored.select.labels.len() as u64 };
+    let mut selected = Selected { right: 0, samples: scored.select.count() as u64 };
     let labels = scored.select.labels.chunks(block(quantized));
     for (inputs, labels) in scored.select.inputs.axis_chunks_iter(Axis(0), block(quantized)).zip(labels) {
         let found = dequantize(quantized, &logits_of(&run(inputs)?));
@@ -307,7 +312,7 @@ fn referenced(
         compressed_logits: joined(&exact_blocks),
         integer_logits: joined(&integer_blocks),
         hosted: hosted.into_iter().map(|(id, blocks)| (id, joined(&blocks))).collect(),
-        sqnr_db: noises.into_iter().filter_map(|(id, noise)| Some((id, noise.decibels()?))).collect(),
-        selected,
+        fidelities: noises.into_iter().map(|(id, noise)| (id, noise.fidelity())).collect(),
+        selected: matches!(scored.select.truth(), Truth::Labels(_)).then_some(selected),
     })
 }
