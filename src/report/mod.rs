@@ -35,7 +35,7 @@ pub use compression::{
     CompressedLayer, CompressionProvenance, CompressionReport, Interval, NetworkSize, PairedSamples, compression_json, compression_terminal,
 };
 pub use csv::layers_csv;
-pub use diff::{DiffSide, LayerDiff, RunDiff};
+pub use diff::{AccountDiff, DiffSide, LayerDiff, RunDiff};
 pub use dram::{DramReport, dram_json, dram_terminal};
 pub use folder::{FolderError, ResultFolder, read_summary};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};

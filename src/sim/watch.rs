@@ -58,6 +58,9 @@ impl Machine<'_> {
     ///
     /// # Errors
     /// A deadlock, which a verified program does not have.
+    ///
+    /// # Panics
+    /// Never: the log is there until the watch ends.
     pub fn time_watched(&self, most: usize, mut watch: impl FnMut(Cycle<'_>) -> ControlFlow<()>) -> Result<Watched, SimError> {
         let mut session = self.session(&[], Numbers::None, Peeled::default())?;
         session.state.shared.log = Some(Box::new(Log::new(self.program.parts(), most)));
