@@ -51,4 +51,6 @@ pub mod report;
 pub mod sim;
 pub mod sweep;
 pub mod topology;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod units;

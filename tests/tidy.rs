@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("plot", &["units", "counts", "report", "findings"]),
     ("page", &["counts", "report", "findings", "plot"]),
     ("topology", &[]),
+    ("train", &["numerics", "network", "compress", "data", "metrics", "model"]),
     ("experiment", &["chip", "compress", "mapping", "model", "data", "report"]),
     ("sweep", &["chip", "data", "energy", "experiment", "mapping", "metrics", "model", "pipeline", "report"]),
     (
@@ -49,6 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "energy",
             "report",
             "topology",
+            "train",
         ],
     ),
 ];

@@ -16,6 +16,7 @@ mod run;
 mod sweep;
 mod topology;
 mod trace;
+mod train;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -44,6 +45,8 @@ enum Command {
     Gemm(gemm::GemmArguments),
     /// Prune and quantize a network, and write it as ONNX (QDQ) with a model card beside it and a report
     Compress(compress::CompressArguments),
+    /// Train a network, in float or through pruning and quantization, and write it as ONNX with a model card beside it (needs the feature train)
+    Train(train::TrainArguments),
     /// Look for the best mapping of a network or a layer table, and show it level by level
     Map(map::MapArguments),
     /// Time the layers of a layer table in SCALE-Sim's format on a chip
@@ -69,6 +72,7 @@ pub(crate) fn dispatch(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         Command::Sweep(sweep) => sweep::run(sweep),
         Command::Gemm(gemm) => gemm::run(gemm),
         Command::Compress(compress) => compress::run(compress),
+        Command::Train(train) => train::run(train),
         Command::Map(map) => map::run(map),
         Command::Topology(topology) => topology::run(topology),
         Command::Compare(compare) => compare::run(compare),

@@ -37,6 +37,19 @@ pub trait Outside: fmt::Debug {
     /// # Errors
     /// If there is none, or it does not take the samples that this one takes.
     fn load(&self, name: &str) -> Result<Network, Box<dyn Error + Send + Sync>>;
+
+    /// The network with its weights trained as a step ([`Step::FineTune`]) says; through the formats of a recipe, where there is one, and then it is in
+    /// integers. `samples` are those of [`Surroundings`].
+    ///
+    /// # Errors
+    /// If it cannot be trained, or nothing here can train.
+    fn fine_tune(
+        &self,
+        network: &Network,
+        step: &Step,
+        formats: Option<&Recipe>,
+        samples: ArrayView2<'_, f32>,
+    ) -> Result<Network, Box<dyn Error + Send + Sync>>;
 }
 
 /// What a step left.
@@ -80,12 +93,25 @@ impl Recipe {
         let mut reports = Vec::new();
         for step in self.pruning() {
             let named = if matches!(step, Step::Load(_)) { Vec::new() } else { named(step, &network)? };
-            let after = applied(step, &network, &named, around)?;
+            let after = match step {
+                Step::FineTune { float, .. } => self.tuned(step, *float, &network, around)?,
+                _ => applied(step, &network, &named, around)?,
+            };
             reports.push(report(step, &network, &after, &named)?);
             network = after;
         }
         self.refuse_binary(&network, &reports)?;
         Ok((network, reports))
+    }
+
+    /// The network trained once more, through the recipe's formats if it has any and is not to stay float.
+    fn tuned(&self, step: &Step, float: bool, network: &Network, around: Surroundings<'_>) -> Result<Network, CompressError> {
+        let Some(outside) = around.outside else {
+            return Err(step.fault("nothing can train here", "leave it out"));
+        };
+        let formats = if float || self.quantization().is_empty() { None } else { Some(self.quantization_of(network)) };
+        let trained = outside.fine_tune(network, step, formats.as_ref(), around.samples);
+        trained.map_err(|error| CompressError::Outside { step: shown(&step.to_string()), error })
     }
 
     /// Refuses zeros in layers whose weights are to be signs.
@@ -135,6 +161,7 @@ fn applied(step: &Step, network: &Network, named: &[LayerId], around: Surroundin
         | Step::Magnitude { .. }
         | Step::NM { .. }
         | Step::Block { .. }
+        | Step::FineTune { .. }
         | Step::Quantize { .. }
         | Step::MixedPrecision { .. } => {
             let mut layers: Vec<Matrix> = named.iter().map(|id| Matrix::of(network, network.layer(*id))).collect::<Result<_, _>>()?;

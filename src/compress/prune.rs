@@ -20,6 +20,7 @@ pub(super) fn prune(step: &Step, layers: &mut [Matrix], tile: [usize; 2]) {
             }
         }
         Step::Load(_)
+        | Step::FineTune { .. }
         | Step::Channel { .. }
         | Step::FeatureMap { .. }
         | Step::LowRank { .. }

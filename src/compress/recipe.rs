@@ -116,6 +116,23 @@ pub enum Step {
         #[serde(default)]
         layers: Patterns,
     },
+    /// The weights are trained on the train split, what is zero staying zero: with Adam, batches of 64, a learning rate that falls along a cosine, the
+    /// run's seed. Through the formats that the recipe says, rounded in every step; then it is the last step before them.
+    FineTune {
+        /// Passes over the train split.
+        epochs: usize,
+        /// The learning rate to begin with.
+        lr: f64,
+        /// Whether formats are left out, and the network stays float.
+        #[serde(default, skip_serializing_if = "is_default")]
+        float: bool,
+        /// Images are shifted by up to so many pixels at random.
+        #[serde(default, skip_serializing_if = "is_default")]
+        shift: usize,
+        /// The share of all weights that is pruned by magnitude meanwhile, more and more.
+        #[serde(default, skip_serializing_if = "is_default")]
+        sparsity: Option<f64>,
+    },
     /// Integers of so many bits, 1 being binary. The last steps, a later one in the place of an earlier one for the layers that it names; w8a8 for
     /// those that none names.
     Quantize {
@@ -402,7 +419,7 @@ impl Step {
     /// The patterns of the layers that it is for.
     pub fn layers(&self) -> Option<&Patterns> {
         match self {
-            Self::Load(_) => None,
+            Self::Load(_) | Self::FineTune { .. } => None,
             Self::MeanThreshold { layers, .. }
             | Self::Magnitude { layers, .. }
             | Self::NM { layers, .. }
@@ -469,7 +486,13 @@ impl Step {
             Self::Block { shape: BlockShape::Sized { rows, cols }, .. } if *rows == 0 || *cols == 0 => {
                 Err(self.fault(format!("a block is {rows} x {cols}"), "a block has a row and a column at least"))
             }
-            Self::Magnitude { sparsity, .. } | Self::Block { sparsity, .. } => share("sparsity", *sparsity),
+            Self::FineTune { epochs: 0, .. } => Err(self.fault("it has no epochs", "train for 1 epoch or more, or leave it out")),
+            Self::FineTune { lr, .. } if !(lr.is_finite() && *lr > 0.0) => {
+                Err(self.fault(format!("the learning rate is {lr}"), "it is a finite number above 0, such as 0.001"))
+            }
+            Self::Magnitude { sparsity, .. } | Self::Block { sparsity, .. } | Self::FineTune { sparsity: Some(sparsity), .. } => {
+                share("sparsity", *sparsity)
+            }
             Self::Channel { fraction, .. } | Self::FeatureMap { fraction, .. } => share("fraction", *fraction),
             Self::LowRank { keep: Keep::Rank(0), .. } => {
                 Err(self.fault("the rank is 0", "a layer would be nothing; keep a rank of 1 or more"))
@@ -492,7 +515,12 @@ impl Step {
                 }
                 bits.iter().try_for_each(|bits| bits.step(Patterns::default())?.check())
             }
-            Self::Load(_) | Self::MeanThreshold { .. } | Self::NM { .. } | Self::LowRank { .. } | Self::Equalize { .. } => Ok(()),
+            Self::FineTune { .. }
+            | Self::Load(_)
+            | Self::MeanThreshold { .. }
+            | Self::NM { .. }
+            | Self::LowRank { .. }
+            | Self::Equalize { .. } => Ok(()),
             Self::Quantize { w, a, wide: true, .. } if w >= a || *w == 1 => {
                 let problem = format!("weights of {w} bits are to be multiplied in the {a} bits of activations");
                 Err(self.fault(problem, "wide is for weights of 2, 4 or 8 bits that meet activations of more, such as w4a8,wide"))

@@ -11,6 +11,7 @@
 //! | `features:FRACTION[,mean\|zeros]` | `FeatureMap` |
 //! | `rank:R`, `energy:E` | `LowRank` |
 //! | `equalize` | `Equalize` |
+//! | `finetune:EPOCHS,LR[,float][,shift:N][,sparsity:S]` | `FineTune` |
 //! | `w8a8[,tensor][,symmetric][,percentile:P\|,mse\|,kl][,bias][,wide]` | `Quantize` |
 //! | `mixed:w8a8/w4a8/w2a8,OBJECTIVE,LIMIT` | `MixedPrecision`: `accuracy`, `cycles`, `energy` or `bytes`, and `loss:L`, `cycles:N`, `energy:PJ` or `bytes:N` |
 //!
@@ -23,7 +24,7 @@ use std::str::FromStr;
 
 /// What the command line shows of short forms.
 const FORMS: &str = "write load:MODEL, mean:ALPHA[,global], magnitude:SPARSITY[,global], nm:N:M, block:ROWSxCOLS,SPARSITY, block:array,SPARSITY, \
-                     channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R, energy:E, equalize or w8a8[,tensor][,symmetric][,percentile:P|,mse|,kl][,bias][,wide] or mixed:w8a8/w4a8,accuracy|cycles|energy|bytes,loss:L|cycles:N|energy:PJ|bytes:N, and behind it @PATTERN for some layers only";
+                     channel:FRACTION[,l2], features:FRACTION[,zeros], rank:R, energy:E, equalize, finetune:EPOCHS,LR[,float][,shift:N][,sparsity:S] or w8a8[,tensor][,symmetric][,percentile:P|,mse|,kl][,bias][,wide] or mixed:w8a8/w4a8,accuracy|cycles|energy|bytes,loss:L|cycles:N|energy:PJ|bytes:N, and behind it @PATTERN for some layers only";
 
 impl FromStr for Recipe {
     type Err = CompressError;
@@ -85,6 +86,23 @@ impl FromStr for Step {
             let (objective, constraint) = (objective.parse().map_err(|()| fault())?, constraint.parse().map_err(|()| fault())?);
             return Ok(Self::MixedPrecision { bits, objective, constraint, layers });
         }
+        if let ("finetune", Some(options)) = (kind, option) {
+            if !layers.0.is_empty() {
+                return Err(fault());
+            }
+            let (mut float, mut shift, mut sparsity) = (false, 0, None);
+            let mut options = options.split(',');
+            let lr = real(options.next().unwrap_or(""))?;
+            for option in options {
+                match option.split_once(':') {
+                    None if option == "float" => float = true,
+                    Some(("shift", pixels)) => shift = count(pixels)?,
+                    Some(("sparsity", share)) => sparsity = Some(real(share)?),
+                    _ => return Err(fault()),
+                }
+            }
+            return Ok(Self::FineTune { epochs: count(first)?, lr, float, shift, sparsity });
+        }
         match (kind, option) {
             ("load", None) if layers.0.is_empty() => Ok(Self::Load(first.to_string())),
             ("mean", _) => Ok(Self::MeanThreshold { alpha: real(first)?, scope: scope()?, layers }),
@@ -129,6 +147,13 @@ impl fmt::Display for Step {
             Self::LowRank { keep: Keep::Rank(rank), .. } => write!(f, "rank:{rank}"),
             Self::LowRank { keep: Keep::Energy(energy), .. } => write!(f, "energy:{energy}"),
             Self::Equalize { .. } => f.write_str("equalize"),
+            Self::FineTune { epochs, lr, float, shift, sparsity } => {
+                write!(f, "finetune:{epochs},{lr}{}", if *float { ",float" } else { "" })?;
+                if *shift > 0 {
+                    write!(f, ",shift:{shift}")?;
+                }
+                sparsity.map_or(Ok(()), |sparsity| write!(f, ",sparsity:{sparsity}"))
+            }
             Self::MixedPrecision { bits, objective, constraint, .. } => {
                 let bits: Vec<String> = bits.iter().map(ToString::to_string).collect();
                 write!(f, "mixed:{},{objective},{constraint}", bits.join("/"))
@@ -157,11 +182,11 @@ mod tests {
     #[test]
     fn short_forms_and_ron_say_the_same() {
         let forms = "load:lenet-mnist-w4a4+mean:0.5,global+mean:1@z1@z2+magnitude:0.9+nm:2:4@conv*+block:16x8,0.5+block:array,0.25+channel:0.25,l2+\
-                     features:0.5,zeros+features:0.1+rank:16+energy:0.9@fc?+w8a8,mse,bias+w4a8,wide@a+w4a8,tensor,symmetric@z*+w1a1@x@y+mixed:w8a8/w4a8wide/w2a4,cycles,loss:0.005@z1";
+                     features:0.5,zeros+features:0.1+rank:16+energy:0.9@fc?+finetune:3,0.001,float,shift:2,sparsity:0.9+finetune:2,0.0005+w8a8,mse,bias+w4a8,wide@a+w4a8,tensor,symmetric@z*+w1a1@x@y+mixed:w8a8/w4a8wide/w2a4,cycles,loss:0.005@z1";
         let recipe: Recipe = forms.parse().unwrap();
         assert_eq!(recipe.to_string(), forms);
         assert_eq!(Recipe::parse(&recipe.to_ron(), "x.ron").unwrap(), recipe);
-        assert_eq!(recipe.pruning().len(), 12);
+        assert_eq!(recipe.pruning().len(), 14);
         let written = "Recipe(format_version: 1, steps: [MeanThreshold(alpha: 0.5, scope: Global), NM(n: 2, m: 4, layers: [\"z*\"]), \
                        LowRank(keep: Energy(0.9)), Block(shape: Sized(rows: 4, cols: 2), sparsity: 0.5)])";
         let read = Recipe::parse(written, "x.ron").unwrap();
@@ -204,6 +229,14 @@ mod tests {
             ("w8a8,wide", "weights of 8 bits"),
             ("w1a8,wide", "weights of 1 bits"),
             ("w4a8@z1+nm:2:4", "stands before nm:2:4"),
+            ("finetune:0,0.1", "it has no epochs"),
+            ("finetune:1,0", "the learning rate is 0"),
+            ("finetune:1,NaN", "the learning rate is NaN"),
+            ("finetune:1,0.1,sparsity:1", "pruned to nothing"),
+            ("finetune:1", "no step"),
+            ("finetune:1,0.1,fast", "no step"),
+            ("finetune:1,0.1@fc1", "no step"),
+            ("w8a8+finetune:1,0.1", "stands before finetune:1,0.1"),
             ("load:", "it has no name"),
             ("load", "no step"),
             ("load:a@fc1", "no step"),

@@ -121,6 +121,12 @@ pub enum Training {
 }
 
 impl Training {
+    /// Whether it knew nothing.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(super) const fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain)
+    }
+
     /// The word for it in tables: `ptq`, `finetuned` or `qat`.
     pub const fn name(self) -> &'static str {
         match self {

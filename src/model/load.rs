@@ -75,6 +75,56 @@ impl Model {
         &self.files
     }
 
+    /// The same data for another network, whose card is this one's but for what `change` does to it.
+    ///
+    /// # Errors
+    /// A network that does not yield a number for each class.
+    pub fn with_network(&self, network: Network, change: impl FnOnce(&mut Card)) -> Result<Self, ModelError> {
+        let mut model = Self { network, ..self.clone() };
+        change(&mut model.card);
+        let Task::Classification { classes } = model.card.task;
+        let outputs = model.network.logits().output.elements();
+        if outputs != classes {
+            let problem = format!("its data has {classes} classes and its network yields {outputs} numbers");
+            return Err(ModelError::Disagree { model: model.card.name, problem, help: "give a network with an output for each class" });
+        }
+        Ok(model)
+    }
+
+    /// A network on data that no card describes: the first 70 percent of the samples are trained on (the first 1,024 of them calibrate), 15 are for
+    /// choosing, and the last 15 for reporting.
+    ///
+    /// # Errors
+    /// If there is no such data, or it has fewer than 20 samples.
+    pub fn on_data(network: Network, path: &Path) -> Result<Self, ModelError> {
+        let source = Source::find(path).map_err(|error| data_fault(error, ""))?;
+        let count = source.count().map_err(|error| data_fault(error, ""))?;
+        let classes = network.logits().output.elements();
+        let name = network.name().to_string();
+        if count < 20 {
+            let problem = format!("{} has {count} samples, which are too few to be divided into splits", path.display());
+            return Err(ModelError::Disagree {
+                model: name,
+                problem,
+                help: "give 20 samples or more, or a model card that says the splits",
+            });
+        }
+        let (train, select) = (count * 70 / 100, count * 85 / 100);
+        let split = |range| SplitData { source: source.clone(), range: Some(range) };
+        let splits = [split(0..train), split(0..train.min(1024)), split(train..select), split(select..count)];
+        let card = Card {
+            name,
+            source: path.display().to_string(),
+            notes: Vec::new(),
+            training: Training::Plain,
+            preprocessing: Preprocessing::NONE,
+            task: Task::Classification { classes },
+            metrics: vec![Metric::Accuracy],
+            labels: (0..classes).map(|class| class.to_string()).collect(),
+        };
+        Ok(Self { card, network, splits: Some(splits), data: None, files: Vec::new() })
+    }
+
     /// The same model with other data for the report split: all of an NPZ file, or of a folder with a pair of IDX files.
     ///
     /// # Errors

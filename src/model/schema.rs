@@ -17,7 +17,7 @@ pub(super) struct CardFile {
     /// What a reader of its figures must know.
     pub(super) notes: Vec<String>,
     /// What training knew of the model's compression; nothing, where it is not said.
-    #[serde(default, skip_serializing_if = "is_plain")]
+    #[serde(default, skip_serializing_if = "Training::is_plain")]
     pub(super) training: Training,
     /// The ONNX file, relative to the card.
     pub(super) network: String,
@@ -33,12 +33,6 @@ pub(super) struct CardFile {
     pub(super) data: Vec<DataFile>,
     /// Which samples serve which purpose.
     pub(super) splits: SplitsFile,
-}
-
-/// What is as it is where nothing is said is not written.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
-fn is_plain(training: &Training) -> bool {
-    *training == Training::Plain
 }
 
 /// A data set: its name in this card and where it lies, relative to the card.

@@ -8,11 +8,25 @@ use std::path::{Component, Path, PathBuf};
 /// The version of the cards that are written.
 const FORMAT_VERSION: u32 = 1;
 
-/// A card for the network file `network`, which was made from `model` as `training` and `how` say: for a file beside it. None where the model names no data.
+/// A card for the network file `network`, which was made from `model` as `training` and `how` say: for a file beside it. None where the model names no
+/// data.
 ///
 /// # Errors
 /// If a path from there to the data cannot be found, or a name is not usable.
 pub fn card_beside(model: &Model, network: &Path, training: Training, how: &str) -> Result<Option<String>, ModelError> {
+    let notes = model.card().notes.iter().cloned().chain([how.to_string()]).collect();
+    written(model, network, training, notes)
+}
+
+/// The card of `model` for a file that its network is written to, beside which it is to lie. None where the model names no data.
+///
+/// # Errors
+/// As [`card_beside`].
+pub fn card_as(model: &Model, network: &Path) -> Result<Option<String>, ModelError> {
+    written(model, network, model.card().training, model.card().notes.clone())
+}
+
+fn written(model: &Model, network: &Path, training: Training, notes: Vec<String>) -> Result<Option<String>, ModelError> {
     if !model.has_splits() {
         return Ok(None);
     }
@@ -45,7 +59,7 @@ pub fn card_beside(model: &Model, network: &Path, training: Training, how: &str)
         format_version: FORMAT_VERSION,
         name: plain,
         source: card.source.clone(),
-        notes: card.notes.iter().cloned().chain([how.to_string()]).collect(),
+        notes,
         training,
         network: file.to_string(),
         preprocessing: card.preprocessing,

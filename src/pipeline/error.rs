@@ -58,6 +58,10 @@ pub enum PipelineError {
     /// A matrix product, or a layer of a layer table.
     #[error(transparent)]
     Gemm(#[from] GemmError),
+    /// Training.
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Train(#[from] crate::train::TrainError),
     /// A trace for DRAM.
     #[error(transparent)]
     Dram(#[from] DramError),

@@ -24,6 +24,8 @@ mod run;
 mod summary;
 mod table;
 mod trace;
+#[cfg(feature = "train")]
+mod train;
 mod vcd;
 mod whatif;
 mod workbench;
@@ -45,6 +47,8 @@ pub use prepare::{Prepared, model_stages, prepare};
 pub use run::{Outcome, Warning, run, time};
 pub use table::{table_stages, time_table};
 pub use trace::{MAX_TRACE_SLICES, Traced, trace, trace_program, trace_table};
+#[cfg(feature = "train")]
+pub use train::{Begin, TrainRequest, TrainSession, Trained};
 pub use vcd::{MAX_DUMP_PES, MAX_DUMP_VALUES};
 pub use workbench::{Depth, Measured, Selected, Workbench};
 

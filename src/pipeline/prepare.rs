@@ -138,7 +138,7 @@ pub(super) fn plainly_pruned(
     calibration: &Array2<f32>,
     options: &RunOptions,
 ) -> Result<(Network, Vec<StepReport>), PipelineError> {
-    let outside = Models { model };
+    let outside = Models { model, seed: options.seed };
     let around = Surroundings { samples: calibration.view(), tile, outside: Some(&outside) };
     Ok(options.recipe.prune(&fuse_activations(model.network())?, around)?)
 }

@@ -26,6 +26,7 @@ mod summary;
 mod sweep;
 mod terminal;
 mod topology;
+mod training;
 mod whatif;
 
 pub use analysis::{Analysis, AnalyzedLayer, Narrower};
@@ -55,6 +56,7 @@ pub use sweep::{
 };
 pub use terminal::{LayerRows, terminal};
 pub use topology::{TopologyReport, TopologyRow, topology_csv, topology_json, topology_terminal};
+pub use training::{TrainedEpoch, TrainingReport};
 pub use whatif::WhatIf;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `prune`, `compress`, `gemm`,
+//! Does the program keep its promises at the command line: output, files, exit codes and messages? (`run`, `prune`, `compress`, `train`, `gemm`,
 //! `topology`, `model`, `dram`, `json`, `pictures`, `faults`, `stress`.)
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -17,6 +17,7 @@ mod prune;
 mod run;
 mod stress;
 mod topology;
+mod train;
 
 use assert_cmd::Command;
 use serde_json::Value;

@@ -6,7 +6,7 @@
 //! | a value on a grid | `QuantizeLinear` and `DequantizeLinear` behind the operation (QDQ) |
 //! | integers of 8, 16, 4 bits | int8, int16, int4, with zero points |
 //! | of 2 bits, and values of 4 that are only moved before or behind | int8 with a `Clip` to -2..1 or -8..7 (QCDQ) |
-//! | binary | QONNX's `BipolarQuant` |
+//! | binary | QONNX's `BipolarQuant`; of weights, of signs that lie there as int8, behind a `Cast` |
 //! | an integer bias | int32 in steps of `input scale * weight scale`, dequantized |
 //!
 //! The batch is the first axis of every value, and symbolic, unless a constant stands among the data (then it is 1). `x` being a layer's name,

@@ -105,8 +105,11 @@ impl Graph<'_> {
             if zero_points.iter().any(|zero| *zero != 0) {
                 return Err(fault(layer, "has binary weights with a zero point", "binary weights are -1 and +1, and have none"));
             }
-            let signs = self.beside(&name, "signs");
-            self.floats(&signs, shape, &values.mapv(f32::from));
+            // A byte a sign, and reals once the file is read.
+            let (bytes, signs) = (self.beside(&name, "sign_bytes"), self.beside(&name, "signs"));
+            let held: Vec<i64> = values.iter().map(|value| i64::from(*value)).collect();
+            self.integers(layer, &bytes, DataType::Int8, shape, &held)?;
+            self.node(&signs, "Cast", vec![bytes], vec![integer("to", i64::from(DataType::Float as i32))]);
             // Scales broadcast with what they scale.
             let scale = self.beside(&name, "scale");
             let along: Vec<usize> = (0..shape.len()).map(|place| if place == axis { scales.len() } else { 1 }).collect();

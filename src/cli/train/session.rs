@@ -1,0 +1,202 @@
+//! A training from the command line: what was asked for, progress, checkpoints, and the files at the end.
+
+use super::super::options::user_fault;
+use super::super::run::command_line;
+use super::super::{complain, say};
+use super::{Init, Keep, Loss, Optimizer, Scales, Schedule, TrainArguments};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use systole::pipeline::{Begin, TrainRequest, TrainSession, Trained};
+use systole::report::ResultFolder;
+use systole::train::{self, EpochReport, OptimizerKind, Progress, Settings, Watch};
+use systole::{model, network};
+
+/// Does it.
+pub(super) fn run(arguments: &TrainArguments) -> Result<(), Box<dyn Error>> {
+    let target = Target::new(arguments)?;
+    let request = request(arguments)?;
+    let mut watch = Follower { bar: bar(), target: &target, last: None };
+    let done = train::on_threads(arguments.threads, || -> Result<Trained, Box<dyn Error + Send + Sync>> {
+        let mut session = TrainSession::new(&request)?;
+        if arguments.resume && target.checkpoint.exists() {
+            let shown = target.checkpoint.display().to_string();
+            let bytes = std::fs::read(&target.checkpoint).map_err(|error| format!("{shown}: the checkpoint cannot be read: {error}"))?;
+            session.resume(&bytes, &shown)?;
+            watch.last = Some(shown);
+        }
+        Ok(session.run(&mut watch)?)
+    })?;
+    watch.bar.finish_and_clear();
+    let mut trained = match done {
+        Ok(trained) => trained,
+        Err(error) => match error.downcast() {
+            Ok(error) => return Err(user_fault(*error).into()),
+            Err(error) => return Err(error),
+        },
+    };
+    trained.report.out = Some(arguments.out.display().to_string());
+    target.write(&trained)?;
+    if arguments.checkpoint.is_none() {
+        // Best effort: what is left over is of no harm.
+        let _ = std::fs::remove_file(&target.checkpoint);
+    }
+    if arguments.json {
+        return say(&trained.report.json());
+    }
+    say(&format!("{}\nwritten: {}\n", trained.report.terminal(), target.file("ron").display()))
+}
+
+fn request(arguments: &TrainArguments) -> Result<TrainRequest, Box<dyn Error>> {
+    let recipe = arguments.recipe.said()?;
+    let is_empty = recipe.pruning().is_empty() && recipe.quantization().is_empty();
+    if let Some(step) = recipe.search() {
+        return Err(format!(
+            "step {} looks for formats, and training wants them said\n  help: search first: systole compress writes what it chose",
+            step.step
+        )
+        .into());
+    }
+    let settings = Settings {
+        epochs: arguments.epochs,
+        batch: arguments.batch,
+        optimizer: match arguments.optimizer {
+            Optimizer::Adam => OptimizerKind::Adam,
+            Optimizer::Adamw => OptimizerKind::AdamW { weight_decay: arguments.weight_decay },
+            Optimizer::Sgd => OptimizerKind::Sgd { momentum: arguments.momentum },
+        },
+        lr: arguments.lr,
+        schedule: match arguments.schedule {
+            Schedule::Constant => train::Schedule::Constant,
+            Schedule::Cosine => train::Schedule::Cosine,
+            Schedule::Step => train::Schedule::Step,
+        },
+        loss: match arguments.loss {
+            Loss::CrossEntropy => train::Loss::CrossEntropy,
+            Loss::Mse => train::Loss::Mse,
+        },
+        shift: arguments.shift,
+        seed: arguments.seed,
+        keep: match arguments.keep {
+            Keep::Last => train::Keep::Last,
+            Keep::Best => train::Keep::Best,
+        },
+        scales: match arguments.scales {
+            Scales::Learned => train::Scales::Learned,
+            Scales::Calibrated => train::Scales::Calibrated,
+        },
+        sparsity: arguments.sparsity,
+        temperature: arguments.temperature,
+        distill_weight: arguments.distill_weight,
+    };
+    let begin = match arguments.init {
+        Some(Init::Drawn) => Begin::Drawn,
+        Some(Init::Kept) => Begin::Kept,
+        None if is_empty => Begin::Drawn,
+        None => Begin::Kept,
+    };
+    Ok(TrainRequest {
+        model: arguments.model.clone(),
+        data: arguments.data.clone(),
+        begin,
+        recipe: (!is_empty).then_some(recipe),
+        teacher: arguments.teacher.clone(),
+        settings,
+        samples: arguments.samples,
+        command: command_line(),
+    })
+}
+
+/// A bar on a terminal, nothing where standard error is piped.
+fn bar() -> ProgressBar {
+    let template = "epoch {msg} {bar:30} {pos}/{len} steps, {eta} left";
+    let style = ProgressStyle::with_template(template).expect("bug: the template is a constant that parses");
+    ProgressBar::new(0).with_style(style)
+}
+
+/// Shows how far a training is, and keeps its checkpoints.
+struct Follower<'t> {
+    bar: ProgressBar,
+    target: &'t Target,
+    /// The last checkpoint, where there is one.
+    last: Option<String>,
+}
+
+impl Watch for Follower<'_> {
+    fn step(&mut self, Progress { epoch, step, steps, loss }: Progress) {
+        self.bar.set_length(steps as u64);
+        self.bar.set_position(step as u64);
+        self.bar.set_message(format!("{epoch} loss {loss:.4}"));
+    }
+
+    fn epoch(&mut self, report: &EpochReport, checkpoint: &dyn Fn() -> Vec<u8>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let EpochReport { epoch, loss, select_accuracy, .. } = report;
+        self.bar.println(format!("epoch {epoch}: loss {loss:.4}, select accuracy {select_accuracy:.4}"));
+        self.target.keep(&checkpoint())?;
+        self.last = Some(self.target.checkpoint.display().to_string());
+        Ok(())
+    }
+
+    fn kept(&self, _: usize) -> String {
+        match &self.last {
+            Some(path) => format!("the last good checkpoint is {path}"),
+            None => "no epoch was finished, so that there is no checkpoint".to_string(),
+        }
+    }
+}
+
+/// The files that are written.
+struct Target {
+    folder: ResultFolder,
+    path: PathBuf,
+    stem: String,
+    checkpoint: PathBuf,
+}
+
+impl Target {
+    /// Tries the folders, so that a bad path fails before the work and not after.
+    fn new(arguments: &TrainArguments) -> Result<Self, Box<dyn Error>> {
+        let path = arguments.out.as_path();
+        let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+        let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_onnx) else {
+            return Err(format!("{} is no name for an ONNX file\n  help: give --out a path that ends in .onnx", path.display()).into());
+        };
+        let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let checkpoint = arguments.checkpoint.clone().unwrap_or_else(|| path.with_extension("safetensors"));
+        let target = Self { folder: ResultFolder::prepare(parent)?, path: path.to_path_buf(), stem: stem.to_string(), checkpoint };
+        let same = |one: &Path, other: &Path| matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        let model = Path::new(&arguments.model);
+        let named = Path::new("models").join(format!("{}.ron", arguments.model));
+        let read = [model.to_path_buf(), named];
+        if read.iter().any(|read| same(read, &target.file("ron")) || same(&read.with_extension("onnx"), path)) {
+            return Err(format!("{} is the model that is read\n  help: choose another file with --out", path.display()).into());
+        }
+        Ok(target)
+    }
+
+    fn file(&self, extension: &str) -> PathBuf {
+        self.path.with_file_name(format!("{}.{extension}", self.stem))
+    }
+
+    /// Puts a checkpoint in the place of the last one, once it is whole.
+    fn keep(&self, bytes: &[u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let folder = self.checkpoint.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = self.checkpoint.file_name().and_then(|name| name.to_str()).ok_or("its name is not UTF-8 text")?;
+        Ok(ResultFolder::prepare(folder)?.write_files(&[(name, bytes)])?)
+    }
+
+    fn write(&self, trained: &Trained) -> Result<(), Box<dyn Error>> {
+        let bytes = network::export(trained.model.network())?;
+        // What cannot be read again would be of no use.
+        network::import_bytes(&bytes, &self.stem)?;
+        let card = model::card_as(&trained.model, &self.path)?;
+        let report = trained.report.json();
+        let [network_file, card_file, report_file] = ["onnx", "ron", "json"].map(|extension| format!("{}.{extension}", self.stem));
+        let mut files: Vec<(&str, &[u8])> = vec![(&network_file, &bytes), (&report_file, report.as_bytes())];
+        match &card {
+            Some(card) => files.push((&card_file, card.as_bytes())),
+            None => complain("warning: no card was written, since the model names no data"),
+        }
+        Ok(self.folder.write_files(&files)?)
+    }
+}
