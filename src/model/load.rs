@@ -82,11 +82,12 @@ impl Model {
     pub fn with_network(&self, network: Network, change: impl FnOnce(&mut Card)) -> Result<Self, ModelError> {
         let mut model = Self { network, ..self.clone() };
         change(&mut model.card);
-        let Task::Classification { classes } = model.card.task;
-        let outputs = model.network.logits().output.elements();
-        if outputs != classes {
-            let problem = format!("its data has {classes} classes and its network yields {outputs} numbers");
-            return Err(ModelError::Disagree { model: model.card.name, problem, help: "give a network with an output for each class" });
+        let (outputs, wanted) =
+            (model.network.logits().output.elements(), model.card.task.outputs(model.network.input().output.elements()));
+        if outputs != wanted {
+            let problem = format!("its data wants {wanted} numbers and its network yields {outputs}");
+            let help = "give a network with an output for each class, or each number that is wanted";
+            return Err(ModelError::Disagree { model: model.card.name, problem, help });
         }
         Ok(model)
     }
