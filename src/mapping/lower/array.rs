@@ -116,9 +116,10 @@ pub(super) fn multiplied(chip: &Chip, [weight, activation]: [Dtype; 2], may: imp
     narrowest.map(|format| [format.weight, format.activation])
 }
 
-/// Whether values of this quantization can be multiplied in a format: 16 bits have no zero point, since a difference from one needs 17.
+/// Whether values of this quantization can be multiplied in a format: 16 bits have no zero point, since a difference from one needs 17. One of 8
+/// needs 9, and fits.
 fn has_room(held: &Quantization, format: Dtype) -> bool {
-    format < Dtype::Int16 || held.zero_point == 0
+    format < Dtype::Int16 || held.zero_point == 0 || held.dtype < Dtype::Int16
 }
 
 impl Lowerer<'_> {
