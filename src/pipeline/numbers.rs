@@ -1,10 +1,12 @@
 //! The numbers of a run: what the float network, the integer reference and the chip computed from the same samples.
 
+use crate::compress::scores;
 use crate::network::{LayerId, Network};
 use crate::reference::Trace;
 use crate::reference::integer::IntegerTrace;
 use crate::report::Mismatch;
 use ndarray::Array2;
+use std::collections::BTreeMap;
 
 /// What each execution computed.
 #[derive(Debug)]
@@ -34,12 +36,26 @@ impl Numbers {
     }
 
     /// A layer's signal to quantization noise in decibels, over all samples: of the compressed float network's value, and what the integers
-    /// stand for. None without noise or signal.
-    pub(super) fn sqnr_db(&self, quantized: &Network, layer: LayerId) -> Option<f64> {
+    /// stand for. What only softmaxes read counts from its floor on. None without noise or signal.
+    pub(super) fn sqnr_db(&self, quantized: &Network, floors: &BTreeMap<LayerId, f32>, layer: LayerId) -> Option<f64> {
         let integers = self.integer.layer(layer)?;
         let quantization = quantized.layer(layer).output.quantization?;
-        sqnr_db(self.compressed.layer(layer), integers.iter().map(|q| quantization.dequantize(*q)))
+        let mut noise = Noise::default();
+        let exact = self.compressed.layer(layer).iter().map(|x| x.max(floor(floors, layer)));
+        noise.add(exact, integers.iter().map(|q| quantization.dequantize(*q)));
+        noise.decibels()
     }
+}
+
+/// The least number that each value holds of which softmaxes alone make anything: what lies below, as a mask does, is no noise.
+pub(super) fn floors(quantized: &Network) -> BTreeMap<LayerId, f32> {
+    let grid = |id: LayerId| quantized.layer(id).output.quantization;
+    scores(quantized).into_iter().filter_map(|id| grid(id).map(|grid| (id, grid.dequantize(grid.dtype.min())))).collect()
+}
+
+/// A value's floor; minus infinity where all of its numbers matter.
+pub(super) fn floor(floors: &BTreeMap<LayerId, f32>, layer: LayerId) -> f32 {
+    floors.get(&layer).copied().unwrap_or(f32::NEG_INFINITY)
 }
 
 /// How many numbers differ between integer reference and chip, samples x outputs each, and the first that does.
@@ -71,9 +87,9 @@ pub(super) struct Noise {
 
 impl Noise {
     /// Adds numbers and what stands for them.
-    pub(super) fn add<'x>(&mut self, exact: impl IntoIterator<Item = &'x f32>, found: impl IntoIterator<Item = f32>) {
+    pub(super) fn add(&mut self, exact: impl IntoIterator<Item = f32>, found: impl IntoIterator<Item = f32>) {
         for (x, found) in exact.into_iter().zip(found) {
-            let (x, error) = (f64::from(*x), f64::from(*x) - f64::from(found));
+            let (x, error) = (f64::from(x), f64::from(x) - f64::from(found));
             self.signal += x * x;
             self.noise += error * error;
         }
@@ -89,7 +105,7 @@ impl Noise {
 /// The signal to noise ratio of numbers and what stands for them, in decibels: `10 log10(sum x^2 / sum (x - x')^2)`. None without noise or signal.
 pub(super) fn sqnr_db(exact: &Array2<f32>, found: impl IntoIterator<Item = f32>) -> Option<f64> {
     let mut noise = Noise::default();
-    noise.add(exact, found);
+    noise.add(exact.iter().copied(), found);
     noise.decibels()
 }
 

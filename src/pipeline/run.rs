@@ -1,7 +1,7 @@
 //! Runs every batch on the machine and every sample through the references, and compares.
 
 use super::host::batch_bytes;
-use super::numbers::dequantize;
+use super::numbers::{dequantize, floors};
 use super::pruning::pruning;
 use super::summary::{Compared, Facts, Ran, host_row, joined};
 use super::whatif::what_if;
@@ -96,11 +96,12 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
     let warnings = warnings(prepared, &metrics);
     let stages = prepared.mapping.stages();
     let (mismatches, first) = numbers.mismatches(&prepared.quantized, &stages[stages.len() - 1].name);
+    let floors = floors(&prepared.quantized);
     let ran = Ran {
         metrics: Some(metrics),
         compared: Some(Compared { mismatches, first, values: numbers.chip_logits.len() as u64 }),
         engine: options.engine.name(),
-        ..ran(prepared, |layer| numbers.sqnr_db(&prepared.quantized, layer))
+        ..ran(prepared, |layer| numbers.sqnr_db(&prepared.quantized, &floors, layer))
     };
     let pruning = pruning(prepared, options, Some(&numbers))?;
     let summary = Summary { pruning, ..summary::summarize(ran, options, &totals)? };
