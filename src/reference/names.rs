@@ -9,7 +9,7 @@ pub(super) fn whole(network: &Network, samples: &ArrayView2<f32>) -> Result<(), 
     if network.input().output.element != Element::Index {
         return Ok(());
     }
-    match samples.indexed_iter().find(|(_, x)| **x != libm::rintf(**x) || !x.is_finite()) {
+    match samples.indexed_iter().find(|(_, x)| !x.is_finite() || x.fract() != 0.0) {
         Some(((sample, element), found)) => {
             Err(ReferenceError::NotWhole { network: network.name().to_string(), sample, element, found: *found })
         }
@@ -20,7 +20,7 @@ pub(super) fn whole(network: &Network, samples: &ArrayView2<f32>) -> Result<(), 
 /// Makes sure that each number names one of a table's rows: 0 and up from the first, -1 and down from the last, as in ONNX.
 pub(super) fn names_rows<T: Copy + Into<f64>>(layer: &Layer, rows: usize, names: &Array2<T>) -> Result<(), ReferenceError> {
     let most = rows as f64;
-    let is_row = |name: T| -most <= name.into() && name.into() < most;
+    let is_row = |name: T| (-most..most).contains(&name.into());
     match names.indexed_iter().find(|(_, name)| !is_row(**name)) {
         Some(((sample, element), name)) => {
             let index: f64 = (*name).into();

@@ -39,9 +39,9 @@ impl Lowerer<'_> {
         };
         let held = [values[0].0.tensor.format, values[1].0.tensor.format, format_of_value(layer)];
         if let Some(format) = held.into_iter().find(|format| format.bits() > 8) {
-            let problem = format!("{problem}; the host would, and takes and yields values of 8 bits, of which {format} is none");
-            let help = "run the network in 8 bits (--quant w8a8) and give 16 to layers with weights alone (Quantize(w: 16, a: 16, layers: \
-                        [NAMES]) behind it), or choose a chip that multiplies both formats one product at a time";
+            let problem = format!("{problem}; nor can a host do it, which takes and yields values of 8 bits, of which {format} is none");
+            let help = "quantize the network to 8 bits (--quant w8a8), and give 16 to layers with weights by name, behind it in a recipe \
+                        (Quantize(w: 16, a: 16, layers: [NAMES]))";
             return Err(refused(layer, problem, help));
         }
         let (to, rows) = (values[1].2, values[0].2[values[0].2.len() - 2]);
