@@ -188,7 +188,8 @@ impl Model {
         Ok(())
     }
 
-    /// Reads the samples of a split, as the network sees them; only the first `limit` where there is one.
+    /// Reads the samples of a split, as the network sees them; only the first `limit` where there is one. Where the file's input is of integers, so
+    /// are the samples, and what is yielded is the reals that these stand for.
     ///
     /// # Errors
     /// If the model names no data for the split, or it cannot be read, is damaged, or does not belong to the model.
@@ -235,7 +236,20 @@ impl Model {
             let label = labels[sample];
             return Err(ModelError::Label { path, sample: all.start + sample, label, model: self.card.name.clone(), classes });
         }
-        let inputs = self.card.preprocessing.apply_all(&values);
+        let mut inputs = self.card.preprocessing.apply_all(&values);
+        if let Some(integers) = Integers::of(&self.network) {
+            for ((sample, element), x) in inputs.indexed_iter_mut() {
+                *x = integers.real(*x).ok_or_else(|| ModelError::Integers {
+                    model: self.card.name.clone(),
+                    path: source.files()[0].display().to_string(),
+                    sample: all.start + sample,
+                    element,
+                    found: *x,
+                    low: integers.low,
+                    high: integers.high,
+                })?;
+            }
+        }
         let targets = match (task, numbers) {
             (Task::Classification { .. }, _) => None,
             (Task::Reconstruction, _) => Some(inputs.clone()),
@@ -304,6 +318,35 @@ impl Model {
             labels: Vec::new(),
         };
         Ok(Self { card, network, splits: None, data: None, files: vec![hash(path, &bytes)] })
+    }
+}
+
+/// The integers that a network's file takes where its input is of integers, and what they stand for.
+pub(super) struct Integers {
+    scale: f32,
+    /// The integer that stands for 0.0, in the file's signs.
+    zero_point: i32,
+    low: i32,
+    high: i32,
+}
+
+impl Integers {
+    /// Those of a network; none where it takes reals.
+    pub(super) fn of(network: &Network) -> Option<Self> {
+        let (grid, shift) = (network.input().output.quantization?, network.input_shift()?);
+        let [zero_point, low, high] = [grid.zero_point, grid.dtype.min(), grid.dtype.max()].map(|ours| ours.saturating_add(shift));
+        Some(Self { scale: grid.scale, zero_point, low, high })
+    }
+
+    /// The real that an integer of the file stands for: `scale * (x - zero point)`; none of what is no such integer.
+    fn real(&self, x: f32) -> Option<f32> {
+        let is_one = x.fract() == 0.0 && (self.low as f32..=self.high as f32).contains(&x);
+        is_one.then(|| self.scale * (x - self.zero_point as f32))
+    }
+
+    /// The preprocessing that yields these reals where `given` yields the integers: for the card of a network that takes reals.
+    pub(super) fn folded(&self, given: Preprocessing) -> Preprocessing {
+        Preprocessing { mean: given.mean + self.zero_point as f32 * given.std, std: given.std / self.scale, ..given }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The numbers of a run: what the float network, the integer reference and the chip computed from the same samples.
 
+use crate::compress::scores;
 use crate::data::sha256_hex;
 use crate::network::{LayerId, Network};
 use crate::reference::Trace;
 use crate::reference::integer::IntegerTrace;
 use crate::report::Mismatch;
 use ndarray::Array2;
+use std::collections::BTreeMap;
 
 /// What each execution computed.
 #[derive(Debug)]
@@ -29,15 +31,27 @@ impl Numbers {
         self.integer.layer(quantized.logits().id).expect("bug: the integer reference runs up to the logits")
     }
 
-    /// How near a layer's integers are to the compressed float network's value, over all samples.
-    pub(super) fn fidelity(&self, quantized: &Network, layer: LayerId) -> Fidelity {
+    /// How near a layer's integers are to the compressed float network's value, over all samples. What only softmaxes read counts from its floor on.
+    pub(super) fn fidelity(&self, quantized: &Network, floors: &BTreeMap<LayerId, f32>, layer: LayerId) -> Fidelity {
         let Some((integers, quantization)) = self.integer.layer(layer).zip(quantized.layer(layer).output.quantization) else {
             return Fidelity::default();
         };
         let mut noise = Noise::default();
-        noise.add(self.compressed.layer(layer), integers.iter().map(|q| quantization.dequantize(*q)));
+        let exact = self.compressed.layer(layer).iter().map(|x| x.max(floor(floors, layer)));
+        noise.add(exact, integers.iter().map(|q| quantization.dequantize(*q)));
         noise.fidelity()
     }
+}
+
+/// The least number that each value holds of which softmaxes alone make anything: what lies below, as a mask does, is no noise.
+pub(super) fn floors(quantized: &Network) -> BTreeMap<LayerId, f32> {
+    let grid = |id: LayerId| quantized.layer(id).output.quantization;
+    scores(quantized).into_iter().filter_map(|id| grid(id).map(|grid| (id, grid.dequantize(grid.dtype.min())))).collect()
+}
+
+/// A value's floor; minus infinity where all of its numbers matter.
+pub(super) fn floor(floors: &BTreeMap<LayerId, f32>, layer: LayerId) -> f32 {
+    floors.get(&layer).copied().unwrap_or(f32::NEG_INFINITY)
 }
 
 /// The chip's outputs held to the reference's.
@@ -103,9 +117,9 @@ pub(super) struct Noise {
 
 impl Noise {
     /// Adds numbers and what stands for them.
-    pub(super) fn add<'x>(&mut self, exact: impl IntoIterator<Item = &'x f32>, found: impl IntoIterator<Item = f32>) {
+    pub(super) fn add(&mut self, exact: impl IntoIterator<Item = f32>, found: impl IntoIterator<Item = f32>) {
         for (x, found) in exact.into_iter().zip(found) {
-            let (x, found) = (f64::from(*x), f64::from(found));
+            let (x, found) = (f64::from(x), f64::from(found));
             let error = x - found;
             self.signal += x * x;
             self.noise += error * error;
@@ -129,7 +143,7 @@ impl Noise {
 /// The signal to noise ratio of numbers and what stands for them, in decibels: `10 log10(sum x^2 / sum (x - x')^2)`. None without noise or signal.
 pub(super) fn sqnr_db(exact: &Array2<f32>, found: impl IntoIterator<Item = f32>) -> Option<f64> {
     let mut noise = Noise::default();
-    noise.add(exact, found);
+    noise.add(exact.iter().copied(), found);
     noise.fidelity().sqnr_db
 }
 
@@ -147,7 +161,7 @@ mod tests {
     #[test]
     fn fidelity_is_that_of_the_formulas() {
         let mut noise = Noise::default();
-        noise.add(&[3.0, 4.0], [3.0, 3.0]);
+        noise.add([3.0, 4.0], [3.0, 3.0]);
         let Fidelity { sqnr_db, cosine, max_abs_error } = noise.fidelity();
         // 25 of signal over 1 of noise; (9 + 12) / (5 sqrt 18).
         assert!((sqnr_db.unwrap() - 10.0 * 25.0_f64.log10()).abs() < 1e-12);

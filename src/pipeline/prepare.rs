@@ -8,7 +8,7 @@ use crate::compress::{Scheme, StepReport, Surroundings, calibrate_as, correct_bi
 use crate::data::Task;
 use crate::mapping::{Lowered, Lowering, Mapping};
 use crate::model::{Model, Samples, Split};
-use crate::network::{Network, fuse_activations};
+use crate::network::{Network, check_rows, fuse_activations};
 use crate::program::{Program, emit};
 use ndarray::Array2;
 use std::sync::Arc;
@@ -54,6 +54,7 @@ pub struct Prepared<'a> {
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Result<Prepared<'a>, PipelineError> {
     batch_fits(model, options)?;
+    check_rows(model.network())?;
     let samples = Arc::new(report_samples(model, options.samples)?);
     let calibration = model.split(Split::Calibrate, None)?.inputs;
     let (compressed, pruning) = pruned(model, tile_of(chip, options), &calibration, options)?;
@@ -145,6 +146,7 @@ pub(super) fn plainly_pruned(
 
 /// The network in integers, its ranges found on the calibration samples.
 pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
+    check_rows(compressed)?;
     let ranges = calibrate_as(compressed, calibration.view(), &options.recipe)?;
     let quantized = quantize(compressed, &ranges, &options.recipe)?;
     if options.recipe.corrects_biases() {

@@ -1,7 +1,7 @@
 //! Runs every batch on the machine and every sample through the references, and compares.
 
 use super::host::batch_bytes;
-use super::numbers::{Compared, Fidelity, dequantize};
+use super::numbers::{Compared, Fidelity, dequantize, floors};
 use super::pruning::pruning;
 use super::summary::{Facts, Ran, host_row, joined};
 use super::whatif::what_if;
@@ -99,11 +99,12 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
     let warnings = warnings(prepared, &metrics);
     let stages = prepared.mapping.stages();
     let compared = Compared::of(numbers.integer_logits(&prepared.quantized), &numbers.chip_logits, &stages[stages.len() - 1].name);
+    let floors = floors(&prepared.quantized);
     let ran = Ran {
         metrics: Some(metrics),
         compared: Some(compared),
         engine: options.engine.name(),
-        ..ran(prepared, |layer| numbers.fidelity(&prepared.quantized, layer))
+        ..ran(prepared, |layer| numbers.fidelity(&prepared.quantized, &floors, layer))
     };
     let pruning = pruning(prepared, options, Some(&numbers))?;
     let summary = Summary { pruning, ..summary::summarize(ran, options, &totals)? };

@@ -10,7 +10,7 @@
 //! What is asked for while another thread computes it is waited for. That must not happen on a thread of rayon's pool, which the computation may need:
 //! callers ask from threads of their own. Not here: which runs are made (`sweep`).
 
-use super::numbers::{Compared, Fidelity, Noise, dequantize};
+use super::numbers::{Compared, Fidelity, Noise, dequantize, floor, floors};
 use super::plan::ChoiceStore;
 use super::prepare::{batch_fits, first_format, pruned, quantized, report_samples, tile_of};
 use super::run::{judged, ran, run_machine};
@@ -22,7 +22,7 @@ use crate::compress::{BlockShape, Step};
 use crate::data::Truth;
 use crate::metrics::right;
 use crate::model::{Found, Model, Samples, Split};
-use crate::network::{LayerId, Network, Op};
+use crate::network::{LayerId, Network, Op, check_rows};
 use crate::numerics::Arithmetic;
 use crate::program::emit;
 use crate::reference::{float, integer};
@@ -156,6 +156,7 @@ impl<'s> Workbench<'s> {
 
     fn run(&self, (model, id): (&Model, &str), chip: &Chip, options: &RunOptions, depth: Depth) -> Result<Measured, Arc<PipelineError>> {
         batch_fits(model, options)?;
+        check_rows(model.network()).map_err(PipelineError::from)?;
         let options = &choose_formats(model, Some(chip), options)?;
         let data = self.data(model, id, options, depth)?;
         let held_key = held_key(id, chip, options);
@@ -288,12 +289,14 @@ fn referenced(
     let (mut exact_blocks, mut integer_blocks) = (Vec::new(), Vec::new());
     let mut hosted: BTreeMap<LayerId, Vec<Array2<i32>>> = BTreeMap::new();
     let mut noises: BTreeMap<LayerId, Noise> = BTreeMap::new();
+    let floors = floors(quantized);
     for inputs in prepared.samples.inputs.axis_chunks_iter(Axis(0), block(quantized)) {
         let exact = float::run(compressed, inputs)?;
         let trace = run(inputs)?;
         for layer in quantized.layers() {
             let Some((integers, grid)) = trace.layer(layer.id).zip(layer.output.quantization) else { continue };
-            noises.entry(layer.id).or_default().add(exact.layer(layer.id), integers.iter().map(|q| grid.dequantize(*q)));
+            let reals = exact.layer(layer.id).iter().map(|x| x.max(floor(&floors, layer.id)));
+            noises.entry(layer.id).or_default().add(reals, integers.iter().map(|q| grid.dequantize(*q)));
         }
         for (id, _) in prepared.lowering.inputs.iter().filter(|(id, _)| is_hosted(*id)) {
             let values = trace.layer(*id).expect("bug: the integer reference runs all that the host computes before the chip begins");
