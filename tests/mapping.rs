@@ -4,7 +4,10 @@
 
 use proptest::prelude::*;
 use systole::chip::{self, Chip, Dataflow, Stationary};
-use systole::mapping::{self, Choice, Layout, Lowered, Mapping, MappingError, Order, Outlook, Problem, Tiling, WeightStart};
+use systole::mapping::{
+    self, Choice, Layout, Lowered, Mapping, MappingError, Order, Outlook, OutputBuffer, PassedOn, Problem, Tiling, WeightStart,
+};
+use systole::model;
 use systole::numerics::{AccumulateRule, Dtype, Overflow};
 use systole::pipeline::{self, Cost, Objective, RunOptions};
 use systole::program::emit_timing;
@@ -243,6 +246,29 @@ fn the_smallest_scratchpad_keeps_every_output_and_less_does_not() {
     let apart = [layer(0), layer(1)];
     assert_eq!(mapping::least_scratchpad(&apart, &chip, 1, WeightStart::Cold, &[mapping::Choice::first(&chip); 2]), None);
     assert_eq!(mapping::map(&apart, &chip, 1, WeightStart::Cold).unwrap().edges().count(), 0);
+}
+
+/// The pools of this network run some channels at a time on a small scratchpad, so that nothing can stay for or of them; the outputs are counted all
+/// the same, and the scratchpad that is named keeps them all.
+#[test]
+fn outputs_that_a_small_scratchpad_cuts_count_as_spilled() {
+    let model::Found::Network(model) = model::find("lenet-mnist").unwrap() else { panic!("a network") };
+    let options = RunOptions { samples: Some(1), ..RunOptions::new("w8a8".parse().unwrap()) };
+    let passed = |capacity: String| {
+        let chip = with("edge-16x16", &[("scratchpads.0.capacity", &capacity)]);
+        let prepared = pipeline::prepare(&model, &chip, &options).unwrap();
+        let stored = prepared.mapping.stages().iter().filter(|stage| matches!(stage.output, OutputBuffer::Stored { .. })).count() as u64;
+        // What the network yields leaves whatever the scratchpad.
+        assert_eq!(prepared.passed_on.spilled, stored - 1, "{capacity}");
+        prepared.passed_on
+    };
+    assert_eq!(passed("KiB(256)".to_string()), PassedOn { outputs: 6, spilled: 0, least_bytes: None });
+    let small = passed("KiB(2)".to_string());
+    assert_eq!((small.outputs, small.spilled), (6, 4));
+    let least = small.least_bytes.unwrap();
+    assert_eq!(passed(format!("B({least})")).spilled, 0);
+    let pad = with("edge-16x16", &[]).scratchpads()[0].clone();
+    assert!(passed(format!("B({})", least - u64::from(pad.banks * pad.port_bytes))).spilled > 0);
 }
 
 #[test]

@@ -144,7 +144,7 @@ pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> O
         chip: prepared.chip,
         format: prepared.format,
         mapping: &prepared.mapping,
-        least_scratchpad: prepared.least_scratchpad,
+        passed_on: prepared.passed_on,
         name: prepared.quantized.name().to_string(),
         samples: prepared.samples.labels.len() as u64,
         layers: facts.collect(),
