@@ -4,7 +4,7 @@ use super::dump::Dump;
 use super::options::{ChipOptions, Drive, complain_of_columns, user_fault};
 use super::recipe::RecipeOptions;
 use super::trace::TraceFile;
-use super::{complain, say};
+use super::{complain, say, spinner};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
@@ -178,7 +178,10 @@ fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options
         return Err(format!("{option} was given with a layer table, which has no samples: it is only timed\n  help: {help}").into());
     }
     let LayerTable { name, sha256, .. } = table;
-    let summary = pipeline::time_table(chip, &table.table, sha256, name, options).map_err(user_fault)?;
+    let waiting = spinner("timing the table's layers");
+    let summary = pipeline::time_table(chip, &table.table, sha256, name, options);
+    waiting.finish_and_clear();
+    let summary = summary.map_err(user_fault)?;
     let RunOptions { batch, weights, recipe, mapping, what_if, .. } = options;
     let more = if *what_if { " what-if" } else { "" };
     let key = format!(

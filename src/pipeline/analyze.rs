@@ -110,7 +110,7 @@ struct Timed {
 /// Times a quantized network without numbers.
 fn timed(network: &Network, chip: &Chip, options: &RunOptions) -> Result<Timed, PipelineError> {
     let lowering = options.lower(network, chip)?;
-    let (mapping, _) = options.map(&lowering.stages, chip)?;
+    let (mapping, _) = options.map(&lowering.stages, chip, None)?;
     let program = emit_timing(&mapping, chip)?;
     let format = first_format(&lowering.stages, chip);
     let run = Machine::new(chip, format, &program)?.time()?;

@@ -109,7 +109,7 @@ pub(super) fn integer_run(
 ) -> Result<IntegerTrace, PipelineError> {
     let inputs = integer::quantize_inputs(network, inputs.view())?;
     let Some(chip) = chip else { return Ok(integer::run(network, |_| EXACT, inputs)?) };
-    let (mapping, _) = options.map(&options.lower(network, chip)?.stages, chip)?;
+    let (mapping, _) = options.map(&options.lower(network, chip)?.stages, chip, None)?;
     Ok(integer::run(network, |layer| mapping.arithmetic(chip, layer), inputs)?)
 }
 

@@ -208,7 +208,7 @@ impl Chooser<'_> {
         let weight_bytes = size(held).weight_bytes;
         let Some(chip) = self.chip else { return Ok(Costs { weight_bytes, total_cycles: None, energy_pj: None }) };
         let lowering = options.lower(held, chip)?;
-        let (mapping, _) = options.map(&lowering.stages, chip)?;
+        let (mapping, _) = options.map(&lowering.stages, chip, None)?;
         let cost = Cost::new(chip, first_format(&lowering.stages, chip), Objective::Energy)?;
         let run = cost.time(&mapping)?;
         Ok(Costs { weight_bytes, total_cycles: Some(run.total_cycles.get()), energy_pj: Some(cost.of(&mapping, &run)) })

@@ -6,7 +6,7 @@ use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::compress::{Scheme, StepReport, Surroundings, calibrate_as, correct_biases, quantize, with_roundings};
 use crate::data::Task;
-use crate::mapping::{Lowered, Lowering, Mapping};
+use crate::mapping::{Lowered, Lowering, Mapping, PassedOn};
 use crate::model::{Model, Samples, Split};
 use crate::network::{Network, check_rows, fuse_activations};
 use crate::program::{Program, emit};
@@ -37,8 +37,8 @@ pub struct Prepared<'a> {
     pub lowering: Lowering,
     /// How it lies on the chip.
     pub mapping: Mapping,
-    /// Bytes of the activations' scratchpad with which no output that the next layer reads would go through DRAM, if one does.
-    pub least_scratchpad: Option<u64>,
+    /// Which outputs stay on the chip for what reads them.
+    pub passed_on: PassedOn,
     /// One batch's commands.
     pub program: Program,
     /// The samples of the report split.
@@ -60,11 +60,12 @@ pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Re
     let (compressed, pruning) = pruned(model, tile_of(chip, options), &calibration, options)?;
     let quantized = quantized(&calibration, &compressed, options)?;
     let lowering = options.lower(&quantized, chip)?;
-    let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
+    let (mapping, choices) = options.map(&lowering.stages, chip, None)?;
+    let passed_on = options.passed_on(Some(&quantized), &lowering.stages, chip, (&mapping, &choices));
     let program = emit(&quantized, &mapping, chip)?;
     let format = first_format(&lowering.stages, chip);
     let (calibration, compressed, quantized) = (Arc::new(calibration), Arc::new(compressed), Arc::new(quantized));
-    Ok(Prepared { model, chip, format, pruning, calibration, compressed, quantized, lowering, mapping, least_scratchpad, program, samples })
+    Ok(Prepared { model, chip, format, pruning, calibration, compressed, quantized, lowering, mapping, passed_on, program, samples })
 }
 
 /// Refuses a batch that would take too much memory.

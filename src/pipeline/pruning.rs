@@ -68,8 +68,11 @@ fn unpruned(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Unpruned, P
     let lowering = options.lower(&network, prepared.chip)?;
     // Choices for layers that pruning made are not those of the layers before it.
     let free = RunOptions { mapping: None, ..options.clone() };
-    let (mapping, _) =
-        if let Ok(mapped) = options.map(&lowering.stages, prepared.chip) { mapped } else { free.map(&lowering.stages, prepared.chip)? };
+    let (mapping, _) = if let Ok(mapped) = options.map(&lowering.stages, prepared.chip, None) {
+        mapped
+    } else {
+        free.map(&lowering.stages, prepared.chip, None)?
+    };
     let program = emit(&network, &mapping, prepared.chip)?;
     let run = Machine::new(prepared.chip, prepared.format, &program)?.time()?;
     let programs = (prepared.samples.count() as u64).div_ceil(options.batch);

@@ -148,7 +148,7 @@ pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, fidelity: impl Fn(LayerId) -> 
         chip: prepared.chip,
         format: prepared.format,
         mapping: &prepared.mapping,
-        least_scratchpad: prepared.least_scratchpad,
+        passed_on: prepared.passed_on,
         name: prepared.quantized.name().to_string(),
         samples: prepared.samples.count() as u64,
         layers: facts.collect(),

@@ -8,7 +8,7 @@ use crate::chip::{Chip, Format};
 use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
 use crate::data::{FileHash, sha256_hex};
 use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account};
-use crate::mapping::{Mapping, Stage, StageBound, WeightStart, lower_bounds};
+use crate::mapping::{Mapping, PassedOn, Stage, StageBound, WeightStart, lower_bounds};
 use crate::network::Layer;
 use crate::report::{ChipSummary, LayerSummary, MetricValues, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
 use crate::sim::StageRun;
@@ -20,8 +20,8 @@ pub(super) struct Ran<'a> {
     pub(super) chip: &'a Chip,
     pub(super) format: &'a Format,
     pub(super) mapping: &'a Mapping,
-    /// Bytes of the activations' scratchpad with which nothing would spill, if something does.
-    pub(super) least_scratchpad: Option<u64>,
+    /// Which outputs stay on the chip for what reads them.
+    pub(super) passed_on: PassedOn,
     /// The network's or the table's name.
     pub(super) name: String,
     pub(super) samples: u64,
@@ -105,7 +105,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         dram_read_bytes: totals.actions.iter().map(|actions| actions.dram_read_bytes).sum(),
         dram_write_bytes: totals.actions.iter().map(|actions| actions.dram_write_bytes).sum(),
         traffic_bytes: traffic,
-        residency: residency(ran.mapping, chip, ran.least_scratchpad),
+        residency: residency(ran.mapping, chip, ran.passed_on),
         layers,
         provenance: Provenance {
             version: env!("CARGO_PKG_VERSION").to_string(),

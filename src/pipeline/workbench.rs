@@ -162,7 +162,8 @@ impl<'s> Workbench<'s> {
         let held_key = held_key(id, chip, options);
         let held = self.held.get(held_key.clone(), || Ok(held(model, chip, &data, options)?))?;
         let lowering = options.lower(&held.quantized, chip)?;
-        let (mapping, least_scratchpad) = options.map_remembering(&lowering.stages, chip, self.store)?;
+        let (mapping, choices) = options.map(&lowering.stages, chip, self.store)?;
+        let passed_on = options.passed_on(Some(&held.quantized), &lowering.stages, chip, (&mapping, &choices));
         let program = emit(&held.quantized, &mapping, chip).map_err(PipelineError::from)?;
         let prepared = Prepared {
             model,
@@ -174,7 +175,7 @@ impl<'s> Workbench<'s> {
             quantized: Arc::clone(&held.quantized),
             lowering,
             mapping,
-            least_scratchpad,
+            passed_on,
             program,
             samples: Arc::clone(&data.samples),
         };
