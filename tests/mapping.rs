@@ -166,7 +166,7 @@ fn larger_blocks_with_fewer_buffers_are_looked_at() {
     assert!(found.cost <= pinned, "{} of {pinned}", found.cost);
     let many = Lowered::unchecked("many", Problem::matrix(100_000, 8, 8, Dtype::Int8, Dtype::Int8), 0);
     let all = mapping::Candidates::of(&many, &chip, Layout::default());
-    assert!(!all.is_all && (1..=mapping::MOST_CUTS as usize).contains(&all.choices.len()), "{}", all.choices.len());
+    assert!(!all.is_all && (1..=mapping::MOST_CUTS).contains(&(all.choices.len() as u64)), "{}", all.choices.len());
 }
 
 /// On a chip that saturates, a stage goes to another dataflow only where no sum can be too large for the accumulator; where it cannot be told apart
@@ -255,7 +255,7 @@ fn outputs_that_a_small_scratchpad_cuts_count_as_spilled() {
     let model::Found::Network(model) = model::find("lenet-mnist").unwrap() else { panic!("a network") };
     let options = RunOptions { samples: Some(1), ..RunOptions::new("w8a8".parse().unwrap()) };
     let passed = |capacity: String| {
-        let chip = with("edge-16x16", &[("scratchpads.0.capacity", &capacity)]);
+        let chip = with("edge-16x16", &[("scratchpads.0.capacity", capacity.as_str())]);
         let prepared = pipeline::prepare(&model, &chip, &options).unwrap();
         let stored = prepared.mapping.stages().iter().filter(|stage| matches!(stage.output, OutputBuffer::Stored { .. })).count() as u64;
         // What the network yields leaves whatever the scratchpad.
@@ -284,4 +284,19 @@ fn what_does_not_fit_at_all_says_so() {
         |_| Ok::<f64, MappingError>(1.0),
     );
     assert!(matches!(found, Err(MappingError::TooSmall { needed, capacity, .. }) if needed > capacity));
+}
+
+/// The least that one tile needs may be too little for the rest of a layer, or for another layer: the capacity that is named is enough for all.
+#[test]
+fn the_capacity_that_is_named_suffices() {
+    let with_bytes = |bytes: u64| with("edge-16x16", &[("scratchpads.0.capacity", format!("B({bytes})").as_str())]);
+    for bytes in [64, 256] {
+        let chip = with_bytes(bytes);
+        let stages: Vec<Lowered> =
+            layers().into_iter().enumerate().map(|(number, layer)| Lowered::unchecked("layer", layer.problem, number)).collect();
+        let mapped = mapping::map(&stages, &chip, 1, WeightStart::Cold);
+        let Err(MappingError::TooSmall { needed, suffices, field, .. }) = mapped else { panic!("{bytes} bytes are too few") };
+        assert!(bytes < needed && needed <= suffices && field == "scratchpads.0.capacity", "{bytes}: {needed} {suffices}");
+        assert!(mapping::map(&stages, &with_bytes(suffices), 1, WeightStart::Cold).is_ok(), "{bytes}: {suffices}");
+    }
 }

@@ -198,7 +198,7 @@ fn mappings_that_do_not_fit_say_why() {
         (&["run", "--mapping", "no.ron"], &["no.ron", "help: "]),
         (
             &["map", "--chip", "edge-16x16", "--set", "scratchpads.0.capacity=B(64)"],
-            &["\"c1\"", "needs at least", "help: raise scratchpads.0.capacity"],
+            &["needs at least", "help: raise scratchpads.0.capacity"],
         ),
         (&["map", "--layer", "z9"], &["\"z9\"", "z1, z2, z3"]),
         (&["map", "--model", "no.csv"], &["no.csv"]),
