@@ -39,7 +39,7 @@ fn timing_only() -> (tempfile::TempDir, PathBuf) {
     question: "How do array and DRAM share the time of two products?",
     chips: ["edge-16x16", "xnor-16x16"],
     workloads: [(model: {:?}, batch: 1, weights: Cold)],
-    recipes: {{ "w8a8": [Quantize(w: 8, a: 8)], "w4a8": [Quantize(w: 4, a: 8)] }},
+    recipes: {{ "w8a8": [Quantize(w: 8, a: 8)], "w4a4": [Quantize(w: 4, a: 4)] }},
     axes: {{ "array.{{rows,cols}}": [(8, 8), (16, 16), (8, 32)], "dram.bytes_per_cycle": Log2(2, 16) }},
     mapping: Search(objective: Latency, budget: 2),
     baseline: (chip: "edge-16x16", recipe: "w8a8"),
