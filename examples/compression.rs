@@ -94,7 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let samples = asked.or(samples);
         let model = model::load(name)?;
         let report = model.split(Split::Report, samples)?;
-        let count = report.labels.len();
+        let count = report.count();
         let logits = float::run(model.network(), report.inputs.view())?.logits().clone();
         let hits = right(logits.view(), &report.labels).into_iter().filter(|right| *right).count() as u64;
         let (share, [low, high]) = (percent(hits as f64 / count as f64), wilson(hits, count as u64, 0.95).map(percent));

@@ -480,3 +480,34 @@ fn networks_of_the_field_are_pruned_or_say_why_not() {
     }
     assert!(done > 40 && done > refused, "{done} were pruned, {refused} refused");
 }
+
+#[test]
+fn a_slice_keeps_a_channel_at_least() {
+    // A convolution of 8 channels, split in 3 and 5; those of the second part go with a convolution's, to whose outputs they are added.
+    let mut random = Random::new(21);
+    let mut builder = NetworkBuilder::new("split");
+    let input = builder.input("x", vec![3, 8, 8]).unwrap();
+    let mut layer = |name: &str, op: Op, inputs: &[LayerId]| builder.layer(name, op, inputs).unwrap();
+    let Op::Conv(mut conv) = random.conv((8, 3, 3, 3), 1, 1, Activation::None) else { unreachable!() };
+    conv.bias = None;
+    if let Weight::Float(weight) = &mut conv.weight {
+        // The first part's channels are the least of all.
+        weight.slice_mut(ndarray::s![..3, .., .., ..]).mapv_inplace(|w| w * 0.01);
+    }
+    let whole = layer("whole", Op::Conv(conv), &[input]);
+    let cut = |start, count| Op::Slice(vec![Span { start, count, step: 1 }, Span::all(8), Span::all(8)]);
+    let (first, second) = (layer("first", cut(0, 3), &[whole]), layer("second", cut(3, 5), &[whole]));
+    let beside = layer("beside", random.conv((5, 3, 1, 1), 1, 1, Activation::None), &[input]);
+    let sum = layer("sum", Op::Binary(BinaryOp::Add), &[second, beside]);
+    let both = layer("both", Op::Concat { axis: 0 }, &[first, sum]);
+    let flat = layer("flat", Op::Reshape(vec![512]), &[both]);
+    let last = layer("last", random.dense(512, 2, Activation::None), &[flat]);
+    let network = builder.finish(last).unwrap();
+    let inputs = random.matrix(4, 192);
+    for step in ["channel:0.4", "channel:0.4,l2", "features:0.4"] {
+        let (smaller, _) = pruned(&network, step, &inputs).unwrap();
+        let channels = |name: &str| smaller.layers().find(|layer| layer.name == name).unwrap().output.shape[0];
+        assert_eq!((channels("whole"), channels("first"), channels("second"), channels("beside")), (5, 1, 4, 4), "{step}");
+        float::run(&smaller, inputs.view()).unwrap();
+    }
+}

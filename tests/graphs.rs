@@ -20,7 +20,14 @@ use systole::program::emit_timing;
 use systole::sim::{Engine, Machine};
 
 /// What may be refused of formats other than of 8 bits.
-const PACKING: &[&str] = &["begin within a byte", "are no whole bytes", "do not begin on a byte", "packed as this array takes them"];
+const PACKING: &[&str] = &[
+    "begin within a byte",
+    "are no whole bytes",
+    "do not begin on a byte",
+    "packed as this array takes them",
+    "the array subtracts none in 16 bits",
+    "which takes and yields values of 8 bits",
+];
 
 /// A network behind steps of a recipe; as it is where they would leave a layer with nothing.
 fn pruned(network: &Network, steps: &str) -> Network {

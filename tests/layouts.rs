@@ -247,6 +247,13 @@ fn a_layer_whose_input_would_have_to_be_turned_round_is_refused() {
         mapping::map_as(&stages, &chip, 1, WeightStart::Cold, &[choice, choice])
     };
     assert!(map("nhwc").is_ok());
-    let Err(MappingError::Pinned { problem, .. }) = map("nchw") else { panic!("it is refused") };
-    assert!(problem.contains("nchw") && problem.contains("not pixel by pixel"), "{problem}");
+    let Err(error @ MappingError::Layout { .. }) = map("nchw") else { panic!("it is refused") };
+    let message = error.to_string();
+    assert!(["nchw", "not pixel by pixel", "layer \"conv\"", "--layout"].iter().all(|word| message.contains(word)), "{message}");
+    // The first layer of a table has none before it.
+    let grouped = Problem { groups: 2, ..conv(4, [4, 4], [1, 1], [1, 1], [1, 1], [0, 0]) };
+    let choice = Choice { layout: layout("nchw"), ..Choice::first(&chip) };
+    let message =
+        mapping::map_as(&[Lowered::unchecked("first", grouped, 0)], &chip, 1, WeightStart::Cold, &[choice]).unwrap_err().to_string();
+    assert!(message.contains("in 2 groups of channels") && !message.contains("before"), "{message}");
 }

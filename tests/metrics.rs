@@ -4,7 +4,7 @@
 
 use ndarray::Array2;
 use serde_json::Value;
-use systole::data::{Average, Metric, Task};
+use systole::data::{Average, Metric, Task, Truth};
 use systole::metrics::{Confusion, evaluate, mcnemar, regression, right, top_k, wilson};
 
 fn golden() -> Value {
@@ -52,7 +52,7 @@ fn classification_agrees_with_scikit_learn() {
     for (average, name) in [(Average::Macro, "macro"), (Average::Micro, "micro"), (Average::Weighted, "weighted")] {
         let wanted = reals(&golden["scores"][name]);
         let asked = [Metric::Precision(average), Metric::Recall(average), Metric::F1(average), Metric::Accuracy, Metric::TopK(2)];
-        let found = evaluate(Task::Classification { classes: 6 }, &asked, logits.view(), &labels).unwrap();
+        let found = evaluate(Task::Classification { classes: 6 }, &asked, logits.view(), Truth::Labels(&labels)).unwrap();
         for (what, wanted) in ["precision", "recall", "f1"].iter().zip(wanted) {
             assert_close(found[&format!("{what}_{name}")], wanted, name);
         }

@@ -25,11 +25,11 @@ fn simplenet_reaches_its_accuracy_on_the_report_split() {
     assert_eq!(samples.inputs.dim(), (10_000, 784));
     let trace = float::run(model.network(), samples.inputs.view()).unwrap();
     let card = model.card();
-    let found = metrics::evaluate(card.task, &card.metrics, trace.logits().view(), &samples.labels).unwrap();
+    let found = metrics::evaluate(card.task, &card.metrics, trace.logits().view(), samples.truth()).unwrap();
     assert!((found["accuracy"] - 0.9742).abs() < 1e-12, "{found:?}");
 
     // A softmax changes no order, and a fused activation no value.
-    let through_softmax = metrics::evaluate(card.task, &card.metrics, trace.output().view(), &samples.labels).unwrap();
+    let through_softmax = metrics::evaluate(card.task, &card.metrics, trace.output().view(), samples.truth()).unwrap();
     assert_eq!(found, through_softmax);
     let fused = network::fuse_activations(model.network()).unwrap();
     let part = samples.inputs.slice(s![..100, ..]);

@@ -69,16 +69,20 @@ fn processes(file: &Value) -> BTreeMap<u64, String> {
     names.map(|event| (event["pid"].as_u64().unwrap(), event["args"]["name"].as_str().unwrap().to_string())).collect()
 }
 
+fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap()
+}
+
 /// What a trace says that each unit did with each of its cycles.
 fn accounts(file: &Value, cycles: u64) -> BTreeMap<String, Vec<String>> {
     let mut units: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let names = processes(file);
     for slice in events(file, "X", "account") {
-        let unit = units.entry(names[&slice["pid"].as_u64().unwrap()].clone()).or_insert_with(|| vec![String::new(); cycles as usize]);
+        let unit = units.entry(names[&slice["pid"].as_u64().unwrap()].clone()).or_insert_with(|| vec![String::new(); size(cycles)]);
         let (from, cycles) = (slice["ts"].as_u64().unwrap(), slice["dur"].as_u64().unwrap());
         for cycle in from..from + cycles {
-            assert!(unit[cycle as usize].is_empty(), "cycle {cycle} has two accounts");
-            unit[cycle as usize] = slice["name"].as_str().unwrap().to_string();
+            assert!(unit[size(cycle)].is_empty(), "cycle {cycle} has two accounts");
+            unit[size(cycle)] = slice["name"].as_str().unwrap().to_string();
         }
     }
     units
@@ -118,8 +122,8 @@ fn area(file: &Value, name: &str, end: u64) -> f64 {
 /// dma1    lldd#rrrrrrrrrll#    the input (2 bytes, cycles 0 to 4), the result (2 bytes, 14 to 16)
 /// ```
 ///
-/// Weights are taken from the start of their transfer to the end of their load, the input to the end of the pass in 11, the result from the
-/// vector unit's start in 12 to the end of its transfer; the accumulator from the bias's start to the vector unit's end in 13.
+/// Weights are taken from the start of their transfer in 1 to the end of their load in 8, the input to the end of the pass in 11, the result from
+/// the vector unit's start in 12 to the end of its transfer; the accumulator from the bias's start to the vector unit's end in 13.
 #[test]
 fn a_run_worked_by_hand_is_in_the_trace() {
     let chip = small_chip();
@@ -160,8 +164,11 @@ fn a_run_worked_by_hand_is_in_the_trace() {
         let wanted = (unit.to_string(), name.to_string(), from, to - from);
         assert!(commands.contains(&wanted), "{wanted:?} is not among {commands:#?}");
     };
-    has("dma0", "mvin psum", 0, 4);
+    // Biases are weights; a unit starts one command a cycle.
+    has("dma0", "mvin weight", 0, 4);
+    has("dma0", "mvin weight", 1, 6);
     has("dma1", "mvin input", 0, 5);
+    has("array0", "preload", 6, 9);
     has("array0", "compute", 6, 12);
     has("vector0", "requantize", 12, 14);
     has("dma1", "mvout output", 14, 17);
@@ -170,11 +177,8 @@ fn a_run_worked_by_hand_is_in_the_trace() {
     assert!((area(&file, "DRAM bus", 17) - 16.0).abs() < 1e-9);
     // Sums: 8 bytes from 0 to 13.
     assert!((area(&file, "accumulator", 17) - 8.0 * 14.0).abs() < 1e-9);
-    // The input: 2 bytes, 0 to 11. The result: 2 bytes, 12 to 16. The weights: from their start to their load's end, as the commands say.
-    let span = |name: &str| commands.iter().find(|command| command.1 == name).unwrap();
-    let (weights, load) = (span("mvin weight"), span("preload"));
-    let weight_bytes = 4.0 * (load.2 + load.3 - weights.2) as f64;
-    assert!((area(&file, "scratchpad0", 17) - (2.0 * 12.0 + 2.0 * 5.0 + weight_bytes)).abs() < 1e-9);
+    // The input: 2 bytes, 0 to 11. The weights: 4, 1 to 8. The result: 2, 12 to 16.
+    assert!((area(&file, "scratchpad0", 17) - (2.0 * 12.0 + 4.0 * 8.0 + 2.0 * 5.0)).abs() < 1e-9);
 }
 
 /// Each token leaves inside of the command that posts it, in its last cycle, and arrives in the first of the one that takes it, at least a cycle

@@ -33,6 +33,16 @@ pub struct Chip {
 }
 
 impl Chip {
+    /// The same chip with a scratchpad of so many bytes, whether a file may say so or not: to ask what would fit. Its text stays as it is.
+    ///
+    /// # Panics
+    /// If there is no such scratchpad.
+    pub(crate) fn with_capacity(&self, scratchpad: usize, capacity: Bytes) -> Self {
+        let mut chip = self.clone();
+        chip.scratchpads[scratchpad].capacity = capacity;
+        chip
+    }
+
     /// The chip's name.
     pub fn name(&self) -> &str {
         &self.name

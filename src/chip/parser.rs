@@ -19,12 +19,14 @@ const MAX_DEPTH: usize = 32;
 pub(crate) struct Form {
     /// What it is called: "chip".
     pub(crate) name: &'static str,
+    /// The same with its article: "a chip".
+    pub(crate) a: &'static str,
     /// What its text is.
     pub(crate) whole: &'static str,
 }
 
 /// A chip file.
-const CHIP: Form = Form { name: "chip", whole: "`Chip(..)` or `Variant(..)`" };
+const CHIP: Form = Form { name: "chip", a: "a chip", whole: "`Chip(..)` or `Variant(..)`" };
 
 /// The tree of `text`, a chip file's, which stands in `source`.
 pub(super) fn parse(text: &str, source: &Arc<str>) -> Result<Node, Box<Fault>> {
@@ -34,9 +36,9 @@ pub(super) fn parse(text: &str, source: &Arc<str>) -> Result<Node, Box<Fault>> {
 /// The tree of `text`, which stands in `source`.
 pub(crate) fn parse_as(form: Form, text: &str, source: &Arc<str>) -> Result<Node, Box<Fault>> {
     let start = Place::new(source, 1, 1);
-    let Form { name, whole } = form;
+    let Form { name, a, whole } = form;
     if text.len() > MAX_BYTES {
-        let what = format!("the text has {} bytes; a {name} file may have {MAX_BYTES} at most", text.len());
+        let what = format!("the text has {} bytes; {a} file may have {MAX_BYTES} at most", text.len());
         return Err(Box::new(Fault::new(what, start).help(format!("check that this is the {name} file that you meant"))));
     }
     if let Err(error) = ron::Options::default().from_str::<IgnoredAny>(text) {
@@ -45,14 +47,14 @@ pub(crate) fn parse_as(form: Form, text: &str, source: &Arc<str>) -> Result<Node
         let help = if place.is_option() {
             "a value is written as in a chip file: 64, KiB(8), Rows, \"a text\", [..]".to_owned()
         } else {
-            format!("a {name} file is one {whole}; look for a missing or doubled bracket, comma or quote before this place")
+            format!("{a} file is one {whole}; look for a missing or doubled bracket, comma or quote before this place")
         };
         return Err(Box::new(Fault::new(what, place).help(help)));
     }
-    let mut parser = Parser { rest: text, line: 1, column: 1, source, name };
+    let mut parser = Parser { rest: text, line: 1, column: 1, source, a };
     parser.skip_blank();
     if parser.rest.starts_with('#') {
-        return parser.refuse(&format!("a {name} file has no `#![enable(..)]` line"), "remove it: the file is read as plain RON");
+        return parser.refuse(&format!("{a} file has no `#![enable(..)]` line"), "remove it: the file is read as plain RON");
     }
     let node = parser.value(0)?;
     parser.skip_blank();
@@ -65,8 +67,8 @@ struct Parser<'t> {
     line: usize,
     column: usize,
     source: &'t Arc<str>,
-    /// What kind of file it is.
-    name: &'static str,
+    /// What kind of file it is, with its article.
+    a: &'static str,
 }
 
 impl<'t> Parser<'t> {
@@ -146,7 +148,7 @@ impl<'t> Parser<'t> {
 
     fn value(&mut self, depth: usize) -> Result<Node, Box<Fault>> {
         if depth > MAX_DEPTH {
-            let help = format!("a {} file nests about eight deep", self.name);
+            let help = format!("{} file nests about eight deep", self.a);
             return self.refuse(&format!("values are nested more than {MAX_DEPTH} deep"), &help);
         }
         let place = self.place();
@@ -162,7 +164,7 @@ impl<'t> Parser<'t> {
             Some('\'') => Kind::Literal(self.quoted('\'')?),
             Some('r') if self.rest[1..].trim_start_matches('#').starts_with('"') => Kind::Literal(self.raw_text()?),
             Some('b') if self.rest[1..].starts_with(['"', '\'', 'r']) && !self.rest[1..].starts_with("r#_") && self.is_bytes() => {
-                return self.refuse(&format!("a {} file has no byte strings", self.name), "write a text, a number or a name");
+                return self.refuse(&format!("{} file has no byte strings", self.a), "write a text, a number or a name");
             }
             Some(_) => match self.name() {
                 Some(name) => {

@@ -43,7 +43,10 @@ pub(crate) struct CompareArguments {
 pub(crate) fn run(arguments: &CompareArguments) -> Result<(), Box<dyn Error>> {
     let chips: Vec<Chip> = arguments.chips.iter().map(|name| chip::load(name, &[])).collect::<Result<_, _>>()?;
     let found = model::find(&arguments.model)?;
-    let recipe = arguments.recipe.with_formats()?;
+    let recipe = match &found {
+        Found::Network(model) => arguments.recipe.for_model(model)?,
+        Found::Table(_) => arguments.recipe.with_formats()?,
+    };
     let options = RunOptions {
         batch: arguments.batch,
         weights: arguments.weights.start(),

@@ -49,6 +49,8 @@ pub(crate) fn run(arguments: &CompressArguments) -> Result<(), Box<dyn Error>> {
     let Found::Network(model) = model::find(&arguments.model)? else {
         return Err("a layer table has no weights that could be compressed\n  help: give a model card (.ron)".into());
     };
+    // Refuses formats that a network which comes in integers would not take.
+    arguments.recipe.for_model(&model)?;
     let target = arguments.out.as_deref().map(|path| Target::new(path, &arguments.model)).transpose()?;
     let options = RunOptions { samples: arguments.samples, command: command_line(), ..RunOptions::new(recipe) };
     if arguments.analyze {

@@ -16,7 +16,7 @@ pub(crate) struct DramArguments {
     #[command(flatten)]
     chip: ChipOptions,
     /// The requests: a line each of R or W, the hexadecimal address of a byte of the burst, and, if the request is not to enter before it, a
-    /// cycle of DRAM's command clock
+    /// cycle of DRAM's command clock; it is read once, so that it may come through a pipe (/dev/stdin)
     #[arg(long, value_name = "FILE")]
     trace: PathBuf,
     /// Print JSON in place of a few lines
@@ -30,9 +30,9 @@ pub(crate) fn run(arguments: &DramArguments) -> Result<(), Box<dyn Error>> {
     let name = arguments.trace.display().to_string();
     let fault =
         |reason: String| format!("{name}: the trace cannot be read: {reason}\n  help: give a text file of lines such as `R 0x3f40`");
-    // Asked before it is opened: opening a pipe that nobody writes to would wait for ever.
-    if !arguments.trace.metadata().map_err(|error| fault(error.to_string()))?.is_file() {
-        return Err(fault("it is not a regular file".to_string()).into());
+    // A file or a stream: it is read once, from its beginning.
+    if arguments.trace.metadata().map_err(|error| fault(error.to_string()))?.is_dir() {
+        return Err(fault("it is a folder".to_string()).into());
     }
     let file = File::open(&arguments.trace).map_err(|error| fault(error.to_string()))?;
     let report = pipeline::dram(&chip, &mut BufReader::with_capacity(1 << 16, file), &name).map_err(user_fault)?;

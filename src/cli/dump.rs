@@ -35,11 +35,14 @@ impl Dump {
         let network = &prepared.quantized;
         let mut file = Npz::new();
         match self {
+            Self::Predictions if prepared.samples.targets.is_some() => {
+                return Err("--dump predictions: the task names no classes\n  help: dump logits, the numbers that were yielded".into());
+            }
             Self::Predictions => {
-                file.add("float", &[prepared.samples.labels.len()], classes(numbers.float.logits(), |x| *x))?;
-                file.add("integer", &[prepared.samples.labels.len()], classes(numbers.integer_logits(network), |x| *x as f32))?;
-                file.add("chip", &[prepared.samples.labels.len()], classes(&numbers.chip_logits, |x| *x as f32))?;
-                file.add("labels", &[prepared.samples.labels.len()], prepared.samples.labels.iter().copied())?;
+                file.add("float", &[prepared.samples.count()], classes(numbers.float.logits(), |x| *x))?;
+                file.add("integer", &[prepared.samples.count()], classes(numbers.integer_logits(network), |x| *x as f32))?;
+                file.add("chip", &[prepared.samples.count()], classes(&numbers.chip_logits, |x| *x as f32))?;
+                file.add("labels", &[prepared.samples.count()], prepared.samples.labels.iter().copied())?;
             }
             Self::Logits => {
                 file.add("float", numbers.float.logits().shape(), numbers.float.logits().iter().copied())?;

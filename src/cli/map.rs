@@ -2,7 +2,7 @@
 
 use super::options::{ChipOptions, user_fault};
 use super::recipe::RecipeOptions;
-use super::say;
+use super::{say, spinner};
 use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(crate) struct MapArguments {
     #[arg(long, value_name = "O", default_value = "latency")]
     objective: Objective,
     /// Candidates that are simulated for each layer at most
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     budget: u64,
     /// Samples that the chip processes at a time
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
             pipeline::table_stages(&chip, &table.table, &options)
         }
         Found::Network(model) => {
+            let options = RunOptions { recipe: arguments.recipe.for_model(&model)?, ..options.clone() };
             let options = pipeline::choose_formats(&model, Some(&chip), &options).map_err(user_fault)?;
             pipeline::model_stages(&model, &chip, &options)
         }
@@ -72,7 +73,10 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
     }
     // Where a picture cannot go is known before the search.
     let folder = arguments.out.as_deref().map(ResultFolder::prepare).transpose()?;
-    let searched = pipeline::search_mapping(&stages, &chip, &options, arguments.objective, arguments.budget).map_err(user_fault)?;
+    let waiting = spinner("searching the layers' mappings");
+    let searched = pipeline::search_mapping(&stages, &chip, &options, arguments.objective, arguments.budget);
+    waiting.finish_and_clear();
+    let searched = searched.map_err(user_fault)?;
     let network = Path::new(&arguments.model).file_stem().unwrap_or_default().to_string_lossy();
     let layer = arguments.layer.as_deref();
     say(&if arguments.json { mapping_json(&searched.report(&chip, &network, layer)) } else { searched.describe(layer) })?;

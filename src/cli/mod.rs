@@ -19,8 +19,10 @@ mod trace;
 mod train;
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// The user's input is at fault.
 pub(crate) const EXIT_USER: u8 = 1;
@@ -99,6 +101,14 @@ fn written(result: io::Result<()>) -> Result<(), Box<dyn Error>> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to standard output: {error}").into()),
         _ => Ok(()),
     }
+}
+
+/// A sign of life on a terminal, with the time that has gone by; nothing where standard error is piped.
+fn spinner(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg}, {elapsed}").expect("bug: the template is a constant that parses");
+    let spinner = ProgressBar::new_spinner().with_style(style).with_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
 }
 
 /// Prints a line to standard error, if anybody can read it.

@@ -3,7 +3,8 @@
 use clap::Args;
 use std::error::Error;
 use std::path::PathBuf;
-use systole::compress::{Recipe, Step};
+use systole::compress::{Recipe, Step, comes_in_integers};
+use systole::model::Model;
 
 /// The recipe, in a file or in short forms.
 #[derive(Debug, Args)]
@@ -63,6 +64,23 @@ impl RecipeOptions {
         named.map_or(Ok(()), |step| {
             Err(format!("step {step} names layers, and all layers of a table have one format\n  help: leave the pattern out").into())
         })
+    }
+
+    /// The recipe for a model: with formats, unless its network comes in integers and has its own.
+    pub(super) fn for_model(&self, model: &Model) -> Result<Recipe, Box<dyn Error>> {
+        let said = self.said()?;
+        if !comes_in_integers(model.network()) {
+            return Ok(said.with_formats());
+        }
+        match said.quantization().first() {
+            None => Ok(said),
+            Some(step) => Err(format!(
+                "the network of model \"{}\" comes quantized: its weights are integers, of which {step} would change nothing\n  help: leave the formats \
+                 out, and it runs in its own; or quantize the network in floating point that it was made from",
+                model.card().name
+            )
+            .into()),
+        }
     }
 
     /// The same, with formats in any case.

@@ -4,7 +4,7 @@ use super::dump::Dump;
 use super::options::{ChipOptions, Drive, complain_of_columns, user_fault};
 use super::recipe::RecipeOptions;
 use super::trace::TraceFile;
-use super::{complain, say};
+use super::{complain, say, spinner};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
@@ -104,11 +104,12 @@ impl Weights {
 /// Does it.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
-    let options = options(arguments)?;
+    let mut options = options(arguments)?;
     let mut model = match model::find(&arguments.model)? {
         Found::Table(table) => return time_table(arguments, &chip, &table, &options),
         Found::Network(model) => *model,
     };
+    options.recipe = arguments.recipe.for_model(&model)?;
     if let Some(data) = &arguments.data {
         model = model.with_data(data)?;
     }
@@ -121,7 +122,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
         show(arguments, &chip, &folder, &summary, &recipe_file(&summary))?;
         return trace.map_or(Ok(()), |trace| trace.write(|out| pipeline::trace(&prepared, out)));
     }
-    let bar = progress_bar(prepared.samples.labels.len() as u64, options.batch);
+    let bar = progress_bar(prepared.samples.count() as u64, options.batch);
     let outcome = pipeline::run(&prepared, &options, &|| bar.inc(1));
     bar.finish_and_clear();
     let outcome = match outcome {
@@ -177,7 +178,10 @@ fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options
         return Err(format!("{option} was given with a layer table, which has no samples: it is only timed\n  help: {help}").into());
     }
     let LayerTable { name, sha256, .. } = table;
-    let summary = pipeline::time_table(chip, &table.table, sha256, name, options).map_err(user_fault)?;
+    let waiting = spinner("timing the table's layers");
+    let summary = pipeline::time_table(chip, &table.table, sha256, name, options);
+    waiting.finish_and_clear();
+    let summary = summary.map_err(user_fault)?;
     let RunOptions { batch, weights, recipe, mapping, what_if, .. } = options;
     let more = if *what_if { " what-if" } else { "" };
     let key = format!(

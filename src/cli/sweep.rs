@@ -179,7 +179,9 @@ impl Progress for Bar {
         self.bar.set_length(points as u64);
         self.bar.set_position(known.len() as u64);
         self.bar.reset_eta();
-        known.iter().for_each(|row| self.take(row));
+        for row in known {
+            self.take(row);
+        }
     }
 
     fn done(&self, row: &PointRow) {

@@ -1,7 +1,7 @@
 //! `systole topology`: the layers of a layer table, timed.
 
 use super::options::{ChipOptions, complain_of_columns, user_fault};
-use super::say;
+use super::{say, spinner};
 use clap::Args;
 use std::error::Error;
 use systole::chip::Stationary;
@@ -33,7 +33,10 @@ pub(crate) struct TopologyArguments {
 pub(crate) fn run(arguments: &TopologyArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
     let table = model::find_table(&arguments.file)?;
-    let report = pipeline::topology(&chip, &table.table.layers, arguments.dataflow, arguments.array_only).map_err(user_fault)?;
+    let waiting = spinner("timing the table's layers");
+    let report = pipeline::topology(&chip, &table.table.layers, arguments.dataflow, arguments.array_only);
+    waiting.finish_and_clear();
+    let report = report.map_err(user_fault)?;
     let text = match (arguments.json, arguments.csv) {
         (true, _) => topology_json(&report),
         (_, true) => topology_csv(&report),

@@ -42,6 +42,14 @@ pub enum CompressError {
         /// What is wrong there.
         problem: String,
     },
+    /// More steps than anyone means.
+    #[error("the recipe has {count} steps, and {limit} is the most\n  help: name several layers in one step: layers: [\"conv*\", \"fc1\"]")]
+    Steps {
+        /// Its steps.
+        count: usize,
+        /// The most.
+        limit: usize,
+    },
     /// A short form that does not read as a step.
     #[error("\"{given}\" is no step of a recipe\n  help: {help}")]
     ShortForm {

@@ -42,6 +42,8 @@ pub enum Calibration {
 
 /// Which numbers a histogram counts, and where its bins begin and end.
 struct Histogram {
+    /// What lies below counts as this.
+    least: f32,
     low: f64,
     high: f64,
     of_magnitudes: bool,
@@ -49,10 +51,10 @@ struct Histogram {
 }
 
 impl Histogram {
-    fn new((min, max): (f32, f32), of_magnitudes: bool) -> Self {
-        let (min, max) = (f64::from(min), f64::from(max));
+    fn new((least, max): (f32, f32), of_magnitudes: bool) -> Self {
+        let (min, max) = (f64::from(least), f64::from(max));
         let (low, high) = if of_magnitudes { (0.0, max.max(-min)) } else { (min, max) };
-        Self { low, high, of_magnitudes, counts: vec![0; BINS] }
+        Self { least, low, high, of_magnitudes, counts: vec![0; BINS] }
     }
 
     fn width(&self) -> f64 {
@@ -60,6 +62,7 @@ impl Histogram {
     }
 
     fn count(&mut self, x: f32) {
+        let x = x.max(self.least);
         let x = f64::from(if self.of_magnitudes { x.abs() } else { x });
         #[expect(
             clippy::cast_possible_truncation,

@@ -31,6 +31,12 @@ pub(super) fn has_float_weights(op: &Op) -> bool {
     }
 }
 
+/// Whether a network comes in integers: it has weights, and none of them are reals.
+pub fn comes_in_integers(network: &Network) -> bool {
+    let mut weighted = network.layers().filter(|layer| has_weights(layer)).peekable();
+    weighted.peek().is_some() && weighted.all(|layer| !has_float_weights(&layer.op))
+}
+
 /// How many weights a layer has, and how many of them are zero.
 pub(super) fn counts(op: &Op) -> (u64, u64) {
     let zeros = |sparsity: f64, len: usize| {
@@ -51,21 +57,28 @@ impl Matrix {
     /// # Errors
     /// Weights that are integers already, or not finite.
     pub(super) fn of(network: &Network, layer: &Layer) -> Result<Self, CompressError> {
-        let quantized = || CompressError::AlreadyQuantized { layer: layer.name.clone() };
+        if has_weights(layer) && !has_float_weights(&layer.op) {
+            return Err(CompressError::AlreadyQuantized { layer: layer.name.clone() });
+        }
+        Self::reals(network, layer)
+    }
+
+    /// The weights of a dense layer or a convolution as reals, whatever holds them.
+    ///
+    /// # Errors
+    /// Weights that are not finite.
+    pub(super) fn reals(network: &Network, layer: &Layer) -> Result<Self, CompressError> {
         let (values, group, image) = match &layer.op {
             Op::Dense(dense) => {
-                let Weight::Float(weights) = &dense.weight else { return Err(quantized()) };
+                let weights = dense.weight.to_reals();
                 let image = flattened(network, layer).filter(|(channels, pixels)| channels * pixels == dense.inputs());
                 let values = match image {
-                    Some((channels, _)) => exchanged(weights, channels),
-                    None => weights.clone(),
+                    Some((channels, _)) => exchanged(&weights, channels),
+                    None => weights,
                 };
                 (values, dense.outputs(), image)
             }
-            Op::Conv(conv) => {
-                let Weight::Float(weights) = &conv.weight else { return Err(quantized()) };
-                (filters_as_rows(weights.clone()), conv.outputs() / conv.groups.max(1), None)
-            }
+            Op::Conv(conv) => (filters_as_rows(conv.weight.to_reals()), conv.outputs() / conv.groups.max(1), None),
             _ => unreachable!("bug: weights belong to dense layers and convolutions"),
         };
         if values.iter().any(|w| !w.is_finite()) {

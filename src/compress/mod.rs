@@ -4,11 +4,13 @@
 //! then `calibrate` finds the range of every value, and `quantize` turns weights, biases and values into integers. What is zero stays zero.
 
 mod apply;
+mod arrived;
 mod bias;
 mod calibrate;
 mod channels;
 mod equalize;
 mod error;
+mod floor;
 mod formats;
 mod histogram;
 mod isolate;
@@ -24,12 +26,15 @@ mod short;
 mod values;
 
 pub use apply::{LayerReport, Outside, StepReport, Surroundings};
+pub use arrived::{Arrived, TILE, arrived};
 pub use bias::correct_biases;
 pub use calibrate::{Ranges, calibrate};
 pub use error::CompressError;
+pub use floor::scores;
 pub use formats::{Formats, with_roundings};
 pub use histogram::{Calibration, calibrate_as};
 pub use isolate::{all_but, only};
+pub use matrix::comes_in_integers;
 pub use mixed::{Bits, Choices, Goal, Limit, MAX_FRONTIER, Search, frontier, spread};
 pub use quantize::quantize;
 pub use recipe::{Activity, BlockShape, Keep, Norm, Patterns, Recipe, Scope, Step};

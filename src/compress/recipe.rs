@@ -20,6 +20,9 @@ const FORMAT_VERSION: u32 = 1;
 /// The largest recipe that is read, in bytes.
 const MAX_RECIPE: u64 = 1 << 20;
 
+/// The most steps of a recipe: each goes through the whole network.
+const MAX_STEPS: usize = 1000;
+
 /// An ordered list of steps, of which the last ones quantize.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recipe {
@@ -258,8 +261,11 @@ impl Recipe {
     /// A recipe of these steps.
     ///
     /// # Errors
-    /// A step whose numbers are out of range, that has no pattern that could match, or that stands behind quantization.
+    /// More than 1000 steps, a step whose numbers are out of range, that has no pattern that could match, or that stands behind quantization.
     pub fn new(steps: Vec<Step>) -> Result<Self, CompressError> {
+        if steps.len() > MAX_STEPS {
+            return Err(CompressError::Steps { count: steps.len(), limit: MAX_STEPS });
+        }
         for (number, step) in steps.iter().enumerate() {
             step.check()?;
             if let (Step::Load(_), Some(before)) = (step, number.checked_sub(1)) {
@@ -388,7 +394,7 @@ impl Recipe {
     /// Never: a recipe is plain data.
     pub fn to_ron(&self) -> String {
         let config = ron::ser::PrettyConfig::new().struct_names(true).depth_limit(2);
-        ron::ser::to_string_pretty(&self.with_formats(), config).expect("bug: a recipe is plain data") + "\n"
+        ron::ser::to_string_pretty(&self, config).expect("bug: a recipe is plain data") + "\n"
     }
 }
 
@@ -398,9 +404,12 @@ pub(super) fn for_all(steps: &[Step]) -> Option<&Step> {
 }
 
 impl fmt::Display for Recipe {
-    /// Short forms, joined by `+`: `mean:0.5,global+w8a8`.
+    /// Short forms, joined by `+`: `mean:0.5,global+w8a8`; `as-imported` where nothing is done.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, step) in self.with_formats().steps.iter().enumerate() {
+        if self.steps.is_empty() {
+            return f.write_str("as-imported");
+        }
+        for (number, step) in self.steps.iter().enumerate() {
             write!(f, "{}{step}", if number == 0 { "" } else { "+" })?;
         }
         Ok(())

@@ -9,7 +9,7 @@
 //! | one that nothing but a relu or clip reads | the relu's: clamping to it is the relu |
 //! | a softmax that is not at the end | steps of 1/256 from 0 |
 //! | the second value of a product of two, and what shares its quantization | symmetric: it plays the array's weights |
-//! | all others | affine, or symmetric where that is asked for, over the calibrated range widened to hold 0; rows of a table: over the whole table |
+//! | all others | affine, or symmetric where that is asked for, over the calibrated range (no further down than its readers can tell, `floor`) widened to hold 0; rows of a table: over the whole table |
 //!
 //! `formats` finds how many bits it has. 16 bits are symmetric always; binary values are signs.
 
@@ -108,7 +108,8 @@ fn given(network: &Network, layer: &Layer) -> Option<Quantization> {
 fn span(layer: &Layer, ranges: &Ranges) -> Result<Span, CompressError> {
     let missing = || CompressError::NoRange { layer: layer.name.clone() };
     if let Op::Gather(table) | Op::Constant(table) = &layer.op {
-        let reals = table.to_reals();
+        let floor = ranges.floor(layer.id);
+        let reals = table.to_reals().mapv(|x| if x < floor { floor } else { x });
         if reals.iter().any(|x| !x.is_finite()) {
             return Err(CompressError::WeightNotFinite { layer: layer.name.clone() });
         }

@@ -17,4 +17,4 @@ pub use error::DataError;
 pub use hash::{FileHash, sha256_file, sha256_hex};
 pub use npz::read_array;
 pub use source::{Source, load};
-pub use task::{Average, Metric, Task};
+pub use task::{Average, Metric, Task, Truth};

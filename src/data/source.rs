@@ -2,7 +2,8 @@
 
 use super::idx::Idx;
 use super::npz::Npz;
-use super::{DataError, Dataset, FileHash, sha256_file};
+use super::{DataError, Dataset, FileHash, Values, sha256_file};
+use ndarray::Array1;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -100,6 +101,47 @@ impl Source {
             return Err(DataError::Counts { samples_path, samples, labels_path, labels });
         }
         Ok(samples)
+    }
+
+    /// How many samples there are, whatever else is known of them.
+    ///
+    /// # Errors
+    /// If the header cannot be read or is false.
+    pub fn count_samples(&self) -> Result<usize, DataError> {
+        match self {
+            Self::Idx { images, .. } => Ok(Idx::open(images)?.count()),
+            Self::Npz(path) => Ok(Npz::open(path)?.shape("x")?.first().copied().unwrap_or(0)),
+        }
+    }
+
+    /// Reads some of the samples alone; the end of the range is not included.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is damaged, or has no such samples.
+    pub fn read_samples(&self, range: Range<usize>) -> Result<Values, DataError> {
+        match self {
+            Self::Idx { images, .. } => Idx::open(images)?.samples(range),
+            Self::Npz(path) => Npz::open(path)?.samples("x", range),
+        }
+    }
+
+    /// Reads some of the samples with the numbers that are wanted of each: `y` of an NPZ file, the labels of IDX files. The end of the range is not
+    /// included.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is damaged, or has no such samples, or there are not as many of both.
+    pub fn read_with_numbers(&self, range: Range<usize>) -> Result<(Values, Values), DataError> {
+        self.count()?;
+        let samples = self.read_samples(range.clone())?;
+        let numbers = match self {
+            Self::Idx { labels, .. } => {
+                #[expect(clippy::cast_precision_loss, reason = "labels of IDX files are small counts")]
+                let numbers: Vec<f32> = Idx::open(labels)?.labels(range)?.into_iter().map(|label| label as f32).collect();
+                Values::F32(Array1::from_vec(numbers).into_dyn())
+            }
+            Self::Npz(path) => Npz::open(path)?.samples("y", range)?,
+        };
+        Ok((samples, numbers))
     }
 
     /// Reads some of the samples with their labels; the end of the range is not included.

@@ -10,7 +10,7 @@ use crate::model::{self, Found, Model, Split};
 use crate::report::{Requirement, SweepBaseline, SweepPlot, sweep_columns};
 use std::collections::BTreeMap;
 
-const FORM: Form = Form { name: "experiment", whole: "`Experiment(..)`" };
+const FORM: Form = Form { name: "experiment", a: "an experiment", whole: "`Experiment(..)`" };
 /// The most entries of a list, and of combinations of a recipe's axes.
 const MOST: usize = 10_000;
 const HELP: &str = "an experiment has a question, chips, workloads and recipes; experiments/mnist.ron shows all of its fields";

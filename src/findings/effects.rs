@@ -1,10 +1,9 @@
 //! Which axis matters: the share of a figure's variation over all points that one axis by itself tells.
 //!
-//! Of the logarithm of a figure, since what changes a chip multiplies its latency: `eta^2 = sum over values of n (mean of value - mean)^2 / sum over points
-//! (point - mean)^2` (the correlation ratio, R. A. Fisher, 1925). In a full grid where axes multiply, the shares of all axes sum to 1; what is
+//! Of the logarithm of a figure, about the mean of each workload, since what changes a chip multiplies its latency: `eta^2 = sum over values of n (mean of value)^2 / sum over points of point^2` (the correlation ratio, R. A. Fisher, 1925). In a full grid where axes multiply, the shares of all axes sum to 1; what is
 //! missing then is told by axes together. Points that are not a grid may share what they tell.
 
-use super::column;
+use super::column::{self, Workload};
 use super::{FindingsError, MAX_VALUES};
 use crate::report::{Cell, SweepResults, ratio};
 
@@ -53,10 +52,16 @@ pub fn effects(results: &SweepResults, figure: &str) -> Result<Effects, Findings
         let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
         (ratio(sum, count), count)
     };
-    let (middle, _) = mean(&mut shown.iter().map(|(_, value)| *value));
-    let all: f64 = shown.iter().map(|(_, value)| (value - middle) * (value - middle)).sum();
+    // About the mean of each workload: how workloads differ is not asked.
+    let centred = Workload::all(results).into_iter().flat_map(|workload| {
+        let own: Vec<(usize, f64)> = shown.iter().copied().filter(|(place, _)| Workload::of(results, *place) == workload).collect();
+        let (middle, _) = mean(&mut own.iter().map(|(_, value)| *value));
+        own.into_iter().map(move |(place, value)| (place, value - middle)).collect::<Vec<_>>()
+    });
+    let centred: Vec<(usize, f64)> = centred.collect();
+    let all: f64 = centred.iter().map(|(_, value)| value * value).sum();
     let places: Vec<usize> = shown.iter().map(|(place, _)| *place).collect();
-    let mut axes: Vec<String> = ["model", "batch", "weights", "chip", "recipe", "mapping", "seed"].map(str::to_owned).to_vec();
+    let mut axes: Vec<String> = ["chip", "recipe", "mapping", "seed"].map(str::to_owned).to_vec();
     axes.extend(results.axes());
     let mut found = Vec::new();
     for axis in axes {
@@ -64,25 +69,15 @@ pub fn effects(results: &SweepResults, figure: &str) -> Result<Effects, Findings
         if values.len() < 2 || values.len() > MAX_VALUES {
             continue;
         }
-        let means: Vec<(String, f64, f64)> = values
-            .iter()
-            .map(|of| {
-                let own = |(place, value): &(usize, f64)| (results.cell(*place, &axis) == *of).then_some(*value);
-                let (mean, count) = mean(&mut shown.iter().filter_map(own));
-                (of.text(), mean, count)
-            })
-            .collect();
+        let of = |points: &[(usize, f64)], value: &Cell| {
+            mean(&mut points.iter().filter(|(place, _)| results.cell(*place, &axis) == *value).map(|(_, value)| *value))
+        };
+        let means: Vec<(String, f64)> = values.iter().map(|value| (value.text(), of(&shown, value).0)).collect();
         // Points that do not have the axis are a value of their own.
-        let (without, count) =
-            mean(&mut shown.iter().filter(|(place, _)| results.cell(*place, &axis) == Cell::Empty).map(|(_, value)| *value));
-        let between: f64 = means
-            .iter()
-            .map(|(_, mean, count)| (*mean, *count))
-            .chain([(without, count)])
-            .map(|(mean, count)| count * (mean - middle) * (mean - middle))
-            .sum();
+        let between: f64 =
+            values.iter().chain([&Cell::Empty]).map(|value| of(&centred, value)).map(|(mean, count)| count * mean * mean).sum();
         let end = |is_least: bool| {
-            let ends = means.iter().map(|(name, mean, _)| (name.clone(), libm::exp(*mean)));
+            let ends = means.iter().map(|(name, mean)| (name.clone(), libm::exp(*mean)));
             ends.reduce(|best, one| if (one.1 < best.1) == is_least { one } else { best }).unwrap_or_default()
         };
         found.push(Effect { share: ratio(between, all).clamp(0.0, 1.0), least: end(true), most: end(false), axis });

@@ -7,11 +7,11 @@ use crate::report::{
 use std::collections::BTreeMap;
 
 /// A point of one latency; with which samples it got right, on both splits.
-pub(crate) fn point(chip: &str, recipe: &str, latency_s: f64, right: Option<Vec<bool>>) -> PointRow {
+pub(crate) fn point(chip: &str, recipe: &str, latency_s: f64, right: Option<&[bool]>) -> PointRow {
     let cycles = (latency_s * 1e9).round().max(1.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a latency of a test is short")]
     let total_cycles = cycles as u64;
-    let accuracy = right.as_ref().map(|right| right.iter().filter(|bit| **bit).count() as f64 / right.len().max(1) as f64);
+    let accuracy = right.map(|right| right.iter().filter(|bit| **bit).count() as f64 / right.len().max(1) as f64);
     let energy = latency_s * 1e12;
     let layer = |name: &str, part: f64| PointLayer {
         name: name.to_owned(),
@@ -47,7 +47,7 @@ pub(crate) fn point(chip: &str, recipe: &str, latency_s: f64, right: Option<Vec<
         training: Training::Ptq,
         mapping: "first".to_owned(),
         seed: 1,
-        samples: right.as_ref().map_or(0, |right| right.len() as u64),
+        samples: right.map_or(0, |right| right.len() as u64),
         run: format!("systole run --chip {chip}"),
         figures: Some(PointFigures {
             clock_hz: 1_000_000_000,
@@ -84,9 +84,9 @@ pub(crate) fn point(chip: &str, recipe: &str, latency_s: f64, right: Option<Vec<
             float_accuracy: accuracy,
             compressed_float_accuracy: accuracy,
             select_error_percent: accuracy.map(|accuracy| 100.0 * (1.0 - accuracy)),
-            select_samples: right.as_ref().map(|right| right.len() as u64),
-            mismatches: right.as_ref().map(|_| 0),
-            right_bits: right.as_deref().map(bits_of),
+            select_samples: right.map(|right| right.len() as u64),
+            mismatches: right.map(|_| 0),
+            right_bits: right.map(bits_of),
             layers: vec![layer("conv1", 0.3), layer("fc", 0.6)],
         }),
         axes: BTreeMap::new(),
@@ -143,7 +143,7 @@ pub(crate) fn study() -> SweepResults {
                     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of some thousand samples")]
                     let wrong = (error * 4000.0) as usize;
                     let right: Vec<bool> = (0..4000).map(|sample| (sample + 7 * place) % 4000 >= wrong).collect();
-                    let mut point = point(chip, recipe, latency, Some(right));
+                    let mut point = point(chip, recipe, latency, Some(&right));
                     (point.batch, point.weights) = (batch, weights);
                     point.training = if recipe.ends_with("qat") { Training::Qat } else { Training::Ptq };
                     point.axes.insert("dram.bytes_per_cycle".to_owned(), AxisValue::Number(bus));

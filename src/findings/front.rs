@@ -8,7 +8,7 @@
 //! **Cycles** of different clocks or kinds of DRAM do not compare: a panel never mixes them, the axis becomes latency.
 
 use super::column::{self, Better, Workload, better, is_of_cycles};
-use super::{FindingsError, MAX_PANELS};
+use super::{FindingsError, MAX_GROUPS, MAX_PANELS};
 use crate::metrics::mcnemar;
 use crate::report::{AxisValue, Cell, SweepResults};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,6 +102,9 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Sc
         return Err(column::nothing(results, request.x, request.y));
     }
     let groups: Vec<String> = column::values(results, &shown, color).iter().map(Cell::text).collect();
+    if groups.len() > MAX_GROUPS {
+        return Err(FindingsError::TooMany { what: "the colour", name: color.to_owned(), count: groups.len(), limit: MAX_GROUPS });
+    }
     let mut keys: Vec<(Cell, Workload)> = Vec::new();
     for place in &shown {
         let own = key(*place);
@@ -151,13 +154,11 @@ fn comparable<K: PartialEq>(
         let mut firsts: Vec<(K, Cell)> = Vec::new();
         results.done().any(|place| {
             let (own, cell) = (key(place), results.cell(place, column));
-            match firsts.iter().find(|(key, _)| *key == own) {
-                Some((_, first)) => *first != cell,
-                None => {
-                    firsts.push((own, cell));
-                    false
-                }
+            if let Some((_, first)) = firsts.iter().find(|(key, _)| *key == own) {
+                return *first != cell;
             }
+            firsts.push((own, cell));
+            false
         })
     };
     let asks = [request.x, request.y].into_iter().any(is_of_cycles);
@@ -246,6 +247,12 @@ impl Scatter {
             });
             panel.front = pareto(&x, &y);
             let rights: Vec<Option<Vec<bool>>> = panel.marks.iter().map(|mark| results.points[mark.place].right()).collect();
+            // Samples that were got right tell errors apart, and nothing else.
+            let has_error = [&self.x, &self.y].into_iter().any(|column| ["error_percent", "accuracy"].contains(&column.as_str()));
+            if !has_error {
+                panel.ties = vec![false; panel.front.len().saturating_sub(1)];
+                continue;
+            }
             let ties = |one: usize, other: usize| match (&rights[one], &rights[other]) {
                 (Some(one), Some(other)) if one.len() == other.len() => mcnemar(one, other).p_value >= SIGNIFICANT,
                 _ => false,
@@ -307,12 +314,12 @@ mod tests {
     fn ties_are_what_mcnemar_does_not_tell_apart() {
         let bits = |right: usize, of: usize| -> Vec<bool> { (0..of).map(|sample| sample < right).collect() };
         let points = vec![
-            point("chip", "a", 1e-6, Some(bits(20, 40))),
-            point("chip", "b", 2e-6, Some(bits(24, 40))),
-            point("chip", "c", 3e-6, Some(bits(40, 40))),
+            point("chip", "a", 1e-6, Some(&bits(20, 40))),
+            point("chip", "b", 2e-6, Some(&bits(24, 40))),
+            point("chip", "c", 3e-6, Some(&bits(40, 40))),
             // As good as b, and slower; worse than a, and slower.
-            point("chip", "d", 2.5e-6, Some(bits(23, 40))),
-            point("chip", "e", 2.6e-6, Some(bits(2, 40))),
+            point("chip", "d", 2.5e-6, Some(&bits(23, 40))),
+            point("chip", "e", 2.6e-6, Some(&bits(2, 40))),
         ];
         let found = scatter(&results(points), request("latency_s", "error_percent")).unwrap();
         let panel = &found.panels[0];

@@ -76,8 +76,8 @@ pub fn heat(results: &SweepResults, [x, y, z]: [&str; 3], facet: Option<&str>) -
         for axis in [x, y] {
             match axis {
                 "batch" => workload.batch = 0,
-                "model" => workload.model = "all models".to_owned(),
-                "weights" => workload.weights = "all".to_owned(),
+                "model" => "all models".clone_into(&mut workload.model),
+                "weights" => "all".clone_into(&mut workload.weights),
                 _ => {}
             }
         }

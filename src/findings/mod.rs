@@ -21,6 +21,8 @@ pub use matrix::{ChipMatrix, MAX_MORE_ERROR, MatrixCell, Transfer, TransferCell,
 
 /// The most panels of a picture.
 pub const MAX_PANELS: usize = 12;
+/// The most colours of a picture.
+pub const MAX_GROUPS: usize = 24;
 /// The most values along an axis of fields.
 pub const MAX_VALUES: usize = 64;
 

@@ -7,6 +7,8 @@ use crate::chip::{Chip, Scratchpad, Stationary};
 
 /// Elements of a block of the vector unit's: more make its parts wait for each other.
 const BLOCK_ELEMENTS: u64 = 8192;
+/// What suffices of a memory is found once it is known that it is too small.
+const SET_LATER: u64 = 0;
 /// The most bytes that a movement passes through.
 const MAX_PASSING: u64 = 1 << 20;
 
@@ -52,6 +54,26 @@ impl<'c> Capacity<'c> {
             self.weight_bytes = bytes;
         }
         self
+    }
+
+    /// The same with so many bytes in the memory that a field of the chip's file sizes.
+    pub(super) fn with_bytes(mut self, field: &str, bytes: u64) -> Self {
+        if field == self.activation_field {
+            return self.with_activation_bytes(bytes);
+        }
+        *(if field == self.weight_field { &mut self.weight_bytes } else { &mut self.accumulator_bytes }) = bytes;
+        self
+    }
+
+    /// Bytes of a row in every bank of that memory: its capacity is a multiple of it.
+    pub(super) fn stripe_of(&self, field: &str) -> u64 {
+        if field == self.activation_field {
+            stripe(self.activation_pad)
+        } else if field == self.weight_field {
+            stripe(self.weight_pad)
+        } else {
+            self.accumulator_stripe
+        }
     }
 
     pub(super) fn weight_capacity(&self) -> u64 {
@@ -101,6 +123,7 @@ pub(super) fn draft<'l>(
     let sums = rules.sums(problem, &smallest, unit);
     if capacity.accumulator_bytes < sums {
         return Err(MappingError::TooSmall {
+            suffices: SET_LATER,
             memory: "the accumulator".to_string(),
             field: "accumulator.capacity".to_string(),
             layer: lowered.name.clone(),
@@ -141,6 +164,7 @@ pub(super) fn draft<'l>(
         return Err(too_small_for_weights(lowered, &rules, capacity, slot, Some((needed, unit))));
     }
     Err(MappingError::TooSmall {
+        suffices: SET_LATER,
         memory: "the activation scratchpad".to_string(),
         field: capacity.activation_field.clone(),
         layer: lowered.name.clone(),
@@ -192,6 +216,7 @@ pub(super) fn movement_draft<'l>(
 
 fn too_small_for_activations(lowered: &Lowered, capacity: &Capacity<'_>, slot: u64, (needed, why): (u64, String)) -> MappingError {
     MappingError::TooSmall {
+        suffices: SET_LATER,
         memory: if capacity.shared { "the scratchpad" } else { "the activation scratchpad" }.to_string(),
         field: capacity.activation_field.clone(),
         layer: lowered.name.clone(),
@@ -216,7 +241,9 @@ fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), M
     }
     let is_cut = tiling.block < problem.vectors() && lowered.run() == problem.vectors();
     if tiling.block == 0 || tiling.block > problem.vectors() || is_cut && !tiling.block.is_multiple_of(unit) {
-        return fault(format!("a block of {} vectors is none: it is a multiple of {unit}, or all {}", tiling.block, problem.vectors()));
+        let (block, all) = (tiling.block, problem.vectors());
+        let what = if unit == 1 { format!("1 to {all}") } else { format!("a multiple of {unit} below {all}, or all {all}") };
+        return fault(format!("a block of {block} vectors is none: it is {what}"));
     }
     let channels = problem.group_outputs();
     if problem.groups > 1 && (tiling.chunk == 0 || !channels.is_multiple_of(tiling.chunk)) {
@@ -232,7 +259,9 @@ fn can_be_cut(lowered: &Lowered, rules: &Rules, tiling: &Tiling) -> Result<(), M
         Stationary::Weight | Stationary::Output => share..=share,
     };
     if !chunks.contains(&tiling.chunk) {
-        return fault(format!("a chunk of {} channels is none: it is {} to {}", tiling.chunk, chunks.start(), chunks.end()));
+        let (first, last) = (chunks.start(), chunks.end());
+        let what = if first == last { format!("{first} here, the array's columns") } else { format!("{first} to {last}") };
+        return fault(format!("a chunk of {} channels is none: it is {what}", tiling.chunk));
     }
     Ok(())
 }
@@ -309,6 +338,7 @@ fn too_small_for_weights(
     };
     let why = activations.map(|(_, vectors)| format!("{tile}, {}", activations_in_words(problem, vectors)));
     MappingError::TooSmall {
+        suffices: SET_LATER,
         memory: if capacity.shared { "the scratchpad" } else { "the weight scratchpad" }.to_string(),
         field: capacity.weight_field.clone(),
         layer: lowered.name.clone(),

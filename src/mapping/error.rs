@@ -1,5 +1,6 @@
 //! Why a network cannot be mapped onto a chip.
 
+use super::Layout;
 use crate::network::NetworkError;
 use std::ops::Range;
 use thiserror::Error;
@@ -12,7 +13,7 @@ pub enum MappingError {
     Network(#[from] NetworkError),
     /// A memory is too small for the smallest tile.
     #[error(
-        "one tile does not fit {memory}\n  layer \"{layer}\" needs at least {needed} bytes of it ({why}); the chip has {capacity} bytes\n  help: raise {field} to B({needed}) or more"
+        "one tile does not fit {memory}\n  layer \"{layer}\" needs at least {needed} bytes of it ({why}); the chip has {capacity} bytes\n  help: raise {field} to B({suffices}) or more"
     )]
     TooSmall {
         /// The memory, in words.
@@ -23,6 +24,8 @@ pub enum MappingError {
         layer: String,
         /// Bytes that the smallest tile takes.
         needed: u64,
+        /// Bytes with which this memory is no longer too small, for any layer.
+        suffices: u64,
         /// What for.
         why: String,
         /// Bytes that there are.
@@ -78,6 +81,18 @@ pub enum MappingError {
         /// What is wrong.
         problem: String,
     },
+    /// A layer's input cannot lie as it was asked to.
+    #[error(
+        "the input of layer \"{layer}\" cannot lie {layout}: {problem}\n  help: lay it out nhwc, which every layer can read (leave --layout out), and give other layouts to single layers, by `layout` in a mapping's pins"
+    )]
+    Layout {
+        /// The layer.
+        layer: String,
+        /// The layout.
+        layout: Layout,
+        /// Why not.
+        problem: String,
+    },
     /// A mapping file is wrong.
     #[error("the mapping {file}: {problem}\n  help: `systole map --save FILE.ron` writes one that is right")]
     File {
@@ -122,4 +137,14 @@ pub enum MappingError {
         /// The most.
         limit: u64,
     },
+}
+
+impl MappingError {
+    /// The same, with what suffices of a memory that is too small by its field and what is needed of it.
+    pub(super) fn or_suffices(mut self, of: impl FnOnce(&str, u64) -> u64) -> Self {
+        if let Self::TooSmall { field, needed, suffices, .. } = &mut self {
+            *suffices = of(field, *needed).max(*needed);
+        }
+        self
+    }
 }

@@ -1,6 +1,6 @@
 //! Mappings as files: what was chosen for each layer, by its name, in RON.
 
-use super::{Choice, Layout, Mapping, MappingError, Order, Tiling};
+use super::{Choice, Layout, Lowered, Mapping, MappingError, Order, Tiling, Work};
 use crate::chip::Stationary;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -88,6 +88,22 @@ impl MappingFile {
             return Err(fault(format!("it has more than {MAX_BYTES} bytes, the limit of a mapping")));
         }
         Self::parse(&text, &name)
+    }
+
+    /// Refuses a layout for what reads no image of the array's: a vector lies in one way only.
+    ///
+    /// # Errors
+    /// The first such pin.
+    pub fn check_layouts(&self, stages: &[Lowered]) -> Result<(), MappingError> {
+        let layouts = self.layers.iter().filter_map(|pin| Some((pin, pin.layout.filter(|layout| *layout != Layout::ChannelInnermost)?)));
+        for (pin, layout) in layouts {
+            let reads_no_image = |stage: &&Lowered| stage.work != Work::Array || stage.problem.input == [1, 1];
+            if stages.iter().filter(|stage| stage.name == pin.layer).all(|stage| reads_no_image(&stage)) {
+                let problem = "the layer reads vectors, not images, and they lie in one way".to_string();
+                return Err(MappingError::Layout { layer: pin.layer.clone(), layout, problem });
+            }
+        }
+        Ok(())
     }
 
     /// The choice for each of these layers; `unless` where the file has none.

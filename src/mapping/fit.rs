@@ -4,12 +4,12 @@
 //! them the other way round. What is left is one ring of weights for all stages, so that a stage's weights are fetched while the one before
 //! still computes. The accumulator is one ring of blocks.
 
-use super::draft::{Capacity, Draft, chunk, cut, draft, movement_draft, stripe, vector_draft};
+use super::draft::{Capacity, Draft, chunk, cut, draft, movement_draft, vector_draft};
 use super::keep::{bytes_alone, follows, keep_edges, lay_out, place_activations};
 use super::stored::{coding, stored};
 use super::{
-    Buffers, Layout, LoopNest, Lowered, Mapping, MappingError, Order, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work, least_actions,
-    round_up,
+    Buffers, Layout, LoopNest, Lowered, MAX_CAPACITY, Mapping, MappingError, Order, Rules, Stage, Tiling, WeightBuffer, WeightStart, Work,
+    least_actions, round_up,
 };
 use crate::chip::{Chip, Dataflow, Sparsity, Stationary};
 use petgraph::unionfind::UnionFind;
@@ -22,8 +22,6 @@ pub(super) const MAX_BATCH: u64 = 1 << 20;
 const MAX_ACCUMULATOR_BLOCKS: u64 = 8;
 /// The most mappings that are tried to find which pixels may have rows between them.
 const MAX_TRIES: usize = 24;
-/// No larger scratchpad is looked for.
-const MAX_CAPACITY: u64 = 1 << 40;
 
 /// What was chosen for a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,44 +58,45 @@ pub fn map(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart) -> R
 /// # Panics
 /// If there is not a choice for each stage, or the chip does not multiply the formats of the stages, which `lower` refuses.
 pub fn map_as(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, choices: &[Choice]) -> Result<Mapping, MappingError> {
-    map_within(stages, chip, (batch, start), choices, &Capacity::of(chip))
+    map_within(stages, chip, (batch, start), choices, &Capacity::of(chip)).map_err(|error| {
+        // A search asks for many cuts, and looks at no message.
+        if choices.iter().any(|choice| choice.tiling.is_some()) {
+            return error.or_suffices(|_, needed| needed);
+        }
+        error.or_suffices(|field, needed| {
+            let is_enough = |bytes: u64| {
+                let capacity = Capacity::of(chip).with_bytes(field, bytes);
+                let mapped = map_into(stages, chip, (batch, start), choices, &capacity, &BTreeSet::new());
+                !matches!(mapped, Err(MappingError::TooSmall { field: of, .. }) if of == field)
+            };
+            suffices(needed, Capacity::of(chip).stripe_of(field), is_enough)
+        })
+    })
 }
 
-/// The bytes of the scratchpad that holds activations with which no output that the next stage reads goes through DRAM, where with a row in every
-/// bank less one does; None where the present capacity keeps all that can be kept, or no capacity does.
-///
-/// It is found by mapping with other capacities, halving between one that is too small and one that is not. Blocks grow with the scratchpad and
-/// may take the room that an output would stay in, so that by chance a still smaller one may do.
-///
-/// # Panics
-/// As [`map_as`].
-pub fn least_scratchpad(stages: &[Lowered], chip: &Chip, batch: u64, start: WeightStart, choices: &[Choice]) -> Option<u64> {
-    let keeps_all = |bytes: u64| {
-        let capacity = Capacity::of(chip).with_activation_bytes(bytes);
-        map_within(stages, chip, (batch, start), choices, &capacity).is_ok_and(|mapping| mapping.edges().all(|(_, is_kept)| is_kept))
-    };
-    let stripe = stripe(Capacity::of(chip).activation_pad);
-    let mut low = Capacity::of(chip).activation_bytes / stripe;
-    if keeps_all(low * stripe) {
-        return None;
+/// The least multiple of `stripe`, from `needed` up, that is enough; `needed` where none is found.
+fn suffices(needed: u64, stripe: u64, is_enough: impl Fn(u64) -> bool) -> u64 {
+    if is_enough(needed) {
+        return needed;
     }
-    let mut high = 2 * low;
-    while !keeps_all(high * stripe) {
+    let mut low = needed / stripe;
+    let mut high = 2 * low.max(1);
+    while !is_enough(high * stripe) {
         (low, high) = (high, 2 * high);
         if high * stripe > MAX_CAPACITY {
-            return None;
+            return needed;
         }
     }
     while high - low > 1 {
         let middle = u64::midpoint(low, high);
-        if keeps_all(middle * stripe) { high = middle } else { low = middle }
+        if is_enough(middle * stripe) { high = middle } else { low = middle }
     }
-    Some(high * stripe)
+    high * stripe
 }
 
 /// The same within memories of these sizes, with rows between pixels that would all begin in one bank, where the room that these take costs no traffic:
 /// an output that would stay on the chip, or weights that are fetched for more blocks. How fast DRAM is changes nothing.
-fn map_within(
+pub(super) fn map_within(
     stages: &[Lowered],
     chip: &Chip,
     batch: (u64, WeightStart),

@@ -50,11 +50,20 @@ pub(super) fn lay_out(stages: &[Lowered], choices: &[Choice], follows: &[Option<
         let is_whole = stage.inputs[0].is_whole(problem.input_pixel());
         let is_bytes = problem.activation.bits() == 8;
         if !is_makers || !is_whole || !is_bytes || readers != 1 || problem.groups > 1 {
-            let what = format!(
-                "its input lies {}, and is not pixel by pixel what the layer of the array before yields for it alone, in one group and a byte an element",
-                choice.layout
-            );
-            return Err(MappingError::Pinned { layer: stage.name.clone(), problem: what });
+            let problem = if problem.groups > 1 {
+                format!("the layer reads it in {} groups of channels", problem.groups)
+            } else if !is_bytes {
+                format!("its elements have {} bits, and a plane is of bytes", problem.activation.bits())
+            } else {
+                match maker {
+                    Some(maker) if readers == 1 => {
+                        format!("it is not pixel by pixel what the array yields for layer \"{}\" just before", stages[maker].name)
+                    }
+                    _ if readers != 1 => format!("{readers} layers read it"),
+                    _ => "the layer does not read it pixel by pixel".to_string(),
+                }
+            };
+            return Err(MappingError::Layout { layer: stage.name.clone(), layout: choice.layout, problem });
         }
         if let Some(maker) = maker {
             rules[maker].output_layout = choice.layout;

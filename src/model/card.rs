@@ -1,6 +1,6 @@
 //! What a card says, once it is checked: preprocessing, task, and which samples serve which purpose.
 
-use crate::data::{FileHash, Metric, Source, Task, Values};
+use crate::data::{FileHash, Metric, Source, Task, Truth, Values};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -163,8 +163,22 @@ pub struct Card {
 pub struct Samples {
     /// One row a sample: n x the elements of the network's input, in row-major order.
     pub inputs: Array2<f32>,
-    /// One label a sample.
+    /// One label a sample; none where the task names no classes.
     pub labels: Vec<u32>,
+    /// The numbers that are wanted, samples x outputs; none where the task names classes.
+    pub targets: Option<Array2<f32>>,
     /// The files that they were read from.
     pub files: Vec<FileHash>,
+}
+
+impl Samples {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.inputs.nrows()
+    }
+
+    /// What a network is judged by.
+    pub fn truth(&self) -> Truth<'_> {
+        self.targets.as_ref().map_or(Truth::Labels(&self.labels), |targets| Truth::Numbers(targets.view()))
+    }
 }

@@ -95,8 +95,7 @@ impl Checks<'_> {
     }
 
     fn task(&mut self, file: &CardFile) {
-        let Task::Classification { classes } = file.task;
-        self.demand(classes >= 2, "task", || format!("has {classes} classes"), "a classification has 2 classes or more");
+        let task = file.task;
         let distinct: BTreeSet<_> = file.metrics.iter().collect();
         let counts = (distinct.len(), file.metrics.len());
         self.demand(
@@ -105,10 +104,26 @@ impl Checks<'_> {
             || format!("is {:?}", file.metrics),
             "name at least one metric, each once",
         );
-        let top = file.metrics.iter().find(|metric| matches!(metric, Metric::TopK(k) if *k == 0 || *k > classes));
-        self.demand(top.is_none(), "metrics", || format!("is {:?}", file.metrics), "the k of TopK is 1 to the number of classes");
+        let is_of_task = file.metrics.iter().all(|metric| metric.judges(task));
+        let help = "classes are judged by Accuracy, TopK, Precision, Recall and F1, numbers by Mse, Rmse, Mae and R2";
+        self.demand(is_of_task, "metrics", || format!("is {:?}, and the task {task:?}", file.metrics), help);
         let labels = file.labels.len();
-        self.demand(labels == classes, "labels", || format!("has {labels} names and the task {classes} classes"), "give each class a name");
+        match task {
+            Task::Classification { classes } => {
+                self.demand(classes >= 2, "task", || format!("has {classes} classes"), "a classification has 2 classes or more");
+                let top = file.metrics.iter().find(|metric| matches!(metric, Metric::TopK(k) if *k == 0 || *k > classes));
+                self.demand(top.is_none(), "metrics", || format!("is {:?}", file.metrics), "the k of TopK is 1 to the number of classes");
+                let names = || format!("has {labels} names and the task {classes} classes");
+                self.demand(labels == classes, "labels", names, "give each class a name");
+            }
+            Task::Regression { outputs } => {
+                self.demand(outputs >= 1, "task", || format!("has {outputs} outputs"), "a regression has 1 output or more");
+                self.demand(labels == 0, "labels", || format!("has {labels} names"), "numbers have no classes: write []");
+            }
+            Task::Reconstruction => {
+                self.demand(labels == 0, "labels", || format!("has {labels} names"), "numbers have no classes: write []");
+            }
+        }
         let distinct: BTreeSet<_> = file.labels.iter().collect();
         self.demand(distinct.len() == labels, "labels", || "names two classes alike".to_string(), "names of classes must differ");
     }

@@ -87,6 +87,26 @@ pub enum ModelError {
         /// What to do.
         help: &'static str,
     },
+    /// Data that is not the integers which a network's file takes.
+    #[error(
+        "{path}: element {element} of sample {sample} is {found}, and the input of model \"{model}\" is of integers from {low} to {high}\n  help: give the integers that the model's file takes, and a card that leaves them as they are (scale: Times(1.0), mean: 0.0, std: 1.0)"
+    )]
+    Integers {
+        /// The model's name.
+        model: String,
+        /// The samples' file.
+        path: String,
+        /// Which sample of the file, from 0.
+        sample: usize,
+        /// Which number of the sample, from 0.
+        element: usize,
+        /// The number.
+        found: f32,
+        /// The least integer.
+        low: i32,
+        /// The greatest.
+        high: i32,
+    },
     /// The model names no data for this.
     #[error("model \"{model}\" names no data for \"{split}\"\n  help: {help}")]
     NoData {

@@ -82,11 +82,12 @@ impl Model {
     pub fn with_network(&self, network: Network, change: impl FnOnce(&mut Card)) -> Result<Self, ModelError> {
         let mut model = Self { network, ..self.clone() };
         change(&mut model.card);
-        let Task::Classification { classes } = model.card.task;
-        let outputs = model.network.logits().output.elements();
-        if outputs != classes {
-            let problem = format!("its data has {classes} classes and its network yields {outputs} numbers");
-            return Err(ModelError::Disagree { model: model.card.name, problem, help: "give a network with an output for each class" });
+        let (outputs, wanted) =
+            (model.network.logits().output.elements(), model.card.task.outputs(model.network.input().output.elements()));
+        if outputs != wanted {
+            let problem = format!("its data wants {wanted} numbers and its network yields {outputs}");
+            let help = "give a network with an output for each class, or each number that is wanted";
+            return Err(ModelError::Disagree { model: model.card.name, problem, help });
         }
         Ok(model)
     }
@@ -187,7 +188,8 @@ impl Model {
         Ok(())
     }
 
-    /// Reads the samples of a split, as the network sees them; only the first `limit` where there is one.
+    /// Reads the samples of a split, as the network sees them; only the first `limit` where there is one. Where the file's input is of integers, so
+    /// are the samples, and what is yielded is the reals that these stand for.
     ///
     /// # Errors
     /// If the model names no data for the split, or it cannot be read, is damaged, or does not belong to the model.
@@ -197,32 +199,70 @@ impl Model {
             let is_missing = range.is_some() && source.files().iter().any(|path| !path.exists());
             data_fault(error, if is_missing { IN_THE_PROJECT } else { "" })
         };
-        let all = match range {
-            Some(range) => range.clone(),
-            None => 0..source.count().map_err(fault)?,
+        let task = self.card.task;
+        let all = match (range, task) {
+            (Some(range), _) => range.clone(),
+            (None, Task::Reconstruction) => 0..source.count_samples().map_err(fault)?,
+            (None, _) => 0..source.count().map_err(fault)?,
         };
         let end = limit.map_or(all.end, |limit| all.end.min(all.start.saturating_add(limit)));
-        let data = source.read(all.start..end).map_err(fault)?;
+        let range = all.start..end;
+        let (values, labels, numbers) = match task {
+            Task::Classification { .. } => {
+                let data = source.read(range).map_err(fault)?;
+                (data.samples().clone(), data.labels().to_vec(), None)
+            }
+            Task::Regression { .. } => {
+                let (values, numbers) = source.read_with_numbers(range).map_err(fault)?;
+                (values, Vec::new(), Some(numbers))
+            }
+            Task::Reconstruction => (source.read_samples(range).map_err(fault)?, Vec::new(), None),
+        };
         let wanted = self.network.input().output.elements();
-        let found: usize = data.samples().shape()[1..].iter().product();
+        let found: usize = values.shape()[1..].iter().product();
         if found != wanted {
             let shape = &self.network.input().output.shape;
             let problem = format!(
                 "takes {wanted} numbers a sample (shape {shape:?}) and those of {} have {found} (shape {:?})",
                 source.files()[0].display(),
-                &data.samples().shape()[1..]
+                &values.shape()[1..]
             );
             return Err(ModelError::Disagree { model: self.card.name.clone(), problem, help: "give data that belongs to the model" });
         }
-        let Task::Classification { classes } = self.card.task;
-        if let Some(sample) = data.labels().iter().position(|label| *label as usize >= classes) {
+        if let Task::Classification { classes } = task
+            && let Some(sample) = labels.iter().position(|label| *label as usize >= classes)
+        {
             let path = source.files().last().map_or(String::new(), |path| path.display().to_string());
-            let label = data.labels()[sample];
+            let label = labels[sample];
             return Err(ModelError::Label { path, sample: all.start + sample, label, model: self.card.name.clone(), classes });
         }
-        let inputs = self.card.preprocessing.apply_all(data.samples());
+        let mut inputs = self.card.preprocessing.apply_all(&values);
+        if let Some(integers) = Integers::of(&self.network) {
+            for ((sample, element), x) in inputs.indexed_iter_mut() {
+                *x = integers.real(*x).ok_or_else(|| ModelError::Integers {
+                    model: self.card.name.clone(),
+                    path: source.files()[0].display().to_string(),
+                    sample: all.start + sample,
+                    element,
+                    found: *x,
+                    low: integers.low,
+                    high: integers.high,
+                })?;
+            }
+        }
+        let targets = match (task, numbers) {
+            (Task::Classification { .. }, _) => None,
+            (Task::Reconstruction, _) => Some(inputs.clone()),
+            // Numbers that are wanted are meant as they stand.
+            (Task::Regression { .. }, numbers) => numbers.map(|numbers| Preprocessing::NONE.apply_all(&numbers)),
+        };
+        if let Some(targets) = targets.as_ref().filter(|targets| targets.ncols() != task.outputs(wanted)) {
+            let (outputs, found) = (task.outputs(wanted), targets.ncols());
+            let problem = format!("yields {outputs} numbers a sample and the y of {} has {found}", source.files()[0].display());
+            return Err(ModelError::Disagree { model: self.card.name.clone(), problem, help: "give data that belongs to the model" });
+        }
         let files = source.hashes().map_err(fault)?;
-        Ok(Samples { inputs, labels: data.labels().to_vec(), files })
+        Ok(Samples { inputs, labels, targets, files })
     }
 
     fn with_card(path: &Path) -> Result<Self, ModelError> {
@@ -248,10 +288,14 @@ impl Model {
         let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let network =
             import_bytes_beside(bytes, &stem, &path).map_err(|error| ModelError::Network { path: path.display().to_string(), error })?;
-        let Task::Classification { classes } = card.task;
-        let outputs = network.logits().output.elements();
-        if outputs != classes {
-            let problem = format!("the card {place} has {classes} classes and the network {} yields {outputs} numbers", path.display());
+        let (outputs, wanted) = (network.logits().output.elements(), card.task.outputs(network.input().output.elements()));
+        if outputs != wanted {
+            let wants = match card.task {
+                Task::Classification { .. } => format!("has {wanted} classes"),
+                Task::Regression { .. } => format!("wants {wanted} numbers"),
+                Task::Reconstruction => format!("wants the {wanted} numbers of a sample back"),
+            };
+            let problem = format!("the card {place} {wants} and the network {} yields {outputs} numbers", path.display());
             return Err(ModelError::Disagree { model: card.name, problem, help: "give the network that belongs to the card" });
         }
         let files = vec![hash(Path::new(place), text), hash(&path, bytes)];
@@ -274,6 +318,35 @@ impl Model {
             labels: Vec::new(),
         };
         Ok(Self { card, network, splits: None, data: None, files: vec![hash(path, &bytes)] })
+    }
+}
+
+/// The integers that a network's file takes where its input is of integers, and what they stand for.
+pub(super) struct Integers {
+    scale: f32,
+    /// The integer that stands for 0.0, in the file's signs.
+    zero_point: i32,
+    low: i32,
+    high: i32,
+}
+
+impl Integers {
+    /// Those of a network; none where it takes reals.
+    pub(super) fn of(network: &Network) -> Option<Self> {
+        let (grid, shift) = (network.input().output.quantization?, network.input_shift()?);
+        let [zero_point, low, high] = [grid.zero_point, grid.dtype.min(), grid.dtype.max()].map(|ours| ours.saturating_add(shift));
+        Some(Self { scale: grid.scale, zero_point, low, high })
+    }
+
+    /// The real that an integer of the file stands for: `scale * (x - zero point)`; none of what is no such integer.
+    fn real(&self, x: f32) -> Option<f32> {
+        let is_one = x.fract() == 0.0 && (self.low as f32..=self.high as f32).contains(&x);
+        is_one.then(|| self.scale * (x - self.zero_point as f32))
+    }
+
+    /// The preprocessing that yields these reals where `given` yields the integers: for the card of a network that takes reals.
+    pub(super) fn folded(&self, given: Preprocessing) -> Preprocessing {
+        Preprocessing { mean: given.mean + self.zero_point as f32 * given.std, std: given.std / self.scale, ..given }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The card of a network that was made from another model's: the same data, task and preprocessing beside a new network file.
 
+use super::load::Integers;
 use super::schema::{CardFile, DataFile, FilesFile, SplitFile, SplitsFile};
 use super::{Model, ModelError, Split, Training};
 use crate::data::Source;
@@ -62,7 +63,7 @@ fn written(model: &Model, network: &Path, training: Training, notes: Vec<String>
         notes,
         training,
         network: file.to_string(),
-        preprocessing: card.preprocessing,
+        preprocessing: Integers::of(model.network()).map_or(card.preprocessing, |integers| integers.folded(card.preprocessing)),
         task: card.task,
         metrics: card.metrics.clone(),
         labels: card.labels.clone(),

@@ -87,6 +87,7 @@ pub struct Network {
     order: Vec<LayerId>,
     input: LayerId,
     output: LayerId,
+    input_shift: Option<i32>,
 }
 
 impl Network {
@@ -98,6 +99,17 @@ impl Network {
     /// The layer that stands for the network's input; its op is [`Op::Input`].
     pub fn input(&self) -> &Layer {
         self.layer(self.input)
+    }
+
+    /// What makes integers of ours those of the model file, added, where the file's input is of integers: data for the model are the file's. None
+    /// where it takes reals, and in networks that were made from the file's.
+    pub const fn input_shift(&self) -> Option<i32> {
+        self.input_shift
+    }
+
+    /// The same network, whose file's input is of integers.
+    pub(super) fn of_integers(self, shift: i32) -> Self {
+        Self { input_shift: Some(shift), ..self }
     }
 
     /// The layer whose value is the network's output.
@@ -254,7 +266,7 @@ impl NetworkBuilder {
             .copied()
             .find(|id| graph[indices[id]].op == Op::Input)
             .ok_or_else(|| NetworkError::NoInput { network: name.clone() })?;
-        Ok(Network { name, graph, indices, order, input, output })
+        Ok(Network { name, graph, indices, order, input, output, input_shift: None })
     }
 
     fn push(&mut self, name: String, op: Op, inputs: &[LayerId], output: Value, macs: u64) -> LayerId {

@@ -7,7 +7,7 @@
 //! | a function of an element; an operation with a constant of one number; a rounding to another quantization | [`Table`] |
 //! | a rounding, a relu or a clip of a value of 16 bits | [`VectorOp::Rescale`]; it has no other functions, and no softmax |
 //! | a `PRelu` with several slopes | a [`Table`] for each slope |
-//! | add, sub; mul | [`VectorOp::Sum`]; [`VectorOp::Product`]; a constant is a tensor of symmetric 8 bits (16, where its value has 16), or its own integers |
+//! | add, sub; mul | [`VectorOp::Sum`]; [`VectorOp::Product`]; a constant is a tensor of symmetric 8 bits (16, where its value has 16), what of it can matter, or its own integers |
 //! | softmax over an axis; layer normalisation over the last ones | [`VectorOp::Softmax`], [`VectorOp::LayerNorm`] |
 //! | max pool | [`VectorOp::Maximum`], and a table (or [`VectorOp::Rescale`]) behind it where the quantizations differ |
 //! | average pool; mean over axes | [`VectorOp::Average`] |
@@ -93,6 +93,42 @@ impl IntegerForm {
     }
 }
 
+/// Makes sure that no row or window of a network is longer than the integer forms take: shapes tell, before anything is quantized.
+///
+/// # Errors
+/// The first layer whose rows or windows are.
+pub fn check_rows(network: &Network) -> Result<(), NetworkError> {
+    for layer in network.layers() {
+        if let Some(elements) = row_of(network, layer) {
+            at_most(layer, elements)?;
+        }
+    }
+    Ok(())
+}
+
+/// The elements of what a layer normalises or averages; `None` where it does neither.
+fn row_of(network: &Network, layer: &Layer) -> Option<usize> {
+    match &layer.op {
+        Op::LayerNorm(norm) => Some(norm.scale.len()),
+        Op::Pool(Pool { kind: PoolKind::Average { .. }, kernel, .. }) => Some(kernel[0].saturating_mul(kernel[1])),
+        Op::Mean { axes, .. } => {
+            let shape = &network.layer(network.inputs(layer.id)[0]).output.shape;
+            Some(axes.iter().map(|axis| shape[*axis]).product())
+        }
+        _ => None,
+    }
+}
+
+/// Rows and windows have a limit, so that their sums and tables do.
+fn at_most(layer: &Layer, elements: usize) -> Result<(), NetworkError> {
+    if elements as u64 <= MAX_ROW {
+        return Ok(());
+    }
+    let problem = format!("over {elements} elements");
+    let help = "rows and windows of at most 2^20 have one";
+    Err(NetworkError::NoIntegerForm { layer: layer.name.clone(), op: layer.op.name(), problem, help })
+}
+
 /// How the integers of a layer's output stand for reals.
 ///
 /// # Errors
@@ -176,7 +212,7 @@ impl Former<'_> {
             Op::Quantize => Ok(vector(between(self.requantizer, &self.inputs[0], &self.output))),
             Op::Softmax { .. } => Ok(vector(VectorOp::Softmax(Softmax::new(&self.inputs[0], &self.output)))),
             Op::LayerNorm(norm) => {
-                self.at_most(norm.scale.len())?;
+                at_most(self.layer, norm.scale.len())?;
                 let factors: Vec<f32> = norm.scale.iter().copied().collect();
                 let addends = norm.bias.as_ref().map_or_else(|| vec![0.0; factors.len()], |bias| bias.iter().copied().collect());
                 Ok(vector(VectorOp::LayerNorm(LayerNorm::new(&self.inputs[0], &self.output, &factors, &addends, norm.epsilon))))
@@ -223,20 +259,20 @@ impl Former<'_> {
             )));
         }
         // A division by constants is a multiplication with their reciprocals.
-        let reciprocals = match op {
+        let mut constant = match op {
             BinaryOp::Div if *constant_first => {
                 return Ok(self.reals(RealFunction::Reciprocal(self.of_elements(&constant.to_reals()))));
             }
-            BinaryOp::Div => Some(Weight::Float(constant.to_reals().mapv(|x| 1.0 / x))),
-            _ => None,
+            BinaryOp::Div => Weight::Float(constant.to_reals().mapv(|x| 1.0 / x)),
+            _ => constant.clone(),
         };
-        let constant = reciprocals.as_ref().unwrap_or(constant);
         let wide = if self.is_wide() { Dtype::Int16 } else { Dtype::Int8 };
-        let held = match constant {
+        let held = match &constant {
             Weight::Integer { dtype, scales, zero_points, .. } if dtype.bits() <= wide.bits() => {
                 Quantization { dtype: *dtype, scale: scales[0], zero_point: zero_points.first().copied().unwrap_or(0) }
             }
             _ => {
+                constant = Weight::Float(self.that_matters(*op, *constant_first, constant.to_reals()));
                 let reals = constant.to_reals();
                 if reals.iter().any(|x| !x.is_finite()) {
                     return Err(self.none("with constants that are infinite or not a number", "check the model's constants"));
@@ -247,10 +283,24 @@ impl Former<'_> {
         let inputs = if *constant_first { [&held, &self.inputs[0]] } else { [&self.inputs[0], &held] };
         Ok(IntegerForm::WithConstant {
             op: self.pair(*op, inputs),
-            constant: integers_in(constant, &held).mapv(narrow),
+            constant: integers_in(&constant, &held).mapv(narrow),
             format: held.dtype,
             constant_first: *constant_first,
         })
+    }
+
+    /// The constants of a sum, kept between those with which the sum is at an end of its range whatever the value is: a mask of -10000 would leave
+    /// all others no steps. Of a product they are all that they were.
+    fn that_matters(&self, op: BinaryOp, constant_first: bool, constants: ArrayD<f32>) -> ArrayD<f32> {
+        let ends = |grid: &Quantization| (grid.dequantize(grid.dtype.min()), grid.dequantize(grid.dtype.max()));
+        let ((least, most), (low, high)) = (ends(&self.inputs[0]), ends(&self.output));
+        let (from, until) = match (op, constant_first) {
+            (BinaryOp::Add, _) => (low - most, high - least),
+            (BinaryOp::Sub, true) => (low + least, high + most),
+            (BinaryOp::Sub, false) => (least - high, most - low),
+            (BinaryOp::Mul | BinaryOp::Div, _) => return constants,
+        };
+        constants.mapv_into(|x| if x.is_nan() { x } else { x.max(from).min(until) })
     }
 
     fn reals(&self, function: RealFunction) -> IntegerForm {
@@ -264,7 +314,7 @@ impl Former<'_> {
     }
 
     fn average(&self, taps: usize, counts_padding: bool) -> Result<IntegerForm, NetworkError> {
-        self.at_most(taps)?;
+        at_most(self.layer, taps)?;
         let taps = u32::try_from(taps).expect("bug: bounded just before");
         Ok(vector(VectorOp::Average(Average::new(self.requantizer, &self.inputs[0], &self.output, taps, counts_padding, FREE))))
     }
@@ -291,14 +341,6 @@ impl Former<'_> {
     /// Whether the first value has more integers than a table has entries.
     fn is_wide(&self) -> bool {
         self.inputs[0].dtype.bits() > 8
-    }
-
-    /// Rows and windows have a limit, so that their sums and tables do.
-    fn at_most(&self, elements: usize) -> Result<(), NetworkError> {
-        if elements as u64 <= MAX_ROW {
-            return Ok(());
-        }
-        Err(self.none(&format!("over {elements} elements"), "rows and windows of at most 2^20 have one"))
     }
 
     fn none(&self, problem: &str, help: &'static str) -> NetworkError {

@@ -16,7 +16,7 @@ pub use error::NetworkError;
 pub use export::export;
 pub use graph::{Element, Layer, LayerId, Network, NetworkBuilder, Value, fuse_activations};
 pub use import::{import, import_bytes, import_bytes_beside};
-pub use integer::{IntegerForm, integers_in, integers_of};
+pub use integer::{IntegerForm, check_rows, integers_in, integers_of};
 pub use op::{Activation, BinaryConstant, BinaryOp, Border, Conv, Dense, Function, GeluForm, LayerNorm, Op, Pad, Pool, PoolKind, Span};
 pub use weight::{Bias, Weight, exchanged, filters_as_rows};
 

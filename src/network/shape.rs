@@ -20,7 +20,9 @@ pub(super) fn check_size(layer: &str, shape: &[usize]) -> Result<usize, NetworkE
 
 /// The shape of one sample that `op` yields for `inputs`, and the multiply-accumulates that it takes.
 pub(super) fn infer(layer: &str, op: &Op, inputs: &[&[usize]]) -> Result<(Vec<usize>, u64), NetworkError> {
-    let fault = |problem: String| NetworkError::Shape { layer: layer.to_string(), op: op.name(), problem };
+    // Whether its groups are those of a depthwise one is what is to be found out.
+    let name = if let Op::Conv(_) = op { "conv" } else { op.name() };
+    let fault = |problem: String| NetworkError::Shape { layer: layer.to_string(), op: name, problem };
     let wanted = match op {
         Op::Input | Op::Constant(_) => 0..=0,
         Op::Binary(_) | Op::MatMul => 2..=2,

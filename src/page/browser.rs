@@ -152,6 +152,10 @@ fn layers_of_a_run_are_opened_to_their_accounts() {
                  requests: performance.getEntriesByType('resource').length };
     ";
     let found = found(&browser, &html, script);
-    assert_eq!((&found["marks"], &found["rows"], &found["requests"]), (&json!(30), &json!(31), &json!(0)), "{found}");
+    assert_eq!(
+        (&found["marks"], &found["rows"], &found["requests"]),
+        (&json!(30), &json!(31), &json!(0)),
+        "the host's softmax has no products: {found}"
+    );
     assert!((found["sum"].as_f64().unwrap() - 100.0).abs() < 0.5, "a layer's accounts are all of its cycles: {found}");
 }

@@ -79,7 +79,8 @@
   const suggest = (id) => {
     const values = data.rows.map((row) => number(row, byId(id).value)).filter((value) => value !== null);
     const positive = values.filter((value) => value > 0);
-    const wide = positive.length > 0 && Math.max(...positive) > 8 * Math.min(...positive);
+    const isCost = /(error_percent|latency_s|energy_pj.*|cycles.*)$/.test(byId(id).value);
+    const wide = positive.length > 0 && Math.max(...positive) > (isCost ? 2 : 8) * Math.min(...positive);
     byId("log" + id).checked = wide;
   };
   options("x", data.numbers, data.first[0]);
@@ -90,7 +91,7 @@
     byId("log" + id).addEventListener("change", () => refresh());
   }
 
-  const WIDTH = 1120, HEIGHT = 460, LEFT = 84, BOTTOM = 48, TOP = 14, RIGHT = 14;
+  const WIDTH = 1120, HEIGHT = 460, LEFT = 84, BOTTOM = 48, TOP = 14, RIGHT = 40;
   const axis = (values, isLog, from, to) => {
     const fits = values.filter((value) => !isLog || value > 0);
     let [low, high] = fits.length ? [Math.min(...fits), Math.max(...fits)] : [1, 10];

@@ -107,6 +107,10 @@ fn cells(summary: &Summary, layer: &LayerSummary) -> Vec<String> {
     ]
 }
 
+fn positive(value: f64) -> f64 {
+    if value > 0.0 { value } else { f64::NAN }
+}
+
 /// A layer as data, of a batch.
 fn row(summary: &Summary, layer: &LayerSummary) -> DataRow {
     let programs = summary.programs().max(1);
@@ -121,8 +125,9 @@ fn row(summary: &Summary, layer: &LayerSummary) -> DataRow {
         ("lower_bound_cycles", a_batch(layer.cycles_lower_bound)),
         ("macs", a_batch(layer.macs_executed)),
         ("dram_bytes", a_batch(bytes)),
-        ("macs_per_dram_byte", ratio(layer.macs_executed as f64, bytes as f64)),
-        ("macs_per_cycle", ratio(layer.macs_executed as f64, layer.total_cycles as f64)),
+        // Not there for what has no products, or no bytes.
+        ("macs_per_dram_byte", positive(ratio(layer.macs_executed as f64, bytes as f64))),
+        ("macs_per_cycle", positive(ratio(layer.macs_executed as f64, layer.total_cycles as f64))),
         ("utilization", layer.utilization),
         ("energy_pj", ratio(layer.energy_pj, summary.samples as f64)),
         ("sparsity", layer.sparsity),

@@ -3,8 +3,8 @@
 //! Everything is measured on the select split: what is chosen by it must not be judged by it.
 
 use super::compress::EXACT;
-use super::numbers::{dequantize, sqnr_db};
-use super::prepare::{first_format, plainly_pruned, quantized, tile_of};
+use super::numbers::{dequantize, floor, floors, sqnr_db};
+use super::prepare::{classes_of, first_format, plainly_pruned, quantized, tile_of};
 use super::{PipelineError, RunOptions};
 use crate::chip::Chip;
 use crate::compress::{Patterns, Recipe, Scheme, Step, all_but, only, with_roundings};
@@ -32,6 +32,7 @@ const PLAIN: Arithmetic = Arithmetic { accumulate: AccumulateRule { bits: 32, ..
 /// # Errors
 /// The first stage that cannot do its part, with its own message.
 pub fn analyze(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Result<Analysis, PipelineError> {
+    classes_of(model, "compress --analyze")?;
     model.selects_apart()?;
     let samples = model.split(Split::Select, Some(options.samples.unwrap_or(SAMPLES)))?;
     let calibration = model.split(Split::Calibrate, None)?.inputs;
@@ -45,6 +46,7 @@ pub fn analyze(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Resu
     let integers = integer::quantize_inputs(&held, samples.inputs.view())?;
     let trace = integer::run(&held, arithmetic, integers)?;
     let share = |logits: ArrayView2<f32>| accuracy(logits, &samples.labels);
+    let floors = floors(&held);
     let mut layers = Vec::new();
     for layer in held.layers().filter(|layer| matches!(&layer.op, Op::Dense(_) | Op::Conv(_))) {
         let run = |network: Network| -> Result<Trace, PipelineError> { Ok(float::run(&network, samples.inputs.view())?) };
@@ -55,6 +57,7 @@ pub fn analyze(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Resu
         let reached = integer::watch(&held, layer.id, &arithmetic(layer.id), &trace)?;
         let source = held.layer(held.inputs(layer.id)[0]);
         let in_integers = trace.layer(layer.id).zip(layer.output.quantization).map(|(q, grid)| q.mapv(|q| grid.dequantize(q)));
+        let reals = exact.layer(layer.id).mapv(|x| x.max(floor(&floors, layer.id)));
         let [weight_min, weight_max] = weight_range(&network.layer(layer.id).op);
         let [input_min, input_max] = range(exact.layer(source.id).iter());
         let [output_min, output_max] = range(exact.layer(layer.id).iter());
@@ -71,8 +74,8 @@ pub fn analyze(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Resu
             output_max,
             only_accuracy: share(alone.logits().view()),
             all_but_accuracy: share(without.logits().view()),
-            isolated_sqnr_db: sqnr_db(exact.layer(layer.id), alone.layer(id).iter().copied()),
-            accumulated_sqnr_db: in_integers.and_then(|found| sqnr_db(exact.layer(layer.id), found)),
+            isolated_sqnr_db: sqnr_db(&reals, alone.layer(id).iter().copied()),
+            accumulated_sqnr_db: in_integers.and_then(|found| sqnr_db(&reals, found)),
             updates: reached.updates,
             overflows: reached.overflows,
             least_accumulator_bits: reached.least_bits(),
@@ -88,7 +91,7 @@ pub fn analyze(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Resu
         network: model.card().name.clone(),
         recipe: options.recipe.to_string(),
         chip: chip.map(|chip| chip.name().to_string()),
-        samples: samples.labels.len() as u64,
+        samples: samples.count() as u64,
         float_accuracy: share(exact.logits().view()),
         quantized_accuracy: logits.map_or(0.0, |logits| share(logits.view())),
         total_cycles: timed.map(|timed| timed.total),
@@ -107,7 +110,7 @@ struct Timed {
 /// Times a quantized network without numbers.
 fn timed(network: &Network, chip: &Chip, options: &RunOptions) -> Result<Timed, PipelineError> {
     let lowering = options.lower(network, chip)?;
-    let (mapping, _) = options.map(&lowering.stages, chip)?;
+    let (mapping, _) = options.map(&lowering.stages, chip, None)?;
     let program = emit_timing(&mapping, chip)?;
     let format = first_format(&lowering.stages, chip);
     let run = Machine::new(chip, format, &program)?.time()?;

@@ -11,6 +11,7 @@ use super::summary::joined;
 use super::{PipelineError, RunOptions};
 use crate::chip::Chip;
 use crate::compress::{BlockShape, Step};
+use crate::data::Truth;
 use crate::metrics::{mcnemar, right, size, wilson};
 use crate::model::{Model, Split, Training};
 use crate::network::{Network, Op, Weight};
@@ -59,13 +60,14 @@ pub fn compress(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Res
     let reference = if is_quantized { Some(integer_run(&network, chip, options, &samples.inputs)?) } else { None };
     let in_integers = reference.as_ref().and_then(|trace| trace.layer(network.logits().id)).map(|logits| dequantize(&network, logits));
 
-    let labels = &samples.labels;
-    let metrics = judged(model.card(), labels, [Some(&before), Some(&after), in_integers.as_ref(), None])?;
+    let metrics = judged(model.card(), samples.truth(), [Some(&before), Some(&after), in_integers.as_ref(), None])?;
+    // A task without classes has nothing that is right or wrong.
+    let labels = matches!(samples.truth(), Truth::Labels(_)).then_some(&samples.labels);
     let rights = [("float", Some(&before)), ("compressed_float", Some(&after)), ("integer", in_integers.as_ref())]
-        .map(|(name, logits)| (name, logits.map(|logits| right(logits.view(), labels))));
+        .map(|(name, logits)| (name, logits.zip(labels).map(|(logits, labels)| right(logits.view(), labels))));
     let accuracy = rights.iter().filter_map(|(name, right)| Some(((*name).to_string(), interval(right.as_ref()?)))).collect();
-    let last = rights.iter().rev().find_map(|(_, right)| right.as_deref()).unwrap_or_default();
-    let test = mcnemar(rights[0].1.as_deref().unwrap_or_default(), last);
+    let last = rights.iter().rev().find_map(|(_, right)| right.as_deref());
+    let paired = rights[0].1.as_deref().zip(last).map(|(first, last)| mcnemar(first, last));
     let layers = layers(model.network(), &network);
     let report = CompressionReport {
         network: model.card().name.clone(),
@@ -80,10 +82,14 @@ pub fn compress(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Res
         layers,
         before: size_of(model.network()),
         after: size_of(&network),
-        samples: labels.len() as u64,
+        samples: samples.count() as u64,
         metrics,
         accuracy,
-        paired: PairedSamples { right_before_only: test.first_only, right_after_only: test.second_only, p_value: rounded(test.p_value) },
+        paired: paired.map(|test| PairedSamples {
+            right_before_only: test.first_only,
+            right_after_only: test.second_only,
+            p_value: rounded(test.p_value),
+        }),
         provenance: CompressionProvenance {
             version: env!("CARGO_PKG_VERSION").to_string(),
             command: options.command.clone(),
@@ -103,7 +109,7 @@ pub(super) fn integer_run(
 ) -> Result<IntegerTrace, PipelineError> {
     let inputs = integer::quantize_inputs(network, inputs.view())?;
     let Some(chip) = chip else { return Ok(integer::run(network, |_| EXACT, inputs)?) };
-    let (mapping, _) = options.map(&options.lower(network, chip)?.stages, chip)?;
+    let (mapping, _) = options.map(&options.lower(network, chip)?.stages, chip, None)?;
     Ok(integer::run(network, |layer| mapping.arithmetic(chip, layer), inputs)?)
 }
 

@@ -78,14 +78,12 @@ fn replay(banked: &Banked, trace: &mut impl BufRead, name: &str) -> Result<Repla
     for line in 1.. {
         bytes.clear();
         let failed = |error: std::io::Error| DramError::Unreadable { trace: name.to_string(), line: line - 1, reason: error.to_string() };
-        // No more than a line may have: a file without line ends is not held.
-        let limit = LONGEST_LINE as u64 + 1;
-        if std::io::Read::take(&mut *trace, limit).read_until(b'\n', &mut bytes).map_err(failed)? == 0 {
+        if read_line(trace, &mut bytes).map_err(failed)? == 0 {
             break;
         }
         let wrong = |what: String, help: String| DramError::Line { trace: name.to_string(), line, what, help };
         if bytes.len() > LONGEST_LINE {
-            return Err(wrong(format!("the line has more than {LONGEST_LINE} bytes"), A_LINE.to_string()));
+            return Err(wrong(format!("the line has more than {LONGEST_LINE} bytes before any #"), A_LINE.to_string()));
         }
         let Some(request) = parse(&bytes, capacity).map_err(|(what, help)| wrong(what, help))? else { continue };
         replay.push(request.address, request.is_write, request.earliest);
@@ -95,6 +93,35 @@ fn replay(banked: &Banked, trace: &mut impl BufRead, name: &str) -> Result<Repla
         return Err(DramError::Empty { trace: name.to_string() });
     }
     Ok(replay.finish())
+}
+
+/// Reads the next line up to a `#`, with its end where there is none, and goes past the rest of it; no more than a line may have and one byte are
+/// kept. Returns how many bytes the line had, 0 at the end.
+fn read_line(trace: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<u64> {
+    let (mut read, mut is_said) = (0, false);
+    loop {
+        let held = match trace.fill_buf() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            held => held?,
+        };
+        let end = place_of(held, b'\n').map_or(held.len(), |end| end + 1);
+        let says = place_of(&held[..end], b'#').unwrap_or(end);
+        if !is_said {
+            line.extend_from_slice(&held[..says.min(LONGEST_LINE + 1 - line.len())]);
+        }
+        is_said |= says < end;
+        let is_last = held.is_empty() || held[end - 1] == b'\n';
+        read += end as u64;
+        trace.consume(end);
+        // A line that is too long is read no further: it is an error.
+        if is_last || line.len() > LONGEST_LINE {
+            return Ok(read);
+        }
+    }
+}
+
+fn place_of(bytes: &[u8], wanted: u8) -> Option<usize> {
+    bytes.iter().position(|byte| *byte == wanted)
 }
 
 /// A line's request.
@@ -208,6 +235,26 @@ mod tests {
         ] {
             assert_eq!(parse(text.as_bytes(), CAPACITY), wanted, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_follows_a_hash_may_be_of_any_length() {
+        let chip = crate::chip::load("edge-16x16-ddr4", &[]).unwrap();
+        let long = "x".repeat(1 << 20);
+        let text = format!("# {long}\nR 0x40 # {long}\nW 0x80 #\n#{long}");
+        // In pieces of 7 bytes, as a pipe may give them.
+        for size in [7, 1 << 16] {
+            let report = dram(&chip, &mut std::io::BufReader::with_capacity(size, text.as_bytes()), "t").unwrap();
+            assert_eq!((report.reads, report.writes), (1, 1));
+        }
+        for text in [format!("R {long}"), format!("R 0x40\n{}R 0 # a", " ".repeat(300))] {
+            let message = dram(&chip, &mut text.as_bytes(), "t").unwrap_err().to_string();
+            assert!(message.contains("the line has more than 200 bytes before any #"), "{message}");
+        }
+        assert!(
+            dram(&chip, &mut "\u{e9} # a".as_bytes(), "t").is_err()
+                && dram(&chip, &mut &[b'#', 0xff, b'\n', b'R', b' ', b'0'][..], "t").is_ok()
+        );
     }
 
     proptest::proptest! {

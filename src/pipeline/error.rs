@@ -15,6 +15,16 @@ use thiserror::Error;
 /// A fault in a run.
 #[derive(Debug, Error)]
 pub enum PipelineError {
+    /// What goes by accuracy, of a model whose task names no classes.
+    #[error(
+        "{what} goes by accuracy, and the task of model \"{model}\" names no classes\n  help: leave it out, or give a model that classifies"
+    )]
+    NoClasses {
+        /// What was asked for.
+        what: String,
+        /// The model.
+        model: String,
+    },
     /// The model, or its data.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -8,7 +8,7 @@
 
 use super::compress::integer_run;
 use super::numbers::dequantize;
-use super::prepare::{first_format, plainly_pruned, quantized, tile_of};
+use super::prepare::{classes_of, first_format, plainly_pruned, quantized, tile_of};
 use super::{Cost, Objective, PipelineError, RunOptions};
 use crate::chip::Chip;
 use crate::compress::{Bits, Choices, Goal, Limit, Recipe, frontier, only, spread, with_roundings};
@@ -40,6 +40,7 @@ pub fn choose_formats(model: &Model, chip: Option<&Chip>, options: &RunOptions) 
     if chip.is_none() && goal != Goal::WeightBytes {
         return Err(PipelineError::NoChip { step: search.step.to_string() });
     }
+    classes_of(model, &search.step.to_string())?;
     model.selects_apart()?;
     let select = model.split(Split::Select, Some(SAMPLES))?;
     let calibration = model.split(Split::Calibrate, None)?.inputs;
@@ -131,7 +132,7 @@ impl Chooser<'_> {
             chosen: quantization.join("+"),
             recipe_ron: recipe.to_ron(),
             chip: self.chip.map(|chip| chip.name().to_string()),
-            samples: self.select.labels.len() as u64,
+            samples: self.select.count() as u64,
             float_accuracy,
             layers: layers.collect(),
             frontier_size,
@@ -207,7 +208,7 @@ impl Chooser<'_> {
         let weight_bytes = size(held).weight_bytes;
         let Some(chip) = self.chip else { return Ok(Costs { weight_bytes, total_cycles: None, energy_pj: None }) };
         let lowering = options.lower(held, chip)?;
-        let (mapping, _) = options.map(&lowering.stages, chip)?;
+        let (mapping, _) = options.map(&lowering.stages, chip, None)?;
         let cost = Cost::new(chip, first_format(&lowering.stages, chip), Objective::Energy)?;
         let run = cost.time(&mapping)?;
         Ok(Costs { weight_bytes, total_cycles: Some(run.total_cycles.get()), energy_pj: Some(cost.of(&mapping, &run)) })

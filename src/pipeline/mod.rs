@@ -54,10 +54,13 @@ pub use workbench::{Depth, Measured, Selected, Workbench};
 
 use crate::chip::Chip;
 use crate::compress::{Formats, Recipe, Scheme};
-use crate::mapping::{Choice, Layout, Lowered, Lowering, Mapping, MappingFile, WeightStart, least_scratchpad, lower_wide, map_as};
+use crate::mapping::{
+    Choice, Layout, Lowered, Lowering, MAX_CAPACITY, Mapping, MappingFile, PassedOn, WeightStart, lower_wide, map_as, passed_on,
+};
 use crate::network::Network;
 use crate::report::MixedPrecision;
 use crate::sim::Engine;
+use crate::units::Bytes;
 
 /// What a summary says of its engine where no numbers were simulated.
 pub const TIMING_ONLY: &str = "timing-only";
@@ -122,27 +125,35 @@ impl RunOptions {
         Ok(lower_wide(network, chip, self.batch, &wide)?)
     }
 
-    /// Maps stages as the options say; and the scratchpad with which no output that the next stage reads would go through DRAM, if one does.
-    fn map(&self, stages: &[Lowered], chip: &Chip) -> Result<(Mapping, Option<u64>), PipelineError> {
-        self.map_remembering(stages, chip, None)
-    }
-
-    /// The same; what the plan chooses is taken from `store` where it is known there.
-    fn map_remembering(
-        &self,
-        stages: &[Lowered],
-        chip: &Chip,
-        store: Option<&dyn ChoiceStore>,
-    ) -> Result<(Mapping, Option<u64>), PipelineError> {
+    /// Maps stages as the options say, and tells what was chosen for each. What the plan chooses is taken from `store` where it is known there.
+    fn map(&self, stages: &[Lowered], chip: &Chip, store: Option<&dyn ChoiceStore>) -> Result<(Mapping, Vec<Choice>), PipelineError> {
         let first = Choice { layout: self.layout, ..Choice::first(chip) };
         let choices = match &self.mapping {
             Some(file) => {
                 let names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
-                file.choices(&names, first)?
+                let choices = file.choices(&names, first)?;
+                file.check_layouts(stages)?;
+                choices
             }
             None => plan::choices(self, stages, chip, store)?,
         };
-        let mapping = map_as(stages, chip, self.batch, self.weights, &choices)?;
-        Ok((mapping, least_scratchpad(stages, chip, self.batch, self.weights, &choices)))
+        Ok((map_as(stages, chip, self.batch, self.weights, &choices)?, choices))
+    }
+
+    /// Which outputs stay on the chip in what [`Self::map`] made of a network's stages, or a table's.
+    fn passed_on(&self, network: Option<&Network>, stages: &[Lowered], chip: &Chip, (mapping, choices): (&Mapping, &[Choice])) -> PassedOn {
+        let lower = |bytes: u64| {
+            let chip = chip.with_capacity(chip.scratchpad_roles().activation, Bytes::new(bytes));
+            self.lower(network?, &chip).ok().map(|lowering| lowering.stages)
+        };
+        // Only windows are cut by what fits before anything is mapped.
+        let is_cut = stages.iter().any(|stage| stage.is_by_channels(self.batch));
+        let Some(whole) = is_cut.then(|| lower(MAX_CAPACITY)).flatten() else {
+            return passed_on(mapping, (stages, choices), chip, self.weights, |_| true);
+        };
+        let first = Choice { layout: self.layout, ..Choice::first(chip) };
+        let chosen = |stage: &Lowered| stages.iter().position(|cut| cut.name == stage.name).map_or(first, |place| choices[place]);
+        let choices: Vec<Choice> = whole.iter().map(chosen).collect();
+        passed_on(mapping, (&whole, &choices), chip, self.weights, |bytes| lower(bytes).is_some_and(|stages| stages == whole))
     }
 }

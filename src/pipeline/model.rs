@@ -3,9 +3,10 @@
 //! Not here: how it is shown (`report`, `plot`).
 
 use super::{GemmError, MAX_MACS, PipelineError};
+use crate::compress::{Arrived, arrived};
 use crate::model::{LayerTable, Model};
 use crate::network::{LayerId, Network, Op};
-use crate::report::{ModelKind, ModelLayer, ModelReport};
+use crate::report::{ModelKind, ModelLayer, ModelReport, PrunedWeights};
 use crate::topology::Layer;
 use std::collections::BTreeMap;
 
@@ -21,7 +22,23 @@ pub fn describe_network(model: &Model) -> ModelReport {
         layers: network.layers().map(|layer| network_layer(network, &places, layer)).collect(),
         macs: network.macs(),
         parameters: network.parameters(),
+        pruned: pruned(network),
     }
+}
+
+/// Layers of whose weights at least one in twenty is zero.
+fn pruned(network: &Network) -> Vec<PrunedWeights> {
+    // Weights that are not finite have no pattern; whoever runs the network is told of them.
+    let all = arrived(network).unwrap_or_default();
+    let pruned = all.into_iter().filter(|layer| layer.zeros > 0 && layer.zeros * 20 >= layer.weights);
+    let told = pruned.map(|Arrived { layer, weights, zeros, n_of_m, zero_tiles }| PrunedWeights {
+        layer: network.layer(layer).name.clone(),
+        weights,
+        zeros,
+        n_of_m,
+        zero_tiles,
+    });
+    told.collect()
 }
 
 fn network_layer(network: &Network, places: &BTreeMap<LayerId, usize>, layer: &crate::network::Layer) -> ModelLayer {
@@ -72,6 +89,7 @@ pub fn describe_table(table: &LayerTable) -> Result<ModelReport, PipelineError> 
         layers: Vec::new(),
         macs: 0,
         parameters: 0,
+        pruned: Vec::new(),
     };
     for layer in &table.table.layers {
         let counts = [layer.macs(), layer.parameters()].map(|count| u64::try_from(count).ok().filter(|count| *count <= MAX_MACS));

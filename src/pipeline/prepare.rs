@@ -5,9 +5,10 @@ use super::pruning::array_tile;
 use super::{PipelineError, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::compress::{Scheme, StepReport, Surroundings, calibrate_as, correct_biases, quantize, with_roundings};
-use crate::mapping::{Lowered, Lowering, Mapping};
+use crate::data::Task;
+use crate::mapping::{Lowered, Lowering, Mapping, PassedOn};
 use crate::model::{Model, Samples, Split};
-use crate::network::{Network, fuse_activations};
+use crate::network::{Network, check_rows, fuse_activations};
 use crate::program::{Program, emit};
 use ndarray::Array2;
 use std::sync::Arc;
@@ -36,8 +37,8 @@ pub struct Prepared<'a> {
     pub lowering: Lowering,
     /// How it lies on the chip.
     pub mapping: Mapping,
-    /// Bytes of the activations' scratchpad with which no output that the next layer reads would go through DRAM, if one does.
-    pub least_scratchpad: Option<u64>,
+    /// Which outputs stay on the chip for what reads them.
+    pub passed_on: PassedOn,
     /// One batch's commands.
     pub program: Program,
     /// The samples of the report split.
@@ -53,16 +54,18 @@ pub struct Prepared<'a> {
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn prepare<'a>(model: &'a Model, chip: &'a Chip, options: &RunOptions) -> Result<Prepared<'a>, PipelineError> {
     batch_fits(model, options)?;
+    check_rows(model.network())?;
     let samples = Arc::new(report_samples(model, options.samples)?);
     let calibration = model.split(Split::Calibrate, None)?.inputs;
     let (compressed, pruning) = pruned(model, tile_of(chip, options), &calibration, options)?;
     let quantized = quantized(&calibration, &compressed, options)?;
     let lowering = options.lower(&quantized, chip)?;
-    let (mapping, least_scratchpad) = options.map(&lowering.stages, chip)?;
+    let (mapping, choices) = options.map(&lowering.stages, chip, None)?;
+    let passed_on = options.passed_on(Some(&quantized), &lowering.stages, chip, (&mapping, &choices));
     let program = emit(&quantized, &mapping, chip)?;
     let format = first_format(&lowering.stages, chip);
     let (calibration, compressed, quantized) = (Arc::new(calibration), Arc::new(compressed), Arc::new(quantized));
-    Ok(Prepared { model, chip, format, pruning, calibration, compressed, quantized, lowering, mapping, least_scratchpad, program, samples })
+    Ok(Prepared { model, chip, format, pruning, calibration, compressed, quantized, lowering, mapping, passed_on, program, samples })
 }
 
 /// Refuses a batch that would take too much memory.
@@ -88,17 +91,27 @@ pub(super) fn first_format<'c>(stages: &[Lowered], chip: &'c Chip) -> &'c Format
 /// If there are not as many, or none are asked for.
 pub(super) fn report_samples(model: &Model, wanted: Option<usize>) -> Result<Samples, PipelineError> {
     let not_as_many = |asked| -> Result<PipelineError, PipelineError> {
-        let available = model.split(Split::Report, None)?.labels.len();
+        let available = model.split(Split::Report, None)?.count();
         Ok(PipelineError::Samples { asked, available, model: model.card().name.clone() })
     };
     if wanted == Some(0) {
         return Err(not_as_many(0)?);
     }
     let samples = model.split(Split::Report, wanted)?;
-    if let Some(asked) = wanted.filter(|asked| *asked != samples.labels.len()) {
+    if let Some(asked) = wanted.filter(|asked| *asked != samples.count()) {
         return Err(not_as_many(asked)?);
     }
     Ok(samples)
+}
+
+/// Refuses what goes by accuracy where the task names no classes.
+pub(super) fn classes_of(model: &Model, what: &str) -> Result<(), PipelineError> {
+    match model.card().task {
+        Task::Classification { .. } => Ok(()),
+        Task::Regression { .. } | Task::Reconstruction => {
+            Err(PipelineError::NoClasses { what: what.to_string(), model: model.card().name.clone() })
+        }
+    }
 }
 
 /// Rows and columns of the array's own tile in the formats of a run.
@@ -134,6 +147,7 @@ pub(super) fn plainly_pruned(
 
 /// The network in integers, its ranges found on the calibration samples.
 pub(super) fn quantized(calibration: &Array2<f32>, compressed: &Network, options: &RunOptions) -> Result<Network, PipelineError> {
+    check_rows(compressed)?;
     let ranges = calibrate_as(compressed, calibration.view(), &options.recipe)?;
     let quantized = quantize(compressed, &ranges, &options.recipe)?;
     if options.recipe.corrects_biases() {

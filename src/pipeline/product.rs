@@ -2,8 +2,8 @@
 
 use super::PipelineError;
 use super::gemm::{GemmError, GemmRequest, MAX_PASSES};
+use super::numbers::integers_sha256;
 use crate::chip::{Chip, Dataflow, Format, Sparsity};
-use crate::data::sha256_hex;
 use crate::numerics::Dtype;
 use crate::program::{Gemm, Program};
 use crate::reference::{self, Kept};
@@ -64,7 +64,6 @@ impl<'c> Product<'c> {
         let wanted = reference::product(self.activations.view(), self.weights.view(), rule, kept);
         let sums = self.gemm.sums(&run.output);
         let mismatches = sums.iter().zip(&wanted).filter(|(sum, wanted)| sum != wanted).count() as u64;
-        let little_endian: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
         let array = run.units[0].cycles;
         let mut traffic = crate::counts::TrafficBytes::default();
         for stage in &run.stages {
@@ -91,7 +90,7 @@ impl<'c> Product<'c> {
             mapping_efficiency: fill.mapping_efficiency(),
             traffic_bytes: traffic,
             mismatches,
-            output_hash: sha256_hex(&little_endian),
+            output_hash: integers_sha256(sums.iter().copied()),
             array_only: request.array_only,
             density: request.density,
             seed: request.seed,

@@ -4,6 +4,7 @@ use super::prepare::quantized;
 use super::{Numbers, PipelineError, Prepared, RunOptions};
 use crate::chip::{Chip, Format};
 use crate::compress::{StepReport, with_roundings};
+use crate::data::Truth;
 use crate::metrics::{mcnemar, right, wilson};
 use crate::network::fuse_activations;
 use crate::program::emit;
@@ -43,7 +44,7 @@ pub(super) fn pruning(
         unpruned,
         unpruned_fault,
         zero_gating: prepared.chip.array().zero_gating,
-        accuracy: numbers.map(|numbers| paired(prepared, numbers)),
+        accuracy: numbers.and_then(|numbers| paired(prepared, numbers)),
     }))
 }
 
@@ -67,11 +68,14 @@ fn unpruned(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Unpruned, P
     let lowering = options.lower(&network, prepared.chip)?;
     // Choices for layers that pruning made are not those of the layers before it.
     let free = RunOptions { mapping: None, ..options.clone() };
-    let (mapping, _) =
-        if let Ok(mapped) = options.map(&lowering.stages, prepared.chip) { mapped } else { free.map(&lowering.stages, prepared.chip)? };
+    let (mapping, _) = if let Ok(mapped) = options.map(&lowering.stages, prepared.chip, None) {
+        mapped
+    } else {
+        free.map(&lowering.stages, prepared.chip, None)?
+    };
     let program = emit(&network, &mapping, prepared.chip)?;
     let run = Machine::new(prepared.chip, prepared.format, &program)?.time()?;
-    let programs = (prepared.samples.labels.len() as u64).div_ceil(options.batch);
+    let programs = (prepared.samples.count() as u64).div_ceil(options.batch);
     let sum = |of: fn(&crate::counts::ActionCounts) -> u64| run.stages.iter().map(|stage| of(&stage.actions)).sum::<u64>() * programs;
     Ok(Unpruned {
         total_cycles: (run.total_cycles * programs).get(),
@@ -81,16 +85,16 @@ fn unpruned(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Unpruned, P
     })
 }
 
-/// The float network before and after pruning, on the same samples.
-fn paired(prepared: &Prepared<'_>, numbers: &Numbers) -> PairedAccuracy {
-    let labels = &prepared.samples.labels;
+/// The float network before and after pruning, on the same samples; nothing of a task without classes.
+fn paired(prepared: &Prepared<'_>, numbers: &Numbers) -> Option<PairedAccuracy> {
+    let Truth::Labels(labels) = prepared.samples.truth() else { return None };
     let before = right(numbers.float.logits().view(), labels);
     let after = right(numbers.compressed.logits().view(), labels);
     let count = |right: &[bool]| right.iter().filter(|right| **right).count() as u64;
     let samples = labels.len() as u64;
     let test = mcnemar(&before, &after);
     let [low, high] = wilson(count(&after), samples, CONFIDENCE);
-    PairedAccuracy {
+    Some(PairedAccuracy {
         before: count(&before) as f64 / samples.max(1) as f64,
         after: count(&after) as f64 / samples.max(1) as f64,
         after_low: rounded(low),
@@ -98,7 +102,7 @@ fn paired(prepared: &Prepared<'_>, numbers: &Numbers) -> PairedAccuracy {
         right_before_only: test.first_only,
         right_after_only: test.second_only,
         p_value: rounded(test.p_value),
-    }
+    })
 }
 
 /// To six significant digits: the rest depends on the host's mathematical functions.

@@ -1,11 +1,11 @@
 //! Puts a mapping's places into the summary's words.
 
 use crate::chip::Chip;
-use crate::mapping::{Held, Mapping, Memory, peak};
+use crate::mapping::{Held, Mapping, Memory, PassedOn, peak};
 use crate::report::{MemoryUse, Residency, SmallestScratchpad, TensorLife};
 
-/// Where everything lies; `least` bytes of the activations' scratchpad would let every output stay that the next layer reads.
-pub(super) fn residency(mapping: &Mapping, chip: &Chip, least: Option<u64>) -> Residency {
+/// Where everything lies, and which outputs stay.
+pub(super) fn residency(mapping: &Mapping, chip: &Chip, passed: PassedOn) -> Residency {
     let residents = mapping.residents(chip);
     let stages = mapping.stages();
     let layer = |stage: usize| stages.get(stage).map_or_else(String::new, |stage| stage.name.clone());
@@ -34,9 +34,9 @@ pub(super) fn residency(mapping: &Mapping, chip: &Chip, least: Option<u64>) -> R
     Residency {
         memories: memories.collect(),
         tensors: tensors.collect(),
-        passed_on: mapping.edges().count() as u64,
-        spilled: mapping.edges().filter(|(_, is_kept)| !is_kept).count() as u64,
-        smallest_scratchpad: least.map(|capacity_bytes| SmallestScratchpad { memory: name_of(activations), capacity_bytes }),
+        passed_on: passed.outputs,
+        spilled: passed.spilled,
+        smallest_scratchpad: passed.least_bytes.map(|capacity_bytes| SmallestScratchpad { memory: name_of(activations), capacity_bytes }),
     }
 }
 

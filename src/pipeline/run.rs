@@ -1,24 +1,27 @@
 //! Runs every batch on the machine and every sample through the references, and compares.
 
 use super::host::batch_bytes;
-use super::numbers::dequantize;
+use super::numbers::{Compared, Fidelity, dequantize, floors};
 use super::pruning::pruning;
-use super::summary::{Compared, Facts, Ran, host_row, joined};
+use super::summary::{Facts, Ran, host_row, joined};
 use super::whatif::what_if;
 use super::{Numbers, PipelineError, Prepared, RunOptions, TIMING_ONLY, summary};
 use crate::counts::{ActionCounts, TrafficBytes};
-use crate::data::Task;
+use crate::data::{Task, Truth};
 use crate::mapping::Work;
 use crate::metrics::evaluate;
 use crate::model::Card;
 use crate::network::{Layer, LayerId, Op};
 use crate::reference::{float, integer};
 use crate::report::{MetricValues, Summary, WhatIf};
-use crate::sim::{Machine, Run, SimError};
+use crate::sim::{Engine, Machine, Recording, Run, SimError, StageRun};
 use ndarray::Array2;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// Batches that one thread does one after the other, where their time is known.
+const STRETCH: usize = 64;
 
 /// What a run yields.
 #[derive(Debug)]
@@ -95,12 +98,13 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
     let metrics = metrics(prepared, &numbers)?;
     let warnings = warnings(prepared, &metrics);
     let stages = prepared.mapping.stages();
-    let (mismatches, first) = numbers.mismatches(&prepared.quantized, &stages[stages.len() - 1].name);
+    let compared = Compared::of(numbers.integer_logits(&prepared.quantized), &numbers.chip_logits, &stages[stages.len() - 1].name);
+    let floors = floors(&prepared.quantized);
     let ran = Ran {
         metrics: Some(metrics),
-        compared: Some(Compared { mismatches, first, values: numbers.chip_logits.len() as u64 }),
+        compared: Some(compared),
         engine: options.engine.name(),
-        ..ran(prepared, |layer| numbers.sqnr_db(&prepared.quantized, layer))
+        ..ran(prepared, |layer| numbers.fidelity(&prepared.quantized, &floors, layer))
     };
     let pruning = pruning(prepared, options, Some(&numbers))?;
     let summary = Summary { pruning, ..summary::summarize(ran, options, &totals)? };
@@ -113,14 +117,14 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
 /// The first stage that cannot do its part, with its own message.
 pub fn time(prepared: &Prepared<'_>, options: &RunOptions) -> Result<Summary, PipelineError> {
     let machine = Machine::new(prepared.chip, prepared.format, &prepared.program)?;
-    let totals = Totals::of_equal(machine.time()?, (prepared.samples.labels.len() as u64).div_ceil(options.batch));
+    let totals = Totals::of_equal(machine.time()?, (prepared.samples.count() as u64).div_ceil(options.batch));
     let totals = totals.explained(&machine, options)?;
     let pruning = pruning(prepared, options, None)?;
-    Ok(Summary { pruning, ..summary::summarize(ran(prepared, |_| None), options, &totals)? })
+    Ok(Summary { pruning, ..summary::summarize(ran(prepared, |_| Fidelity::default()), options, &totals)? })
 }
 
 /// What is known of a run before it is made.
-pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> Option<f64>) -> Ran<'a> {
+pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, fidelity: impl Fn(LayerId) -> Fidelity) -> Ran<'a> {
     let bias_element_bytes = prepared.mapping.buffers().accumulator_element_bytes;
     let facts = prepared.mapping.stages().iter().map(|stage| {
         let layer = prepared.quantized.layer(stage.layers[0]);
@@ -138,15 +142,15 @@ pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, sqnr_db: impl Fn(LayerId) -> O
             Work::Host(_) => "host",
             _ => layer.op.name(),
         };
-        Facts { op, weight_bytes: weight_bytes + biases, sparsity, sqnr_db: sqnr_db(layer.id) }
+        Facts { op, weight_bytes: weight_bytes + biases, sparsity, fidelity: fidelity(layer.id) }
     });
     Ran {
         chip: prepared.chip,
         format: prepared.format,
         mapping: &prepared.mapping,
-        least_scratchpad: prepared.least_scratchpad,
+        passed_on: prepared.passed_on,
         name: prepared.quantized.name().to_string(),
-        samples: prepared.samples.labels.len() as u64,
+        samples: prepared.samples.count() as u64,
         layers: facts.collect(),
         host: prepared.quantized.layers().filter(|layer| is_hosts(prepared, layer)).map(host_row).collect(),
         metrics: None,
@@ -189,22 +193,105 @@ pub(super) fn run_machine(
     let machine = Machine::new(prepared.chip, prepared.format, &prepared.program)?;
     let samples = prepared.samples.inputs.nrows();
     let batch = usize::try_from(options.batch).expect("bug: the mapping limits a batch far below 2^32");
+    let batches = Batches { prepared, options, hosted, samples, batch, progress };
     let programs = samples.div_ceil(batch);
-    let ran: Vec<(Run, Vec<i32>)> = (0..programs)
-        .into_par_iter()
-        .map(|program| {
-            let range = (program * batch, samples.min((program + 1) * batch));
-            let bytes = batch_bytes(prepared, hosted, range, options.batch);
-            let run = machine.run(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>(), options.engine)?;
-            let logits = prepared.lowering.output.pick(&run.output, (range.1 - range.0) as u64);
-            progress();
-            Ok((run, logits))
-        })
-        .collect::<Result<_, SimError>>()?;
-    let (runs, logits): (Vec<Run>, Vec<Vec<i32>>) = ran.into_iter().unzip();
+    let last = programs - 1;
+    let (totals, logits) = match options.engine {
+        // Two runs in full tell the time and that it is the same; the batches between them need their numbers alone.
+        Engine::Wavefront if programs > 2 => {
+            let bytes = batches.bytes(0);
+            let (first, recording) = machine.record(&slices(&bytes))?;
+            if let Some(recording) = recording {
+                let mut logits = vec![batches.done(0, &first.output)];
+                logits.extend(batches.replayed(&recording, 1..last)?);
+                let (end, of_end) = batches.run(&machine, last)?;
+                let again = recording.replay(&slices(&bytes))?.output(&slices(&batches.bytes(last)))?;
+                assert_eq!(again, end.output, "bug: a recorded run yields other numbers than a run in full; please report it");
+                let alike = |one: &StageRun, other: &StageRun| one.actions == other.actions && one.traffic == other.traffic;
+                let is_alike =
+                    first.total_cycles == end.total_cycles && first.stages.iter().zip(&end.stages).all(|(one, other)| alike(one, other));
+                assert!(is_alike, "bug: cycles or counts depend on the data; please report it");
+                logits.push(of_end);
+                (Totals::of_equal(first, programs as u64), logits)
+            } else {
+                let logits = batches.done(0, &first.output);
+                batches.in_full(&machine, 1..programs, vec![(first, logits)])?
+            }
+        }
+        _ => batches.in_full(&machine, 0..programs, Vec::new())?,
+    };
     let outputs = prepared.quantized.logits().output.elements();
     let logits = Array2::from_shape_vec((samples, outputs), logits.concat()).expect("bug: each program yields its batch's logits");
-    Ok((total(runs).explained(&machine, options)?, logits))
+    Ok((totals.explained(&machine, options)?, logits))
+}
+
+/// The batches of a run.
+struct Batches<'b> {
+    prepared: &'b Prepared<'b>,
+    options: &'b RunOptions,
+    /// What the host computes before the chip begins.
+    hosted: &'b [&'b Array2<i32>],
+    samples: usize,
+    /// Samples of one.
+    batch: usize,
+    progress: &'b (dyn Fn() + Sync),
+}
+
+/// The bytes of each input.
+fn slices(bytes: &[Vec<u8>]) -> Vec<&[u8]> {
+    bytes.iter().map(Vec::as_slice).collect()
+}
+
+impl Batches<'_> {
+    /// The samples of a batch.
+    fn range(&self, number: usize) -> (usize, usize) {
+        (number * self.batch, self.samples.min((number + 1) * self.batch))
+    }
+
+    /// What the host lays into DRAM for it.
+    fn bytes(&self, number: usize) -> Vec<Vec<u8>> {
+        batch_bytes(self.prepared, self.hosted, self.range(number), self.options.batch)
+    }
+
+    /// The logits in what a batch left in DRAM.
+    fn done(&self, number: usize, output: &[u8]) -> Vec<i32> {
+        let (first, end) = self.range(number);
+        (self.progress)();
+        self.prepared.lowering.output.pick(output, (end - first) as u64)
+    }
+
+    fn run(&self, machine: &Machine<'_>, number: usize) -> Result<(Run, Vec<i32>), SimError> {
+        let run = machine.run(&slices(&self.bytes(number)), self.options.engine)?;
+        let logits = self.done(number, &run.output);
+        Ok((run, logits))
+    }
+
+    /// Some batches in full, behind those that have been.
+    fn in_full(
+        &self,
+        machine: &Machine<'_>,
+        numbers: std::ops::Range<usize>,
+        mut before: Vec<(Run, Vec<i32>)>,
+    ) -> Result<(Totals, Vec<Vec<i32>>), SimError> {
+        let ran: Vec<(Run, Vec<i32>)> = numbers.into_par_iter().map(|number| self.run(machine, number)).collect::<Result<_, SimError>>()?;
+        before.extend(ran);
+        let (runs, logits): (Vec<Run>, Vec<Vec<i32>>) = before.into_iter().unzip();
+        Ok((total(runs), logits))
+    }
+
+    /// The logits of some batches, without their time. A thread keeps its memories for a stretch of them.
+    fn replayed(&self, recording: &Recording<'_, '_>, numbers: std::ops::Range<usize>) -> Result<Vec<Vec<i32>>, SimError> {
+        let numbers: Vec<usize> = numbers.collect();
+        let stretches: Vec<Vec<Vec<i32>>> = numbers
+            .par_chunks(STRETCH)
+            .map(|stretch| {
+                let mut replay = recording.replay(&slices(&self.bytes(stretch[0])))?;
+                let output = |number: &usize| Ok(self.done(*number, &replay.output(&slices(&self.bytes(*number)))?));
+                stretch.iter().map(output).collect()
+            })
+            .collect::<Result<_, SimError>>()?;
+        Ok(stretches.concat())
+    }
 }
 
 fn total(runs: Vec<Run>) -> Totals {
@@ -235,19 +322,19 @@ fn metrics(prepared: &Prepared<'_>, numbers: &Numbers) -> Result<BTreeMap<String
     let integer = dequantize(&prepared.quantized, numbers.integer_logits(&prepared.quantized));
     let chip = dequantize(&prepared.quantized, &numbers.chip_logits);
     let logits = [numbers.float.logits(), numbers.compressed.logits(), &integer, &chip].map(Some);
-    judged(prepared.model.card(), &prepared.samples.labels, logits)
+    judged(prepared.model.card(), prepared.samples.truth(), logits)
 }
 
 /// Each metric of a card by the logits of four executions: float, compressed float, integer, chip; nothing of those that there are not.
 pub(super) fn judged(
     card: &Card,
-    labels: &[u32],
+    truth: Truth<'_>,
     logits: [Option<&Array2<f32>>; 4],
 ) -> Result<BTreeMap<String, MetricValues>, PipelineError> {
     let mut all: BTreeMap<String, MetricValues> = BTreeMap::new();
     for (execution, logits) in logits.into_iter().enumerate() {
         let Some(logits) = logits else { continue };
-        for (name, value) in evaluate(card.task, &card.metrics, logits.view(), labels)? {
+        for (name, value) in evaluate(card.task, &card.metrics, logits.view(), truth)? {
             let values = all.entry(name).or_default();
             let of = [&mut values.float, &mut values.compressed_float, &mut values.integer, &mut values.chip];
             *of.into_iter().nth(execution).expect("bug: there are four executions") = Some(value);
@@ -257,8 +344,8 @@ pub(super) fn judged(
 }
 
 fn warnings(prepared: &Prepared<'_>, metrics: &BTreeMap<String, MetricValues>) -> Vec<Warning> {
-    let Task::Classification { classes } = prepared.model.card().task;
-    let samples = prepared.samples.labels.len();
+    let Task::Classification { classes } = prepared.model.card().task else { return Vec::new() };
+    let samples = prepared.samples.count();
     match metrics.get("accuracy").and_then(|values| values.float) {
         Some(accuracy) if is_at_chance(accuracy, classes, samples) => vec![Warning::AtChance { accuracy, classes, samples }],
         _ => Vec::new(),

@@ -1,5 +1,6 @@
 //! Turns what a run did into its summary.
 
+use super::numbers::{Compared, Fidelity};
 use super::residency::residency;
 use super::run::Totals;
 use super::{PipelineError, RunOptions};
@@ -7,9 +8,9 @@ use crate::chip::{Chip, Format};
 use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
 use crate::data::{FileHash, sha256_hex};
 use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account};
-use crate::mapping::{Mapping, Stage, StageBound, WeightStart, lower_bounds};
+use crate::mapping::{Mapping, PassedOn, Stage, StageBound, WeightStart, lower_bounds};
 use crate::network::Layer;
-use crate::report::{ChipSummary, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
+use crate::report::{ChipSummary, LayerSummary, MetricValues, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
 use crate::sim::StageRun;
 use crate::units::Cycles;
 use std::collections::BTreeMap;
@@ -19,8 +20,8 @@ pub(super) struct Ran<'a> {
     pub(super) chip: &'a Chip,
     pub(super) format: &'a Format,
     pub(super) mapping: &'a Mapping,
-    /// Bytes of the activations' scratchpad with which nothing would spill, if something does.
-    pub(super) least_scratchpad: Option<u64>,
+    /// Which outputs stay on the chip for what reads them.
+    pub(super) passed_on: PassedOn,
     /// The network's or the table's name.
     pub(super) name: String,
     pub(super) samples: u64,
@@ -41,14 +42,7 @@ pub(super) struct Facts {
     pub(super) op: &'static str,
     pub(super) weight_bytes: u64,
     pub(super) sparsity: f64,
-    pub(super) sqnr_db: Option<f64>,
-}
-
-/// The chip's outputs held to the reference's.
-pub(super) struct Compared {
-    pub(super) mismatches: u64,
-    pub(super) first: Option<Mismatch>,
-    pub(super) values: u64,
+    pub(super) fidelity: Fidelity,
 }
 
 /// The summary of a run.
@@ -104,13 +98,14 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         metrics: ran.metrics,
         mismatches: ran.compared.as_ref().map(|compared| compared.mismatches),
         output_values: ran.compared.as_ref().map_or(0, |compared| compared.values),
+        output_hash: ran.compared.as_ref().map(|compared| compared.output_hash.clone()),
         first_mismatch: ran.compared.and_then(|compared| compared.first),
         coded_bytes: totals.actions.iter().map(|actions| actions.coded_bytes).sum(),
         unpacked_bytes: totals.actions.iter().map(|actions| actions.unpacked_bytes).sum(),
         dram_read_bytes: totals.actions.iter().map(|actions| actions.dram_read_bytes).sum(),
         dram_write_bytes: totals.actions.iter().map(|actions| actions.dram_write_bytes).sum(),
         traffic_bytes: traffic,
-        residency: residency(ran.mapping, chip, ran.least_scratchpad),
+        residency: residency(ran.mapping, chip, ran.passed_on),
         layers,
         provenance: Provenance {
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -185,7 +180,9 @@ fn layers(ran: &Ran<'_>, totals: &Totals, bounds: &[StageBound], energy: &Energy
             weight_stored_bytes: stored_bytes(stage, facts, ran.mapping),
             sparsity: facts.sparsity,
             energy_pj: energy.stages[number].total.get(),
-            sqnr_db: facts.sqnr_db,
+            sqnr_db: facts.fidelity.sqnr_db,
+            cosine: facts.fidelity.cosine,
+            max_abs_error: facts.fidelity.max_abs_error,
             coded_bytes: actions.coded_bytes,
             unpacked_bytes: actions.unpacked_bytes,
             dram_read_bytes: actions.dram_read_bytes,
@@ -244,6 +241,8 @@ pub(super) fn host_row(layer: &Layer) -> LayerSummary {
         sparsity: 0.0,
         energy_pj: 0.0,
         sqnr_db: None,
+        cosine: None,
+        max_abs_error: None,
         coded_bytes: 0,
         unpacked_bytes: 0,
         dram_read_bytes: 0,

@@ -5,6 +5,7 @@
 //! A table says nothing of which layer reads which: between two of its layers there may be a pool, a sum or a branch. So no activation stays
 //! on the chip between them. Not here: layers timed each by itself (`gemm::topology`).
 
+use super::numbers::Fidelity;
 use super::prepare::first_format;
 use super::run::Totals;
 use super::summary::{Facts, Ran, summarize};
@@ -18,8 +19,9 @@ use crate::sim::Machine;
 use crate::topology::{Layer, Table};
 use std::collections::BTreeSet;
 
-/// The most stages of a table, over all layers. Each is mapped, verified and simulated for itself.
-const MAX_STAGES: u64 = 1 << 17;
+/// The most stages of a table, over all layers. Each is mapped, verified and simulated for itself, in some seconds and far less than a gigabyte for so
+/// many small ones.
+const MAX_STAGES: u64 = 1 << 14;
 
 /// Times the layers of a table, `sha256` being its file's hash, one after the other, for batches of `options.batch`: no metrics, nothing compared.
 ///
@@ -43,7 +45,8 @@ pub(super) fn time_table_remembering(
     let by_layer = stages_by_layer(chip, table, options)?;
     let counts: Vec<usize> = by_layer.iter().map(Vec::len).collect();
     let stages: Vec<Lowered> = by_layer.into_iter().flatten().collect();
-    let (mapping, least_scratchpad) = options.map_remembering(&stages, chip, store)?;
+    let (mapping, choices) = options.map(&stages, chip, store)?;
+    let passed_on = options.passed_on(None, &stages, chip, (&mapping, &choices));
     let program = emit_timing(&mapping, chip)?;
     let format = first_format(&stages, chip);
     let machine = Machine::new(chip, format, &program)?;
@@ -61,13 +64,13 @@ pub(super) fn time_table_remembering(
             _ => (stage.problem.r * stage.problem.s + BIAS_BYTES) * stage.problem.m,
         },
         sparsity: 0.0,
-        sqnr_db: None,
+        fidelity: Fidelity::default(),
     });
     let ran = Ran {
         chip,
         format,
         mapping: &mapping,
-        least_scratchpad,
+        passed_on,
         name: name.to_string(),
         samples: options.batch,
         layers: facts.collect(),
@@ -86,7 +89,7 @@ pub(super) fn time_table_remembering(
 /// The program that [`time_table`] times, and the formats that the array multiplies first in it.
 pub(super) fn table_program<'c>(chip: &'c Chip, table: &Table, options: &RunOptions) -> Result<(&'c Format, Program), PipelineError> {
     let stages = table_stages(chip, table, options)?;
-    let (mapping, _) = options.map(&stages, chip)?;
+    let (mapping, _) = options.map(&stages, chip, None)?;
     Ok((first_format(&stages, chip), emit_timing(&mapping, chip)?))
 }
 
@@ -146,6 +149,8 @@ fn joined(one: LayerSummary, other: LayerSummary) -> LayerSummary {
         sparsity: one.sparsity,
         energy_pj: one.energy_pj + other.energy_pj,
         sqnr_db: None,
+        cosine: None,
+        max_abs_error: None,
         coded_bytes: one.coded_bytes + other.coded_bytes,
         unpacked_bytes: one.unpacked_bytes + other.unpacked_bytes,
         dram_read_bytes: one.dram_read_bytes + other.dram_read_bytes,
@@ -164,7 +169,7 @@ fn runs_of(layer: &Layer) -> usize {
 /// unit for as many channels of a depthwise layer as fit at once, where the chip has these there.
 ///
 /// # Errors
-/// Formats that the chip does not multiply; more than 131,072 stages.
+/// Formats that the chip does not multiply; more than 16,384 stages.
 pub fn table_stages(chip: &Chip, table: &Table, options: &RunOptions) -> Result<Vec<Lowered>, PipelineError> {
     Ok(stages_by_layer(chip, table, options)?.into_iter().flatten().collect())
 }

@@ -1,4 +1,4 @@
-//! A timeline of one program in Chrome's Trace Event Format, for ui.perfetto.dev or chrome://tracing. A microsecond of the file is one cycle of the
+//! A timeline of one program in Chrome's Trace Event Format, for ui.perfetto.dev. A microsecond of the file is one cycle of the
 //! core's clock, so that all times are whole and exact.
 //!
 //! A process a unit: its account as slices, one of `busy`, `idle` or a reason to stall after the other, and its commands, on as many tracks as it
@@ -244,13 +244,12 @@ impl File<'_> {
             let (from, to) = self.span(command);
             let free = tracks[unit].iter().position(|taken| *taken <= from);
             let number = free.unwrap_or(tracks[unit].len());
-            match tracks[unit].get_mut(number) {
-                Some(taken) => *taken = to,
-                None => {
-                    tracks[unit].push(to);
-                    let name = if number == 0 { "commands".to_string() } else { format!("commands {}", number + 1) };
-                    lines.name("thread_name", pid, track(pid, number + 1), &name)?;
-                }
+            if let Some(taken) = tracks[unit].get_mut(number) {
+                *taken = to;
+            } else {
+                tracks[unit].push(to);
+                let name = if number == 0 { "commands".to_string() } else { format!("commands {}", number + 1) };
+                lines.name("thread_name", pid, track(pid, number + 1), &name)?;
             }
             let tid = track(pid, number + 1);
             places.push((pid, tid));

@@ -10,18 +10,19 @@
 //! What is asked for while another thread computes it is waited for. That must not happen on a thread of rayon's pool, which the computation may need:
 //! callers ask from threads of their own. Not here: which runs are made (`sweep`).
 
-use super::numbers::{Noise, dequantize, mismatches};
+use super::numbers::{Compared, Fidelity, Noise, dequantize, floor, floors};
 use super::plan::ChoiceStore;
 use super::prepare::{batch_fits, first_format, pruned, quantized, report_samples, tile_of};
 use super::run::{judged, ran, run_machine};
-use super::summary::{Compared, Ran, summarize};
+use super::summary::{Ran, summarize};
 use super::table::time_table_remembering;
 use super::{PipelineError, Prepared, RunOptions, choose_formats, time};
 use crate::chip::Chip;
 use crate::compress::{BlockShape, Step};
+use crate::data::Truth;
 use crate::metrics::right;
 use crate::model::{Found, Model, Samples, Split};
-use crate::network::{LayerId, Network, Op};
+use crate::network::{LayerId, Network, Op, check_rows};
 use crate::numerics::Arithmetic;
 use crate::program::emit;
 use crate::reference::{float, integer};
@@ -105,8 +106,9 @@ struct Referenced {
     integer_logits: Array2<i32>,
     /// What the host computes before the chip begins, other than the input.
     hosted: BTreeMap<LayerId, Array2<i32>>,
-    sqnr_db: BTreeMap<LayerId, f64>,
-    selected: Selected,
+    fidelities: BTreeMap<LayerId, Fidelity>,
+    /// None where the task names no classes.
+    selected: Option<Selected>,
 }
 
 /// Makes runs that share what they can.
@@ -154,12 +156,14 @@ impl<'s> Workbench<'s> {
 
     fn run(&self, (model, id): (&Model, &str), chip: &Chip, options: &RunOptions, depth: Depth) -> Result<Measured, Arc<PipelineError>> {
         batch_fits(model, options)?;
+        check_rows(model.network()).map_err(PipelineError::from)?;
         let options = &choose_formats(model, Some(chip), options)?;
         let data = self.data(model, id, options, depth)?;
         let held_key = held_key(id, chip, options);
         let held = self.held.get(held_key.clone(), || Ok(held(model, chip, &data, options)?))?;
         let lowering = options.lower(&held.quantized, chip)?;
-        let (mapping, least_scratchpad) = options.map_remembering(&lowering.stages, chip, self.store)?;
+        let (mapping, choices) = options.map(&lowering.stages, chip, self.store)?;
+        let passed_on = options.passed_on(Some(&held.quantized), &lowering.stages, chip, (&mapping, &choices));
         let program = emit(&held.quantized, &mapping, chip).map_err(PipelineError::from)?;
         let prepared = Prepared {
             model,
@@ -171,7 +175,7 @@ impl<'s> Workbench<'s> {
             quantized: Arc::clone(&held.quantized),
             lowering,
             mapping,
-            least_scratchpad,
+            passed_on,
             program,
             samples: Arc::clone(&data.samples),
         };
@@ -217,18 +221,21 @@ fn simulated(
     let hosted: Vec<&Array2<i32>> = prepared.lowering.inputs.iter().map(|(id, _)| value(id)).collect();
     let (totals, chip_logits) = run_machine(prepared, options, &hosted, &|| ())?;
     let stages = prepared.mapping.stages();
-    let (mismatches, first) = mismatches(&referenced.integer_logits, &chip_logits, &stages[stages.len() - 1].name);
+    let compared = Compared::of(&referenced.integer_logits, &chip_logits, &stages[stages.len() - 1].name);
     let (integer, chip) = (dequantize(quantized, &referenced.integer_logits), dequantize(quantized, &chip_logits));
-    let labels = &prepared.samples.labels;
     let logits = [&scored.float_logits, &referenced.compressed_logits, &integer, &chip].map(Some);
     let ran = Ran {
-        metrics: Some(judged(prepared.model.card(), labels, logits)?),
-        compared: Some(Compared { mismatches, first, values: chip_logits.len() as u64 }),
+        metrics: Some(judged(prepared.model.card(), prepared.samples.truth(), logits)?),
+        compared: Some(compared),
         engine: options.engine.name(),
-        ..ran(prepared, |layer| referenced.sqnr_db.get(&layer).copied())
+        ..ran(prepared, |layer| referenced.fidelities.get(&layer).copied().unwrap_or_default())
     };
     let summary = summarize(ran, options, &totals)?;
-    Ok(Measured { summary, right: Some(right(chip.view(), labels)), selected: Some(referenced.selected) })
+    let right = match prepared.samples.truth() {
+        Truth::Labels(labels) => Some(right(chip.view(), labels)),
+        Truth::Numbers(_) => None,
+    };
+    Ok(Measured { summary, right, selected: referenced.selected })
 }
 
 /// What a network in integers depends on.
@@ -283,12 +290,14 @@ fn referenced(
     let (mut exact_blocks, mut integer_blocks) = (Vec::new(), Vec::new());
     let mut hosted: BTreeMap<LayerId, Vec<Array2<i32>>> = BTreeMap::new();
     let mut noises: BTreeMap<LayerId, Noise> = BTreeMap::new();
+    let floors = floors(quantized);
     for inputs in prepared.samples.inputs.axis_chunks_iter(Axis(0), block(quantized)) {
         let exact = float::run(compressed, inputs)?;
         let trace = run(inputs)?;
         for layer in quantized.layers() {
             let Some((integers, grid)) = trace.layer(layer.id).zip(layer.output.quantization) else { continue };
-            noises.entry(layer.id).or_default().add(exact.layer(layer.id), integers.iter().map(|q| grid.dequantize(*q)));
+            let reals = exact.layer(layer.id).iter().map(|x| x.max(floor(&floors, layer.id)));
+            noises.entry(layer.id).or_default().add(reals, integers.iter().map(|q| grid.dequantize(*q)));
         }
         for (id, _) in prepared.lowering.inputs.iter().filter(|(id, _)| is_hosted(*id)) {
             let values = trace.layer(*id).expect("bug: the integer reference runs all that the host computes before the chip begins");
@@ -297,7 +306,7 @@ fn referenced(
         exact_blocks.push(exact.logits().clone());
         integer_blocks.push(logits_of(&trace));
     }
-    let mut selected = Selected { right: 0, samples: scored.select.labels.len() as u64 };
+    let mut selected = Selected { right: 0, samples: scored.select.count() as u64 };
     let labels = scored.select.labels.chunks(block(quantized));
     for (inputs, labels) in scored.select.inputs.axis_chunks_iter(Axis(0), block(quantized)).zip(labels) {
         let found = dequantize(quantized, &logits_of(&run(inputs)?));
@@ -307,7 +316,7 @@ fn referenced(
         compressed_logits: joined(&exact_blocks),
         integer_logits: joined(&integer_blocks),
         hosted: hosted.into_iter().map(|(id, blocks)| (id, joined(&blocks))).collect(),
-        sqnr_db: noises.into_iter().filter_map(|(id, noise)| Some((id, noise.decibels()?))).collect(),
-        selected,
+        fidelities: noises.into_iter().map(|(id, noise)| (id, noise.fidelity())).collect(),
+        selected: matches!(scored.select.truth(), Truth::Labels(_)).then_some(selected),
     })
 }

@@ -80,7 +80,7 @@ impl Picture {
         let longest = panel.rows.iter().map(sum).fold(0.0, f64::max);
         let end = if longest > 0.0 { longest * 1.01 } else { 1.0 };
         let x = |value: f64| self.left + (self.right - self.left) * value / end;
-        let ticks = Axis::linear([0.0, longest].into_iter(), 0.0, 1.0).ticks();
+        let ticks = if longest > 0.0 { Axis::linear([0.0, longest].into_iter(), 0.0, 1.0).ticks() } else { vec![0.0] };
         for tick in ticks.into_iter().filter(|tick| *tick <= end) {
             let at = x(tick);
             canvas.rectangle((at - 0.5, first), (at + 0.5, bottom + 4.0), if tick == 0.0 { FAINT_INK } else { GRID })?;

@@ -29,6 +29,8 @@ pub(super) struct Fields {
     pub(super) title: String,
     pub(super) notes: Vec<String>,
     pub(super) panels: Vec<FieldPanel>,
+    /// Panels beside each other.
+    pub(super) across: usize,
 }
 
 /// A panel.
@@ -54,9 +56,11 @@ pub(super) struct Field {
 pub(super) struct Picture {
     fields: Fields,
     notes: Vec<String>,
-    /// Where fields start, and a field's width, of all panels.
+    /// Where fields start in a panel, and a field's width, of all panels.
     left: f64,
     cell: f64,
+    /// Of a panel, and of the page.
+    panel_width: f64,
     width: f64,
     top: f64,
 }
@@ -70,29 +74,37 @@ impl Picture {
         let names = columns.map(|name| width_of(&shortened(name), LABEL_SIZE, false).min(COLUMN_NAME));
         let cell = texts.map(|text| width_of(text, LABEL_SIZE, false)).chain(names).fold(LEAST_WIDTH - 14.0, f64::max) + 14.0;
         let most = fields.panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0);
-        let width = (left + cell * most as f64 + MARGIN).max(width_of(&fields.title, TITLE_SIZE, true) + 2.0 * MARGIN).max(560.0);
+        let titles = fields.panels.iter().map(|panel| width_of(&panel.title, 13.5, true) + MARGIN).fold(0.0, f64::max);
+        let panel_width = (left + cell * most as f64 + 10.0).max(titles + 16.0);
+        let across = fields.across.clamp(1, fields.panels.len().max(1)) as f64;
+        let width = (panel_width * across + MARGIN).max(width_of(&fields.title, TITLE_SIZE, true) + 2.0 * MARGIN).max(560.0);
         let notes = caption(&[joined(&fields.notes)], width - 2.0 * MARGIN);
         let top = 62.0 + NOTE_STEP * notes.len() as f64;
-        Self { fields, notes, left, cell, width, top }
+        Self { fields, notes, left, cell, panel_width, width, top }
     }
 
-    fn draw_panel<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>, panel: &FieldPanel, top: f64) -> Result<(), PlotError> {
+    fn draw_panel<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<'_, DB>,
+        panel: &FieldPanel,
+        (start, top): (f64, f64),
+    ) -> Result<(), PlotError> {
         let centred = Ink { align: Align::Centre, ..plain(INK) };
         let first = top + HEAD;
-        canvas.text(&panel.title, (MARGIN, top + 12.0), Ink { size: 13.5, is_bold: true, ..plain(INK) })?;
+        canvas.text(&panel.title, (start + MARGIN, top + 12.0), Ink { size: 13.5, is_bold: true, ..plain(INK) })?;
         let faint = Ink { size: NOTE_SIZE, ..plain(FAINT_INK) };
-        canvas.text(&panel.row_label, (MARGIN, first - 12.0), faint)?;
-        canvas.text(&panel.column_label, (self.left, first - 30.0), faint)?;
+        canvas.text(&panel.row_label, (start + MARGIN, first - 12.0), faint)?;
+        canvas.text(&panel.column_label, (start + self.left, first - 30.0), faint)?;
         for (column, name) in panel.columns.iter().enumerate() {
-            let middle = self.left + self.cell * (column as f64 + 0.5);
+            let middle = start + self.left + self.cell * (column as f64 + 0.5);
             canvas.text(&fitted(name, self.cell - 6.0), (middle, first - 11.0), centred)?;
         }
         for (row, (name, fields)) in panel.rows.iter().zip(&panel.fields).enumerate() {
             let (from, to) = (first + HEIGHT * row as f64, first + HEIGHT * (row as f64 + 1.0));
             let middle = f64::midpoint(from, to);
-            canvas.text(&shortened(name), (self.left - 10.0, middle), Ink { align: Align::Right, ..plain(INK) })?;
+            canvas.text(&shortened(name), (start + self.left - 10.0, middle), Ink { align: Align::Right, ..plain(INK) })?;
             for (column, field) in fields.iter().enumerate() {
-                let left = self.left + self.cell * column as f64;
+                let left = start + self.left + self.cell * column as f64;
                 let colour = field.as_ref().map_or(RGBColor(0xF0, 0xF0, 0xF0), |field| field.colour);
                 canvas.rectangle((left, from), (left + self.cell, to), PAPER)?;
                 canvas.rectangle((left + 1.0, from + 1.0), (left + self.cell - 1.0, to - 1.0), colour)?;
@@ -102,6 +114,11 @@ impl Picture {
         }
         Ok(())
     }
+}
+
+/// The height of panels beside each other.
+fn row_height(panels: &[FieldPanel]) -> f64 {
+    HEAD + HEIGHT * panels.iter().map(|panel| panel.rows.len()).max().unwrap_or(0) as f64 + 26.0
 }
 
 fn shortened(name: &str) -> String {
@@ -123,7 +140,7 @@ impl Drawing for Picture {
     fn size(&self) -> (u32, u32) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a page has some thousands of points")]
         let whole = |points: f64| points.ceil() as u32;
-        let height: f64 = self.fields.panels.iter().map(|panel| HEAD + HEIGHT * panel.rows.len() as f64 + 26.0).sum();
+        let height: f64 = self.fields.panels.chunks(self.fields.across.max(1)).map(row_height).sum();
         (whole(self.width), whole(self.top + height + 8.0))
     }
 
@@ -131,9 +148,11 @@ impl Drawing for Picture {
         draw_title(canvas, &self.fields.title)?;
         draw_caption(canvas, &self.notes, 58.0)?;
         let mut top = self.top;
-        for panel in &self.fields.panels {
-            self.draw_panel(canvas, panel, top)?;
-            top += HEAD + HEIGHT * panel.rows.len() as f64 + 26.0;
+        for row in self.fields.panels.chunks(self.fields.across.max(1)) {
+            for (number, panel) in row.iter().enumerate() {
+                self.draw_panel(canvas, panel, (self.panel_width * number as f64, top))?;
+            }
+            top += row_height(row);
         }
         Ok(())
     }

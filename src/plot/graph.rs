@@ -304,7 +304,16 @@ mod tests {
             ..ModelLayer::default()
         };
         let layers = reads.iter().enumerate().map(layer).collect();
-        ModelReport { name: "net".to_owned(), kind, source: String::new(), notes: Vec::new(), layers, macs: 1, parameters: 2 }
+        ModelReport {
+            name: "net".to_owned(),
+            kind,
+            source: String::new(),
+            notes: Vec::new(),
+            layers,
+            macs: 1,
+            parameters: 2,
+            pruned: Vec::new(),
+        }
     }
 
     /// A residual block: the sum reads the input past two layers.

@@ -74,7 +74,9 @@ pub fn layers(summary: &Summary) -> Result<(String, Vec<u8>), PlotError> {
 /// As [`layers`].
 pub fn run(summary: &Summary) -> Result<Vec<Drawn>, PlotError> {
     let (layers_svg, layers_png) = layers(summary)?;
-    let (roof_svg, roof_png) = roofline(&run::roofline(summary))?;
+    let mut roofs = roofline::chart(&run::roofline(summary));
+    roofs.notes.insert(0, run::facts(summary));
+    let (roof_svg, roof_png) = chart(&roofs)?;
     let bars = |name: &str, bars: bars::Bars| -> Result<Drawn, PlotError> {
         let picture = bars::Picture::of(bars);
         Ok(Drawn { name: name.to_owned(), svg: canvas::svg(&picture)?, png: canvas::png(&picture)? })

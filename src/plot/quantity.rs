@@ -5,6 +5,9 @@
 use super::axis::Spread;
 use crate::report::human;
 
+/// Bytes that are told in kilobytes of 1,000, as where ticks are round.
+pub(super) const SI_BYTES: &str = "si bytes";
+
 /// What a column is called on an axis.
 pub(super) fn name(column: &str) -> String {
     let known = match column {
@@ -28,6 +31,10 @@ pub(super) fn name(column: &str) -> String {
 }
 
 fn plain(column: &str) -> String {
+    // A path into a chip file, or a recipe's axis.
+    if column.contains('.') {
+        return column.to_owned();
+    }
     let base = ["_bytes", "_percent", "_cycles", "_mm2", "_hz", "_s", "_pj"].iter().find_map(|unit| column.strip_suffix(unit));
     base.filter(|base| !base.is_empty()).unwrap_or(column).replace('_', " ").replace("dram", "DRAM")
 }
@@ -37,6 +44,8 @@ pub(super) fn text(column: &str, value: f64) -> String {
     let ends = |unit: &str| column.ends_with(unit);
     if column.contains("energy_pj") || ends("_pj") {
         human::energy(value)
+    } else if column == SI_BYTES {
+        human::si(value, "B")
     } else if ends("_percent") {
         format!("{}%", human::digits(value))
     } else if ends("_s") && !ends("bytes_per_s") && !ends("_per_s") {

@@ -14,6 +14,8 @@ const MOST_LAYERS: usize = 20;
 /// What rests on assumed costs, and what on sourced ones.
 const ASSUMED: RGBColor = RGBColor(0xE6, 0x9F, 0x00);
 const SOURCED: RGBColor = RGBColor(0x00, 0x72, 0xB2);
+/// Energy of either kind.
+const EITHER: RGBColor = RGBColor(0x6B, 0x84, 0x9B);
 
 /// The colour of a part of the energy, by its place in the order of reports.
 pub(super) fn part_colour(part: usize) -> RGBColor {
@@ -82,11 +84,10 @@ pub(super) fn energy(summary: &Summary) -> Bars {
     let bar = |name: &str, value: f64, colour: RGBColor| BarRow {
         name: name.to_owned(),
         segments: vec![(value, colour, String::new())],
-        figure: format!("{}  {}", human::energy(value), human::percent(ratio(value, total))),
+        figure: format!("{}, {}", human::energy(value), human::percent(ratio(value, total))),
     };
     let parts = summary.energy_pj_by_part.parts();
-    let by_part = parts.iter().enumerate().filter(|(_, (_, energy))| *energy > 0.0);
-    let by_part = by_part.map(|(place, (name, energy))| bar(name, energy / samples, part_colour(place))).collect();
+    let by_part = parts.iter().filter(|(_, energy)| *energy > 0.0).map(|(name, energy)| bar(name, energy / samples, EITHER)).collect();
     let assumed = total * summary.energy_assumed_share;
     let share = |value: f64, name: &str| format!("{name} {}", human::percent(ratio(value, total)));
     let sure = BarRow {
@@ -107,7 +108,7 @@ pub(super) fn energy(summary: &Summary) -> Bars {
         layers = kept;
         layers.push((format!("{} other layers", rest.len()), rest.iter().map(|(_, energy)| energy).sum()));
     }
-    let by_layer = layers.iter().map(|(name, energy)| bar(&human::shorten(name, 30), *energy, SOURCED)).collect();
+    let by_layer = layers.iter().map(|(name, energy)| bar(&human::shorten(name, 30), *energy, EITHER)).collect();
     let key = vec![("at assumed costs".to_owned(), ASSUMED), ("at published or derived costs".to_owned(), SOURCED)];
     Bars {
         title: format!("Where the energy goes: {} on {}", summary.network.name, summary.chip.name),
@@ -151,7 +152,7 @@ pub(super) fn traffic(summary: &Summary) -> Bars {
             });
             BarRow { name: name.to_owned(), segments: segments.collect(), figure: human::si(total as f64 / samples, "B") }
         });
-        BarPanel { title: title.to_owned(), column: "traffic_bytes_per_sample", rows: rows.into() }
+        BarPanel { title: title.to_owned(), column: super::quantity::SI_BYTES, rows: rows.into() }
     };
     let name = |operand: Operand| match operand {
         Operand::Input => "inputs",

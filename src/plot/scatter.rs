@@ -26,7 +26,7 @@ const LEFT: f64 = 92.0;
 const GAP: f64 = 100.0;
 const RADIUS: f64 = 4.8;
 /// From a panel's bottom to the next one's title.
-const BELOW: f64 = 92.0;
+const BELOW: f64 = 108.0;
 const TICK_SIZE: f64 = 11.5;
 /// Lines of equal energy times delay, at most.
 const ISO_LINES: usize = 7;
@@ -36,7 +36,8 @@ pub(super) struct Picture<'s> {
     scatter: &'s Scatter,
     title: String,
     notes: Vec<String>,
-    x: Axis,
+    /// Of each panel; heights are common.
+    x: Vec<Axis>,
     y: Axis,
     /// A panel's width and height.
     size: (f64, f64),
@@ -65,17 +66,15 @@ impl<'s> Picture<'s> {
         let width = LEFT + size.0 * columns as f64 + GAP * (columns as f64 - 1.0) + MARGIN + 8.0;
         let marks = || scatter.panels.iter().flat_map(|panel| &panel.marks);
         let shown = |column: &str, value: f64| if column.ends_with("error_percent") && value == 0.0 { half_sample } else { value };
-        let xs = || marks().map(|mark| shown(&scatter.x, mark.x));
+        let xs = |panel: &Panel| panel.marks.iter().map(|mark| shown(&scatter.x, mark.x)).collect::<Vec<f64>>();
         let ys = || marks().map(|mark| shown(&scatter.y, mark.y));
-        let axis = |column: &str, values: &dyn Fn() -> Vec<f64>| {
-            let values = values();
-            match quantity::spread(column, values.iter().copied()) {
-                Spread::Log => Axis::log(values.iter().copied(), 0.0, 1.0),
-                Spread::Linear => Axis::linear(values.iter().copied(), 0.0, 1.0),
-            }
+        let axis = |values: Vec<f64>, spread: Spread| match spread {
+            Spread::Log => Axis::log(values.iter().copied(), 0.0, 1.0),
+            Spread::Linear => Axis::linear(values.iter().copied(), 0.0, 1.0),
         };
-        let x = axis(&scatter.x, &|| xs().collect());
-        let y = axis(&scatter.y, &|| ys().collect());
+        let spread = quantity::spread(&scatter.x, scatter.panels.iter().flat_map(xs));
+        let x = scatter.panels.iter().map(|panel| axis(xs(panel), spread)).collect();
+        let y = axis(ys().collect(), quantity::spread(&scatter.y, ys()));
         let mut keys: Vec<(Key, String)> =
             scatter.groups.iter().enumerate().map(|(number, name)| (Key::Group(number), human::shorten(name, 40))).collect();
         if scatter.panels.iter().any(|panel| !panel.front.is_empty()) {
@@ -100,13 +99,13 @@ impl<'s> Picture<'s> {
         let notes = caption(&[joined(&notes)], width - 2.0 * MARGIN);
         let key_top = 58.0 + NOTE_STEP * notes.len() as f64 + 4.0;
         let (key_places, key_bottom) = key_places(keys.iter().map(|(_, name)| name.as_str()), key_top, width);
-        Self { scatter, title, notes, x, y, size, columns, width, top: key_bottom + 34.0, keys, key_places }
+        Self { scatter, title, notes, x, y, size, columns, width, top: key_bottom + 32.0, keys, key_places }
     }
 
     /// The left top corner of a panel's axes.
     fn corner(&self, number: usize) -> (f64, f64) {
         let (row, column) = (number / self.columns, number % self.columns);
-        (LEFT + (self.size.0 + GAP) * column as f64, self.top + 22.0 + (self.size.1 + BELOW) * row as f64)
+        (LEFT + (self.size.0 + GAP) * column as f64, self.top + 40.0 + (self.size.1 + BELOW) * row as f64)
     }
 
     fn draw_keys<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), PlotError> {
@@ -126,14 +125,15 @@ impl<'s> Picture<'s> {
     fn draw_panel<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>, number: usize, panel: &Panel) -> Result<(), PlotError> {
         let (left, top) = self.corner(number);
         let (right, bottom) = (left + self.size.0, top + self.size.1);
-        let (x, y) = (self.x.moved(left, self.size.0), self.y.moved(bottom, -self.size.1));
+        let (x, y) = (self.x[number].moved(left, self.size.0), self.y.moved(bottom, -self.size.1));
         let lowest = |column: &str, axis: Axis, value: f64| {
             let is_zero_error = column.ends_with("error_percent") && value == 0.0 && axis.spread() == Spread::Log;
             // The axis begins a third below the half sample.
             axis.place(if is_zero_error { axis.ends().0 * 1.3 } else { value })
         };
         let at = |mark: &Mark| (lowest(&self.scatter.x, x, mark.x), lowest(&self.scatter.y, y, mark.y));
-        canvas.text(&panel.title, (left, top - 16.0), Ink { size: 13.0, is_bold: true, ..plain(INK) })?;
+        let (labels, common) = labels(panel);
+        canvas.text(&format!("{}{common}", panel.title), (left, top - 32.0), Ink { size: 13.0, is_bold: true, ..plain(INK) })?;
         for (step, is_tie) in panel.ties.iter().enumerate() {
             if *is_tie {
                 let (one, other) = (at(&panel.marks[panel.front[step]]), at(&panel.marks[panel.front[step + 1]]));
@@ -156,6 +156,10 @@ impl<'s> Picture<'s> {
             canvas.line(&steps, INK, 1.6)?;
         }
         let mut taken = Taken::default();
+        for pair in steps.windows(2) {
+            let [one, other] = [pair[0], pair[1]];
+            taken.take([one.0.min(other.0) - 1.0, one.1.min(other.1) - 1.0, one.0.max(other.0) + 1.0, one.1.max(other.1) + 1.0]);
+        }
         for (number, mark) in panel.marks.iter().enumerate() {
             let at = at(mark);
             taken.take([at.0 - 6.0, at.1 - 6.0, at.0 + 6.0, at.1 + 6.0]);
@@ -164,15 +168,14 @@ impl<'s> Picture<'s> {
             }
         }
         for is_of_front in [false, true] {
-            for (number, mark) in panel.marks.iter().enumerate().filter(|(number, _)| panel.front.contains(number) == is_of_front) {
-                let _ = number;
+            for (_, mark) in panel.marks.iter().enumerate().filter(|(number, _)| panel.front.contains(number) == is_of_front) {
                 let radius = if is_of_front || panel.front.is_empty() { RADIUS + 0.6 } else { RADIUS - 0.8 };
                 draw_mark(canvas, at(mark), radius, mark.group, series(mark.group))?;
             }
         }
         let few = if panel.front.is_empty() && panel.marks.len() <= 12 { (0..panel.marks.len()).collect() } else { Vec::new() };
-        for mark in panel.front.iter().chain(&few).map(|mark| &panel.marks[*mark]) {
-            let (text, place) = (human::shorten(&mark.label, 34), at(mark));
+        for mark in panel.front.iter().chain(&few).copied() {
+            let (text, place) = (human::shorten(&labels[mark], 34), at(&panel.marks[mark]));
             if let Some(label) = taken.label(&text, place, bounds) {
                 let end = label.0 + width_of(&text, LABEL_SIZE, true);
                 let near = place.0.clamp(label.0, end);
@@ -215,8 +218,8 @@ impl<'s> Picture<'s> {
         let log = |axis: Axis| if axis.spread() == Spread::Log { " (log)" } else { "" };
         let x_label = format!("{}{}", quantity::name(&self.scatter.x), log(x));
         canvas.text(&x_label, (left + self.size.0 / 2.0, bottom + 36.0), Ink { size: NOTE_SIZE, ..small })?;
-        let y_label = format!("↑ {}{}", quantity::name(&self.scatter.y), log(y));
-        canvas.text(&y_label, (left + 6.0, top + 10.0), Ink { size: NOTE_SIZE, align: Align::Left, ..plain(FAINT_INK) })
+        let y_label = format!("{}{}", quantity::name(&self.scatter.y), log(y));
+        canvas.text(&y_label, (left - 8.0, top - 13.0), Ink { size: NOTE_SIZE, align: Align::Left, ..plain(FAINT_INK) })
     }
 
     /// Lines on which energy times delay is equal, a power of ten each, where the axes are an energy and a time.
@@ -249,6 +252,28 @@ impl<'s> Picture<'s> {
         }
         Ok(())
     }
+}
+
+/// The labels of a panel's points, without what those of all points that are labelled end with; and that, for the panel's title.
+fn labels(panel: &Panel) -> (Vec<String>, String) {
+    let parts: Vec<Vec<&str>> = panel.marks.iter().map(|mark| mark.label.split(", ").collect()).collect();
+    let all: Vec<usize> = if panel.front.is_empty() { (0..parts.len()).collect() } else { panel.front.clone() };
+    let mut common: Vec<&str> = Vec::new();
+    if let [first, rest @ ..] = &all[..]
+        && !rest.is_empty()
+    {
+        while let Some(part) = parts[*first].len().checked_sub(common.len() + 1).filter(|at| *at > 0).map(|at| parts[*first][at]) {
+            let has = |of: &usize| parts[*of].len() > common.len() + 1 && parts[*of][parts[*of].len() - common.len() - 1] == part;
+            if !rest.iter().all(has) {
+                break;
+            }
+            common.push(part);
+        }
+    }
+    let kept = |parts: &Vec<&str>| parts[..parts.len().saturating_sub(common.len()).max(1)].join(", ");
+    let told = common.iter().rev().copied().collect::<Vec<_>>().join(", ");
+    let what = if panel.front.is_empty() { "all" } else { "front" };
+    (parts.iter().map(kept).collect(), if told.is_empty() { told } else { format!("; {what}: {told}") })
 }
 
 /// A product of energy and delay: in joules times seconds, or times cycles.
@@ -309,7 +334,7 @@ impl Drawing for Picture<'_> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a page has some thousands of points")]
         let whole = |points: f64| points.ceil() as u32;
         let rows = self.scatter.panels.len().max(1).div_ceil(self.columns);
-        (whole(self.width), whole(self.top + 22.0 + (self.size.1 + BELOW) * rows as f64 - 34.0))
+        (whole(self.width), whole(self.top + 40.0 + (self.size.1 + BELOW) * rows as f64 - 50.0))
     }
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), PlotError> {

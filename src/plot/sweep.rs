@@ -8,8 +8,8 @@ use super::palette::{change, scale, series};
 use super::scatter::Picture as Points;
 use super::{Drawn, PlotError, canvas, quantity, run};
 use crate::findings::{
-    Better, ChipMatrix, Heat, MAX_MORE_ERROR, Scatter, ScatterRequest, Transfer, better, chip_matrices, effect_figures, effects, heat,
-    scatter as points_of, transfers,
+    Better, ChipMatrix, Heat, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, better, chip_matrices, effect_figures,
+    effects, heat, scatter as points_of, transfers,
 };
 use crate::report::{SweepPlot, SweepResults, human};
 
@@ -202,7 +202,7 @@ fn heat_fields(results: &SweepResults, found: &Heat) -> Fields {
     let panels = found.panels.iter().map(|panel| FieldPanel {
         title: panel.title.clone(),
         row_label: found.y.clone(),
-        column_label: format!("{} →", found.x),
+        column_label: found.x.clone(),
         rows: found.ys.clone(),
         columns: found.xs.clone(),
         fields: panel
@@ -227,8 +227,11 @@ fn heat_fields(results: &SweepResults, found: &Heat) -> Fields {
     }
     notes.push(chips(results));
     let title = capital(&format!("{} by {} and {}", quantity::name(&found.z), quantity::name(&found.x), quantity::name(&found.y)));
-    Fields { title, notes, panels: panels.collect() }
+    Fields { title, notes, panels: panels.collect(), across: if found.xs.len() > 6 { 1 } else { 3 } }
 }
+
+/// What a field shows of what a recipe changes.
+type FieldOf<'f> = &'f dyn Fn(&MatrixCell) -> Option<Field>;
 
 fn matrix_fields(results: &SweepResults, matrices: &[ChipMatrix]) -> Fields {
     let mut panels = Vec::new();
@@ -236,7 +239,7 @@ fn matrix_fields(results: &SweepResults, matrices: &[ChipMatrix]) -> Fields {
         // A factor of four is as blue or as orange as it gets; so is a loss of five points.
         let by_ratio = |ratio: f64| change(libm::log2(ratio.max(1e-9)) / 2.0);
         let percent = |ratio: f64| format!("{}{}", if ratio > 1.0 { "+" } else { "" }, signed_percent(ratio - 1.0));
-        let figures: [(&str, &dyn Fn(&crate::findings::MatrixCell) -> Option<Field>); 3] = [
+        let figures: [(&str, FieldOf<'_>); 3] = [
             ("latency", &|cell| Some(Field { text: percent(cell.latency), colour: by_ratio(cell.latency) })),
             ("energy a sample", &|cell| Some(Field { text: percent(cell.energy), colour: by_ratio(cell.energy) })),
             ("accuracy, points", &|cell| {
@@ -251,7 +254,7 @@ fn matrix_fields(results: &SweepResults, matrices: &[ChipMatrix]) -> Fields {
                 panels.push(FieldPanel {
                     title: format!("{figure}: {}", matrix.workload.caption()),
                     row_label: "recipe".to_owned(),
-                    column_label: "chip →".to_owned(),
+                    column_label: "chip".to_owned(),
                     rows: matrix.recipes.clone(),
                     columns: matrix.chips.clone(),
                     fields,
@@ -267,7 +270,7 @@ fn matrix_fields(results: &SweepResults, matrices: &[ChipMatrix]) -> Fields {
         "–: did not run".to_owned(),
         chips(results),
     ];
-    Fields { title: "What each method changes on each chip".to_owned(), notes, panels }
+    Fields { title: "What each method changes on each chip".to_owned(), notes, panels, across: 3 }
 }
 
 fn transfer_fields(results: &SweepResults, found: &[Transfer]) -> Fields {
@@ -280,7 +283,7 @@ fn transfer_fields(results: &SweepResults, found: &[Transfer]) -> Fields {
         FieldPanel {
             title: transfer.workload.caption(),
             row_label: "found for".to_owned(),
-            column_label: "runs on →".to_owned(),
+            column_label: "runs on".to_owned(),
             rows: rows.map(|(chip, recipe)| format!("{chip}: {}", recipe.as_deref().unwrap_or("none"))).collect(),
             columns: transfer.chips.clone(),
             fields: transfer.fields.iter().map(|row| row.iter().map(|cell| cell.as_ref().map(field)).collect()).collect(),
@@ -294,7 +297,7 @@ fn transfer_fields(results: &SweepResults, found: &[Transfer]) -> Fields {
         "–: does not run there".to_owned(),
         chips(results),
     ];
-    Fields { title: "How a recipe that was found for one chip does on another".to_owned(), notes, panels: panels.collect() }
+    Fields { title: "How a recipe that was found for one chip does on another".to_owned(), notes, panels: panels.collect(), across: 2 }
 }
 
 /// A share with its sign, the plus left out.
@@ -314,7 +317,7 @@ fn effect_bars(results: &SweepResults) -> Option<Bars> {
             .iter()
             .map(|effect| {
                 let value =
-                    |(name, value): &(String, f64)| format!("{} {}", human::shorten(name, 18), quantity::text(&found.figure, *value));
+                    |(name, value): &(String, f64)| format!("{}: {}", human::shorten(name, 18), quantity::text(&found.figure, *value));
                 BarRow {
                     name: human::shorten(&effect.axis, 28),
                     segments: vec![(effect.share, series(0), human::percent(effect.share))],
@@ -325,7 +328,7 @@ fn effect_bars(results: &SweepResults) -> Option<Bars> {
     });
     let panels: Vec<BarPanel> = panels.collect();
     let notes = vec![
-        "the share of a figure's variation (of its logarithm) over all points that an axis tells by itself".to_owned(),
+        "the share of a figure's variation (of its logarithm, about the mean of each workload) that an axis tells by itself".to_owned(),
         "to the right: the values with the least and the greatest geometric mean".to_owned(),
         chips(results),
     ];

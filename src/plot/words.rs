@@ -25,10 +25,21 @@ pub(super) const fn plain(colour: RGBColor) -> Ink {
 pub(super) fn wrapped(text: &str, size: f64, width: f64) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
+    let mut words: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+        match words.last_mut() {
+            // A number stays with its unit.
+            Some(last) if last.rsplit(' ').next().is_some_and(|end| end.parse::<f64>().is_ok()) => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    for word in &words {
+        let longer = if line.is_empty() { word.clone() } else { format!("{line} {word}") };
         if !line.is_empty() && width_of(&longer, size, false) > width {
-            lines.push(std::mem::replace(&mut line, word.to_owned()));
+            lines.push(std::mem::replace(&mut line, word.clone()));
         } else {
             line = longer;
         }
@@ -125,6 +136,7 @@ mod tests {
         let lines = wrapped(text, 12.0, 80.0);
         assert!(lines.len() > 2 && lines.iter().all(|line| width_of(line, 12.0, false) <= 80.0));
         assert_eq!(lines.join(" "), text);
+        assert!(wrapped("a clock of 700 MHz and more", 12.0, 62.0).iter().any(|line| line.contains("700 MHz")));
         assert_eq!(wrapped("unbreakable-as-it-is", 12.0, 10.0), ["unbreakable-as-it-is"]);
     }
 

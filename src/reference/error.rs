@@ -53,6 +53,38 @@ pub enum ReferenceError {
         /// Elements of each that was given.
         found: Vec<usize>,
     },
+    /// A name of no row of a table.
+    #[error(
+        "layer \"{layer}\": element {element} of sample {sample} is {index}, which names no row of its table of {rows}\n  help: give whole numbers from 0 to {last}, or from -{rows} to -1, which count from the end; check the card's preprocessing, and that the data was made for this model"
+    )]
+    Name {
+        /// The layer that looks the row up.
+        layer: String,
+        /// The sample, from 0.
+        sample: usize,
+        /// The element of what the layer reads, from 0.
+        element: usize,
+        /// What is there.
+        index: f32,
+        /// The table's rows.
+        rows: usize,
+        /// The last row.
+        last: usize,
+    },
+    /// A number that is not whole where whole ones name something.
+    #[error(
+        "network \"{network}\" takes whole numbers that name something, and element {element} of sample {sample} is {found}\n  help: check the card's preprocessing, and that the data was made for this model"
+    )]
+    NotWhole {
+        /// The network's name.
+        network: String,
+        /// The sample, from 0.
+        sample: usize,
+        /// The element, from 0.
+        element: usize,
+        /// What is there.
+        found: f32,
+    },
     /// More than one input.
     #[error("layer \"{layer}\" is a second input, and a run has one\n  help: make it a constant")]
     SecondInput {

@@ -6,6 +6,7 @@ mod error;
 pub mod float;
 pub mod integer;
 mod movement;
+mod names;
 mod product;
 mod trace;
 

@@ -47,7 +47,7 @@ pub struct CompressionReport {
     /// Accuracy with its interval, of each execution that there was: `float`, `compressed_float`, `integer`.
     pub accuracy: BTreeMap<String, Interval>,
     /// The network as imported and the last of these executions, on the same samples.
-    pub paired: PairedSamples,
+    pub paired: Option<PairedSamples>,
     /// What made this report.
     pub provenance: CompressionProvenance,
 }
@@ -176,7 +176,8 @@ pub fn compression_terminal(report: &CompressionReport) -> String {
             [values.float, values.compressed_float, values.integer].into_iter().flatten().map(|value| format!("{value:.4}")).collect();
         let _ = writeln!(text, "  {name:<22}{}", shown.join("  "));
     }
-    let PairedSamples { right_before_only, right_after_only, p_value } = report.paired;
-    let _ = writeln!(text, "  right only before {right_before_only}, only after {right_after_only}: McNemar's p = {p_value:.2e}");
+    if let Some(PairedSamples { right_before_only, right_after_only, p_value }) = &report.paired {
+        let _ = writeln!(text, "  right only before {right_before_only}, only after {right_after_only}: McNemar's p = {p_value:.2e}");
+    }
     text
 }

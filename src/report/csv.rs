@@ -31,7 +31,7 @@ const WHAT_IF: [(&str, Cost); 6] = [
     ("what_if_rest_cycles", |costs| costs.rest_cycles.cast_signed()),
 ];
 
-const AFTER_STALLS: [(&str, Cell); 16] = [
+const AFTER_STALLS: [(&str, Cell); 18] = [
     ("first_tick", |layer| layer.first_tick.to_string()),
     ("last_tick", |layer| layer.last_tick.to_string()),
     ("macs_dense", |layer| layer.macs_dense.to_string()),
@@ -44,6 +44,8 @@ const AFTER_STALLS: [(&str, Cell); 16] = [
     ("sparsity", |layer| finite(Some(layer.sparsity))),
     ("energy_pj", |layer| finite(Some(layer.energy_pj))),
     ("sqnr_db", |layer| finite(layer.sqnr_db)),
+    ("cosine", |layer| finite(layer.cosine)),
+    ("max_abs_error", |layer| finite(layer.max_abs_error)),
     ("coded_bytes", |layer| layer.coded_bytes.to_string()),
     ("unpacked_bytes", |layer| layer.unpacked_bytes.to_string()),
     ("dram_read_bytes", |layer| layer.dram_read_bytes.to_string()),

@@ -8,7 +8,7 @@ use super::terminal::{rendered, table};
 use super::{LayerSummary, Summary, human, ratio};
 use crate::counts::StallReason;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Two runs, and what changes from the first to the second.
@@ -62,12 +62,29 @@ pub struct LayerDiff {
     pub b_cycles: Option<u64>,
     /// The second less the first, a layer that is not there taking none.
     pub change_cycles: i64,
-    /// The change by account: `busy`, `idle`, and reasons to stall; only what changes. It sums to `change_cycles`.
-    pub change_by_account: BTreeMap<String, i64>,
+    /// The accounts that change, what changes most first. Their changes sum to `change_cycles`.
+    pub accounts: Vec<AccountDiff>,
 }
 
+/// What an account of a layer has in two runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountDiff {
+    /// `busy`, `idle`, or a reason to stall.
+    pub account: String,
+    /// Cycles in a batch of the first run.
+    pub a_cycles: u64,
+    /// Of the second.
+    pub b_cycles: u64,
+    /// The second less the first.
+    pub change_cycles: i64,
+}
+
+/// More layers than this are cut to those that change most, of which so many keep a row of their own.
+const MOST_ROWS: usize = 25;
+const KEPT_ROWS: usize = 10;
+
 /// Cycles of a batch by account.
-type Accounts = BTreeMap<&'static str, i64>;
+type Accounts = BTreeMap<&'static str, u64>;
 
 impl RunDiff {
     /// Puts two runs beside each other. Layers are alike if they have the same name, the first of one with the first of the other where a name stands
@@ -81,22 +98,42 @@ impl RunDiff {
         }
         pairs.extend(rest.into_iter().flatten().map(|layer| (None, Some(layer))));
         let (of_a, of_b) = (a.programs(), b.programs());
-        let mut sums = [(0, Accounts::new()), (0, Accounts::new())];
+        let mut sums = [Accounts::new(), Accounts::new()];
         let mut layers = Vec::with_capacity(pairs.len());
         for (one, other) in pairs {
             let name = one.or(other).map_or_else(String::new, |layer| layer.name.clone());
             let sides = [one.map(|layer| accounts(layer, of_a)), other.map(|layer| accounts(layer, of_b))];
-            for ((cycles, sum), side) in sums.iter_mut().zip(&sides) {
+            for (sum, side) in sums.iter_mut().zip(&sides) {
                 for (account, more) in side.iter().flatten() {
-                    *cycles += more.unsigned_abs();
                     *sum.entry(account).or_default() += more;
                 }
             }
             let [one, other] = sides;
             layers.push(LayerDiff::of(name, one.as_ref(), other.as_ref()));
         }
-        let total = LayerDiff::of("all".to_owned(), Some(&sums[0].1), Some(&sums[1].1));
+        let total = LayerDiff::of("all".to_owned(), Some(&sums[0]), Some(&sums[1]));
         Self { a: DiffSide::of(a), b: DiffSide::of(b), layers, total }
+    }
+
+    /// The layers that have a row of their own, and the others as one: of more than 25 the 10 that change most are told apart.
+    fn shown(&self) -> (Vec<&LayerDiff>, Option<LayerDiff>) {
+        if self.layers.len() <= MOST_ROWS {
+            return (self.layers.iter().collect(), None);
+        }
+        let mut order: Vec<usize> = (0..self.layers.len()).collect();
+        order.sort_by_key(|place| std::cmp::Reverse(self.layers[*place].change_cycles.unsigned_abs()));
+        let (kept, rest) = order.split_at(KEPT_ROWS);
+        let mut kept = kept.to_vec();
+        kept.sort_unstable();
+        let sum = |cycles: fn(&LayerDiff) -> Option<u64>| Some(rest.iter().filter_map(|place| cycles(&self.layers[*place])).sum::<u64>());
+        let others = LayerDiff {
+            name: format!("{} other layers", rest.len()),
+            a_cycles: sum(|layer| layer.a_cycles),
+            b_cycles: sum(|layer| layer.b_cycles),
+            change_cycles: rest.iter().map(|place| self.layers[*place].change_cycles).sum(),
+            accounts: Vec::new(),
+        };
+        (kept.into_iter().map(|place| &self.layers[place]).collect(), Some(others))
     }
 
     /// The difference as JSON.
@@ -130,30 +167,25 @@ impl RunDiff {
             text.push_str("Not the same work: networks or batches differ.\n");
         }
         text.push('\n');
-        let header = ["layer", "A", "B", "change", "", "where"].map(str::to_owned);
+        let header = ["layer, and in which account", "A", "B", "change", ""].map(str::to_owned);
         let mut rows = table(&header, 1);
-        if let Some(last) = rows.column_mut(5) {
-            last.set_cell_alignment(comfy_table::CellAlignment::Left);
-        }
-        for layer in self.layers.iter().chain([&self.total]) {
+        let (shown, rest) = self.shown();
+        for layer in shown.into_iter().chain(rest.as_ref()).chain([&self.total]) {
             let cycles = |cycles: Option<u64>| cycles.map_or_else(|| "-".to_owned(), human::count);
-            let share = match layer.a_cycles {
-                Some(before @ 1..) => signed_percent(ratio(layer.change_cycles as f64, before as f64)),
-                _ => String::new(),
+            let row = |name: String, a: Option<u64>, b: Option<u64>, change: i64| {
+                let share = match a {
+                    Some(before @ 1..) => signed_percent(ratio(change as f64, before as f64)),
+                    _ => String::new(),
+                };
+                [name, cycles(a), cycles(b), signed(change), share]
             };
-            let parts = layer.where_it_went();
-            // A line an account: many would not fit beside each other.
-            let lines = parts.iter().map(|(account, change)| format!("{} {}", signed(*change), human_account(account)));
-            rows.add_row([
-                human::shorten(&layer.name, 24),
-                cycles(layer.a_cycles),
-                cycles(layer.b_cycles),
-                signed(layer.change_cycles),
-                share,
-                lines.collect::<Vec<_>>().join("\n"),
-            ]);
+            rows.add_row(row(human::shorten(&layer.name, 36), layer.a_cycles, layer.b_cycles, layer.change_cycles));
+            for account in &layer.accounts {
+                let name = format!("  {}", human_account(&account.account));
+                rows.add_row(row(name, Some(account.a_cycles), Some(account.b_cycles), account.change_cycles));
+            }
         }
-        text.push_str(&rendered("Core cycles of a batch, and in which account of the array they changed", &rows));
+        text.push_str(&rendered("Core cycles of a batch", &rows));
         text
     }
 }
@@ -178,20 +210,19 @@ impl DiffSide {
 
 impl LayerDiff {
     fn of(name: String, a: Option<&Accounts>, b: Option<&Accounts>) -> Self {
-        let sum = |side: Option<&Accounts>| side.map(|side| side.values().map(|cycles| cycles.unsigned_abs()).sum::<u64>());
+        let sum = |side: Option<&Accounts>| side.map(|side| side.values().sum::<u64>());
         let of = |side: Option<&Accounts>, account| side.and_then(|side| side.get(account)).copied().unwrap_or(0);
-        let names = a.into_iter().chain(b).flat_map(|side| side.keys().copied());
-        let changes = names.map(|account| (account.to_owned(), of(b, account) - of(a, account)));
-        let change_by_account: BTreeMap<String, i64> = changes.filter(|(_, change)| *change != 0).collect();
-        let change_cycles = change_by_account.values().sum();
-        Self { name, a_cycles: sum(a), b_cycles: sum(b), change_cycles, change_by_account }
-    }
-
-    /// The change by account, what changed most first.
-    fn where_it_went(&self) -> Vec<(&str, i64)> {
-        let mut parts: Vec<(&str, i64)> = self.change_by_account.iter().map(|(account, change)| (account.as_str(), *change)).collect();
-        parts.sort_by_key(|(account, change)| (std::cmp::Reverse(change.unsigned_abs()), *account));
-        parts
+        let names: BTreeSet<&str> = a.into_iter().chain(b).flat_map(|side| side.keys().copied()).collect();
+        let accounts = names.into_iter().map(|account| {
+            let (a_cycles, b_cycles) = (of(a, account), of(b, account));
+            let change_cycles = b_cycles.cast_signed() - a_cycles.cast_signed();
+            AccountDiff { account: account.to_owned(), a_cycles, b_cycles, change_cycles }
+        });
+        let mut accounts: Vec<AccountDiff> = accounts.filter(|account| account.change_cycles != 0).collect();
+        // Stable: what changes as much stays in the order of names.
+        accounts.sort_by_key(|account| std::cmp::Reverse(account.change_cycles.unsigned_abs()));
+        let change_cycles = accounts.iter().map(|account| account.change_cycles).sum();
+        Self { name, a_cycles: sum(a), b_cycles: sum(b), change_cycles, accounts }
     }
 }
 
@@ -199,7 +230,7 @@ impl LayerDiff {
 fn accounts(layer: &LayerSummary, programs: u64) -> Accounts {
     let fixed = [("busy", layer.busy_cycles), ("idle", layer.idle_cycles)];
     let stalls = layer.stall_cycles.iter().map(|(reason, cycles)| (reason.name(), *cycles));
-    fixed.into_iter().chain(stalls).map(|(account, cycles)| (account, a_program(cycles, programs).cast_signed())).collect()
+    fixed.into_iter().chain(stalls).map(|(account, cycles)| (account, a_program(cycles, programs))).collect()
 }
 
 fn a_program(cycles: u64, programs: u64) -> u64 {
@@ -258,11 +289,11 @@ mod tests {
             diff.layers.iter().map(row).collect::<Vec<_>>(),
             [(Some(1000), Some(900), -100), (Some(200), None, -200), (None, Some(50), 50)]
         );
-        let one: Vec<_> = diff.layers[0].where_it_went();
-        assert_eq!(one, [("weights_not_ready", -210), ("dram_bandwidth", 180), ("idle", -110), ("busy", 40)]);
+        let one: Vec<_> = diff.layers[0].accounts.iter().map(|part| (part.account.as_str(), part.a_cycles, part.change_cycles)).collect();
+        assert_eq!(one, [("weights_not_ready", 300, -210), ("dram_bandwidth", 0, 180), ("idle", 200, -110), ("busy", 500, 40)]);
         assert_eq!(row(&diff.total), (Some(1200), Some(950), -250));
         for layer in diff.layers.iter().chain([&diff.total]) {
-            assert_eq!(layer.change_by_account.values().sum::<i64>(), layer.change_cycles);
+            assert_eq!(layer.accounts.iter().map(|part| part.change_cycles).sum::<i64>(), layer.change_cycles);
         }
         assert_eq!(diff.layers.iter().map(|layer| layer.change_cycles).sum::<i64>(), diff.total.change_cycles);
         assert_eq!([diff.a.cycles, diff.b.cycles], [1200, 950]);
@@ -273,7 +304,7 @@ mod tests {
         let run = fixture::deep(12);
         let diff = RunDiff::of(&run, &run);
         assert_eq!(diff.total.change_cycles, 0);
-        assert!(diff.layers.iter().all(|layer| layer.change_by_account.is_empty() && layer.a_cycles == layer.b_cycles));
+        assert!(diff.layers.iter().all(|layer| layer.accounts.is_empty() && layer.a_cycles == layer.b_cycles));
     }
 
     #[test]
@@ -283,9 +314,10 @@ mod tests {
         assert!(diff.terminal().lines().all(|line| line.chars().count() <= 100), "{}", diff.terminal());
         let value: serde_json::Value = serde_json::from_str(&diff.json()).unwrap();
         assert_eq!(value["layers"].as_array().unwrap().len(), diff.layers.len());
+        assert!(diff.terminal().contains("44 other layers"));
         let (a, b) = runs();
         let text = RunDiff::of(&a, &b).terminal();
-        for wanted in ["-210 waits for weights", "+180 DRAM busy", "-250", "Not the same work"] {
+        for wanted in ["  waits for weights", "-210", "+180", "-250", "Not the same work"] {
             assert!(text.contains(wanted), "{wanted} is missing from {text}");
         }
     }

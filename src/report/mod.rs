@@ -36,14 +36,14 @@ pub use compression::{
     CompressedLayer, CompressionProvenance, CompressionReport, Interval, NetworkSize, PairedSamples, compression_json, compression_terminal,
 };
 pub use csv::layers_csv;
-pub use diff::{DiffSide, LayerDiff, RunDiff};
+pub use diff::{AccountDiff, DiffSide, LayerDiff, RunDiff};
 pub use dram::{DramReport, dram_json, dram_terminal};
 pub use folder::{FolderError, ResultFolder, read_summary};
 pub use gemm::{GemmReport, gemm_json, gemm_terminal};
 pub use json::{summary_from_json, summary_json};
 pub use mapping::{MappedLayer, MappedLoop, MappingReport, MappingSearch, mapping_json};
 pub use mixed::{MixedFormat, MixedLayer, MixedPoint, MixedPrecision};
-pub use model::{ModelKind, ModelLayer, ModelReport, model_json, model_terminal, models_json, models_terminal, shape};
+pub use model::{ModelKind, ModelLayer, ModelReport, PrunedWeights, model_json, model_terminal, models_json, models_terminal, shape};
 pub use pruning::{PairedAccuracy, PrunedLayer, PruningStep, PruningSummary, Unpruned};
 pub use residency::{MemoryUse, Residency, SmallestScratchpad, TensorLife};
 pub use roofline::{Roofline, RooflineLayer};

@@ -51,6 +51,39 @@ pub struct ModelReport {
     pub macs: u64,
     /// Weights, biases and constants; of a layer table the weights of its rows, without biases.
     pub parameters: u64,
+    /// Layers whose weights come pruned: at least one in twenty is zero.
+    pub pruned: Vec<PrunedWeights>,
+}
+
+/// What is zero of a layer's weights as they come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrunedWeights {
+    /// The layer's name.
+    pub layer: String,
+    /// Its weights.
+    pub weights: u64,
+    /// Those that are zero.
+    pub zeros: u64,
+    /// At most n of each m along K are not zero; none where there is no such pattern.
+    pub n_of_m: Option<[u64; 2]>,
+    /// Tiles of 16 rows of K and 16 channels that are all zero, and all tiles.
+    pub zero_tiles: [u64; 2],
+}
+
+impl PrunedWeights {
+    /// The pattern in a line: `50% zeros, 2:4 along K, 3 of 12 tiles of 16 x 16 all zero`.
+    fn line(&self) -> String {
+        let mut line = format!("{} zeros", human::percent(super::ratio(self.zeros as f64, self.weights as f64)));
+        if let Some([n, m]) = self.n_of_m {
+            let _ = write!(line, ", {n}:{m} along K");
+        }
+        if let [zero, all] = self.zero_tiles
+            && zero > 0
+        {
+            let _ = write!(line, ", {zero} of {all} tiles of 16 x 16 all zero");
+        }
+        line
+    }
 }
 
 impl ModelReport {
@@ -150,7 +183,14 @@ pub fn model_terminal(report: &ModelReport) -> String {
     let empty = String::new;
     rows.add_row(["all".to_owned(), empty(), empty(), empty(), empty(), figure(report.macs), figure(report.parameters)]);
     let short = "/: stride, p: border, g: groups, ×: times that it runs";
-    text + &rendered(&format!("Layers, shapes of one sample ({short})"), &rows)
+    text += &rendered(&format!("Layers, shapes of one sample ({short})"), &rows);
+    if !report.pruned.is_empty() {
+        text.push_str("\nWeights that come pruned (a chip that profits from it does so without being asked)\n");
+        for layer in &report.pruned {
+            let _ = writeln!(text, "  {:<NAME_WIDTH$}  {}", human::shorten(&layer.layer, NAME_WIDTH), layer.line());
+        }
+    }
+    text
 }
 
 /// Models in a list, for people: a line each with its figures, and its source below.
@@ -242,7 +282,7 @@ mod tests {
         let layers = vec![ModelLayer { output: vec![3, 224, 224], ..layer("image", "input") }, conv, heads];
         let (macs, parameters) = (layers.iter().map(|layer| layer.macs).sum(), layers.iter().map(|layer| layer.parameters).sum());
         let (name, source, notes) = ("net".to_owned(), "a paper, ".repeat(30), vec!["a note".to_owned()]);
-        ModelReport { name, kind: ModelKind::Network, source, notes, layers, macs, parameters }
+        ModelReport { name, kind: ModelKind::Network, source, notes, layers, macs, parameters, pruned: Vec::new() }
     }
 
     #[test]

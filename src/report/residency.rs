@@ -12,7 +12,7 @@ pub struct Residency {
     pub memories: Vec<MemoryUse>,
     /// What has a place of its own, in the order of layers, rings that all layers share last.
     pub tensors: Vec<TensorLife>,
-    /// Outputs that the next layer reads.
+    /// Outputs that would stay on the chip for the layers that read them if the scratchpad had no limit.
     pub passed_on: u64,
     /// Of them, those that go through DRAM.
     pub spilled: u64,
@@ -52,7 +52,7 @@ pub struct TensorLife {
     pub is_whole: bool,
 }
 
-/// The capacity with which every output that the next layer reads would stay on the chip, everything else being the same. With a row in every bank
+/// The capacity with which every output would stay on the chip that any would let stay, everything else being the same. With a row in every bank
 /// less one would not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SmallestScratchpad {

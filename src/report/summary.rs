@@ -65,6 +65,9 @@ pub struct Summary {
     pub mismatches: Option<u64>,
     /// Output values that were compared.
     pub output_values: u64,
+    /// SHA-256 of the values that the chip left, row-major, as 64-bit integers, little-endian; none where there are no numbers.
+    #[serde(default)]
+    pub output_hash: Option<String>,
     /// The first value that differs.
     pub first_mismatch: Option<Mismatch>,
     /// Bytes that crossed DRAM's bus coded: of weights, and of values where the chip codes them; they count in `traffic_bytes.dram` too.
@@ -307,6 +310,12 @@ pub struct LayerSummary {
     /// Signal to quantization noise of its output against the compressed float network, in decibels; none where there is no noise or
     /// nothing to compare with.
     pub sqnr_db: Option<f64>,
+    /// The cosine of the angle between its output and the compressed float network's, -1 to 1.
+    #[serde(default)]
+    pub cosine: Option<f64>,
+    /// The greatest difference between its output and the compressed float network's.
+    #[serde(default)]
+    pub max_abs_error: Option<f64>,
     /// Bytes that crossed DRAM's bus coded: of weights, and of values where the chip codes them; they count in `traffic_bytes.dram` too.
     pub coded_bytes: u64,
     /// Bytes that were unpacked from them.

@@ -107,12 +107,7 @@ fn head(summary: &Summary) -> String {
                 network.name.clone(),
                 human::plural(network.layers, "layer"),
                 format!("{} MACs a sample", human::count(network.macs)),
-                if network.weight_stored_bytes < network.weight_bytes {
-                    let stored = human::bytes(network.weight_stored_bytes);
-                    format!("{} of weights, stored in {stored}", human::bytes(network.weight_bytes))
-                } else {
-                    format!("{} of weights", human::bytes(network.weight_bytes))
-                },
+                weights_held(summary),
             ],
         ),
         (
@@ -235,6 +230,21 @@ const fn stall_header(reason: StallReason) -> &'static str {
         StallReason::ArrayDrain => "array\ndrain",
         StallReason::Host => "host\nbusy",
     }
+}
+
+/// The bytes of weights, how they are stored where that takes fewer, and the share of zeros where one in twenty is zero.
+fn weights_held(summary: &Summary) -> String {
+    let network = &summary.network;
+    let mut text = format!("{} of weights", human::bytes(network.weight_bytes));
+    if network.weight_stored_bytes < network.weight_bytes {
+        let _ = write!(text, ", stored in {}", human::bytes(network.weight_stored_bytes));
+    }
+    let zeros: f64 = summary.layers.iter().map(|layer| layer.sparsity * layer.weight_bytes as f64).sum();
+    let share = ratio(zeros, network.weight_bytes as f64);
+    if share >= 0.05 {
+        let _ = write!(text, ", {} zeros", human::percent(share));
+    }
+    text
 }
 
 /// What each layer did and cost. MACs, bytes and energy are a sample's.

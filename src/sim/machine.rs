@@ -3,6 +3,7 @@
 use super::accounts::{Account, Accounts, Run, UnitRun};
 use super::array::{Array, PeId, Registers};
 use super::dma::{Dma, Granules};
+use super::engine::{Engine, Numbers};
 use super::error::SimError;
 use super::host::Host;
 use super::memory::{Sram, size};
@@ -13,47 +14,6 @@ use crate::chip::{Chip, Dataflow, Dram, Format};
 use crate::counts::{CycleCounts, StallReason};
 use crate::program::{ArrayMode, Command, Operation, Place, Program, ProgramParts, Transfer, UnitId, UnitKind};
 use crate::units::{Cycles, Tick};
-use serde::{Deserialize, Serialize};
-
-/// How the machine is driven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Engine {
-    /// Cycle by cycle, with every register of every PE.
-    Stepped,
-    /// From event to event, with a pass's numbers computed at once. The same outputs, cycles, counts and stalls.
-    Wavefront,
-}
-
-impl Engine {
-    /// The name in reports and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Stepped => "stepped",
-            Self::Wavefront => "wavefront",
-        }
-    }
-}
-
-/// How the array's numbers come about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Numbers {
-    /// Not at all: time alone.
-    None,
-    /// A pass at a time.
-    Wavefront,
-    /// Register by register.
-    Stepped,
-}
-
-impl From<Engine> for Numbers {
-    fn from(engine: Engine) -> Self {
-        match engine {
-            Engine::Stepped => Self::Stepped,
-            Engine::Wavefront => Self::Wavefront,
-        }
-    }
-}
 
 /// What a machine is made from.
 #[derive(Debug, Clone, Copy)]
@@ -153,6 +113,16 @@ impl<'p> Machine<'p> {
             return Err(SimError::DramTooSmall { needed: parts.memories.dram, capacity: dram.capacity_bytes() });
         }
         Ok(Self { chip, modes, program })
+    }
+
+    /// The chip.
+    pub(super) fn chip(&self) -> &'p Chip {
+        self.chip
+    }
+
+    /// The program.
+    pub(super) fn program(&self) -> &'p ProgramParts {
+        self.program.parts()
     }
 
     /// Runs the program on one batch, given as the bytes of each of its input regions, from an empty machine.
@@ -266,6 +236,11 @@ impl Session<'_> {
         self.state.array.probe(&mut self.state.shared, pe).unwrap_or_default()
     }
 
+    /// Runs to the end, and keeps what lies in the memories.
+    pub(super) fn to_end(&mut self) -> Result<(), SimError> {
+        self.run_until(Tick::new(u64::MAX)).map(|_| ())
+    }
+
     /// Runs to the end.
     ///
     /// # Errors
@@ -285,10 +260,10 @@ impl std::fmt::Debug for Session<'_> {
 /// Everything that changes while a program runs.
 pub(super) struct State<'p> {
     pub(super) shared: Shared<'p>,
-    array: Array<'p>,
+    pub(super) array: Array<'p>,
     /// The array as it is in the program's other modes, while it rests.
-    others: Vec<Array<'p>>,
-    vector: Vector<'p>,
+    pub(super) others: Vec<Array<'p>>,
+    pub(super) vector: Vector<'p>,
     pub(super) dma: Dma<'p>,
     /// Where the program has work for it.
     host: Option<Host<'p>>,
@@ -332,6 +307,7 @@ impl<'p> State<'p> {
             program: parts,
             peeled,
             has_numbers,
+            recorded: None,
             scratchpads: pads
                 .map(|(pad, bytes)| {
                     Sram::new(bytes_of(*bytes), pad.port_bytes, pad.banks, StallReason::ScratchpadConflict).peeled(peeled.ports)
@@ -348,21 +324,7 @@ impl<'p> State<'p> {
             host_works: [false; 2],
         };
         if has_numbers {
-            for image in &parts.images {
-                shared.place(image.place, image.address, &image.bytes);
-            }
-            if inputs.len() != parts.inputs.len() {
-                return Err(SimError::InputCount { wanted: parts.inputs.len(), given: inputs.len() });
-            }
-            for (region, bytes) in parts.inputs.iter().zip(inputs) {
-                if bytes.len() as u64 != region.bytes {
-                    return Err(SimError::InputSize { wanted: region.bytes, given: bytes.len() as u64 });
-                }
-                shared.place(region.place, region.address, bytes);
-                if region.place == Place::Dram {
-                    shared.code(region.address, region.bytes);
-                }
-            }
+            fill(&mut shared, inputs)?;
         }
         let queue = |kind, index| Queue::new(parts, queue_of(parts, kind, index));
         let mut arrays = Vec::with_capacity(setups.len());
@@ -555,15 +517,20 @@ impl<'p> State<'p> {
         waits.join(", ")
     }
 
-    fn finish(self, total: u64) -> Run {
+    /// What lies where the program's output does.
+    pub(super) fn output(&self) -> Vec<u8> {
         let output = self.shared.program.output;
-        let bytes = if !self.shared.has_numbers {
+        if !self.shared.has_numbers {
             Vec::new()
         } else if output.place == Place::Dram {
             self.shared.dram[size(output.address)..size(output.address + output.bytes)].to_vec()
         } else {
             self.shared.sram_ref(output.place).read(output.address, output.bytes).to_vec()
-        };
+        }
+    }
+
+    fn finish(self, total: u64) -> Run {
+        let bytes = self.output();
         let unit = |kind, index| UnitId { core: 0, kind, index };
         let engines = (0..).zip(self.dma.fronts()).map(|(index, _)| unit(UnitKind::Dma, index));
         let names = [unit(UnitKind::Array, 0), unit(UnitKind::Vector, 0)].into_iter().chain(engines).chain([unit(UnitKind::Host, 0)]);
@@ -579,6 +546,27 @@ impl<'p> State<'p> {
             units,
         }
     }
+}
+
+/// Lays the program's images and a batch's inputs into the memories.
+pub(super) fn fill(shared: &mut Shared<'_>, inputs: &[&[u8]]) -> Result<(), SimError> {
+    let parts = shared.program;
+    for image in &parts.images {
+        shared.place(image.place, image.address, &image.bytes);
+    }
+    if inputs.len() != parts.inputs.len() {
+        return Err(SimError::InputCount { wanted: parts.inputs.len(), given: inputs.len() });
+    }
+    for (region, bytes) in parts.inputs.iter().zip(inputs) {
+        if bytes.len() as u64 != region.bytes {
+            return Err(SimError::InputSize { wanted: region.bytes, given: bytes.len() as u64 });
+        }
+        shared.place(region.place, region.address, bytes);
+        if region.place == Place::Dram {
+            shared.code(region.address, region.bytes);
+        }
+    }
+    Ok(())
 }
 
 /// The place of a unit's queue in a program's list, if it has one.

@@ -73,6 +73,12 @@ impl Sram {
         self
     }
 
+    /// Zeros every byte.
+    pub(super) fn empty(&mut self) {
+        self.version += 1;
+        self.bytes.fill(0);
+    }
+
     /// The row that holds a byte.
     pub(super) fn row_of(&self, address: u64) -> u64 {
         match self.port_bits {

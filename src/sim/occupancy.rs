@@ -70,7 +70,9 @@ impl Tracker {
                         }
                         if access != Access::Read {
                             close(changes, grains);
-                            grains.iter_mut().for_each(|grain| *grain = Grain { since: start.max(grain.until) + 1, until: 0 });
+                            for grain in grains {
+                                *grain = Grain { since: start.max(grain.until) + 1, until: 0 };
+                            }
                         }
                     });
                 }
@@ -85,13 +87,13 @@ impl Tracker {
         }
     }
 
-    /// How full it was before cycle `end`.
+    /// How full it was up to cycle `end`, which is the first that nobody watched.
     pub(super) fn finish(mut self, end: u64) -> Occupancy {
         // What is there and may still be read when the watch ends, before its time.
         close(&mut self.changes, &self.grains);
         let mut taken = 0_i64;
         let mut changes: Vec<(Tick, u64)> = Vec::new();
-        for (cycle, change) in self.changes.range(..end) {
+        for (cycle, change) in self.changes.range(..=end) {
             if *change != 0 {
                 taken += change;
                 let grains = u64::try_from(taken).expect("bug: less than nothing is taken of a memory; please report it");

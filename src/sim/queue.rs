@@ -6,6 +6,7 @@ use super::error::SimError;
 use super::log::Log;
 use super::memory::Sram;
 use super::peeled::Peeled;
+use super::recording::{Effect, Effects};
 use crate::counts::{CycleCounts, StallReason};
 use crate::program::{Command, Cursor, Place, ProgramParts, Tag};
 
@@ -18,6 +19,8 @@ pub(super) struct Shared<'p> {
     pub(super) peeled: Peeled,
     /// Whether the memories hold bytes; else only time passes.
     pub(super) has_numbers: bool,
+    /// What is done to the memories, where that is kept.
+    pub(super) recorded: Option<Effects>,
     pub(super) scratchpads: Vec<Sram>,
     pub(super) accumulator: Sram,
     pub(super) dram: Vec<u8>,
@@ -36,6 +39,13 @@ pub(super) struct Shared<'p> {
 }
 
 impl Shared<'_> {
+    /// Keeps what is done to the memories, where that is wanted.
+    pub(super) fn note(&mut self, effect: impl FnOnce() -> Effect) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push(effect());
+        }
+    }
+
     /// Puts bytes into a memory before the first cycle.
     pub(super) fn place(&mut self, place: Place, address: u64, bytes: &[u8]) {
         let target = match place {

@@ -9,6 +9,7 @@ mod operation;
 use super::claims::{Claims, Use};
 use super::memory::{Sram, scratchpad_index, size};
 use super::queue::{Did, Ending, Queue, Shared};
+use super::recording::Effect;
 use crate::chip::{Chip, VectorCycles};
 use crate::counts::{CycleCounts, StallReason};
 use crate::numerics::packed::put;
@@ -257,6 +258,7 @@ impl<'p> Vector<'p> {
                 operating.account(shared, &self.scratch, ending.tag, self.lanes);
                 let more = operating.advance(&mut self.scratch, self.lanes);
                 if !more && shared.has_numbers {
+                    shared.note(|| Effect::Vector(VectorEffect(Done::Operation(*operating))));
                     operating.compute(shared, &mut self.scratch);
                 }
                 more
@@ -267,6 +269,29 @@ impl<'p> Vector<'p> {
         } else {
             ending.end(shared, cycle);
             self.work = None;
+        }
+    }
+}
+
+/// What the unit did to the memories, to be done again.
+pub(super) struct VectorEffect(Done);
+
+enum Done {
+    /// A whole command: what it reads stays until it ends.
+    Requantized(Requantizing),
+    Operation(Operating),
+}
+
+impl Vector<'_> {
+    /// Does it again.
+    pub(super) fn replay(&mut self, shared: &mut Shared<'_>, effect: &VectorEffect) {
+        match &effect.0 {
+            Done::Requantized(work) => {
+                for row in 0..work.rows {
+                    Requantizing { row, col: 0, ..*work }.compute_group(shared, work.cols, self.element_bytes);
+                }
+            }
+            Done::Operation(operating) => operating.compute(shared, &mut self.scratch),
         }
     }
 }
@@ -292,19 +317,24 @@ impl Requantizing {
         }
     }
 
+    /// The results of the next group.
+    fn compute_group(&self, shared: &mut Shared<'_>, lanes: u64, width: u64) {
+        let group = Group::of(self, lanes, width);
+        let stage = &shared.program.output_stages[self.stage as usize];
+        for element in 0..group.elements {
+            let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
+            let channel = size(self.channel + if self.by_channels { self.row } else { self.col + element });
+            let value = i16::try_from(stage.apply(channel, sum)).expect("bug: an output stage clamps to its format");
+            let (address, within) = group.result(element);
+            put(self.format, shared.scratchpads[scratchpad_index(self.place)].write(address, group.bytes()), within, value);
+        }
+    }
+
     /// Computes the group that has had its cycles; tells whether there is another, and counts what the command did where there is none.
     fn finish_group(&mut self, shared: &mut Shared<'_>, tag: Tag, lanes: u64, width: u64) -> bool {
         let elements = lanes.min(self.cols - self.col);
         if shared.has_numbers {
-            let group = Group::of(self, lanes, width);
-            let stage = &shared.program.output_stages[self.stage as usize];
-            for element in 0..elements {
-                let sum = load_sum(shared.accumulator.read(group.sums + element * width, width));
-                let channel = size(self.channel + if self.by_channels { self.row } else { self.col + element });
-                let value = i16::try_from(stage.apply(channel, sum)).expect("bug: an output stage clamps to its format");
-                let (address, within) = group.result(element);
-                put(self.format, shared.scratchpads[scratchpad_index(self.place)].write(address, group.bytes()), within, value);
-            }
+            self.compute_group(shared, lanes, width);
         }
         self.col += elements;
         if self.col == self.cols {
@@ -313,6 +343,7 @@ impl Requantizing {
         if self.row < self.rows {
             return true;
         }
+        shared.note(|| Effect::Vector(VectorEffect(Done::Requantized(*self))));
         let ([sums, results], elements) = (self.touched, self.rows * self.cols);
         shared.accounts.actions(tag).accumulator_reads += sums;
         shared.accounts.actions(tag).vector_operations += elements;

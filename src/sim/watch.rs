@@ -4,8 +4,9 @@
 //! Not here: what is made of it.
 
 use super::accounts::{Account, Run};
+use super::engine::{Engine, Numbers};
 use super::log::{CommandRun, Log, TokenRun};
-use super::machine::{Engine, Machine, Numbers};
+use super::machine::Machine;
 use super::occupancy::Occupancy;
 use super::{Peeled, SimError};
 use crate::units::{Cycles, Tick};
@@ -57,6 +58,9 @@ impl Machine<'_> {
     ///
     /// # Errors
     /// A deadlock, which a verified program does not have.
+    ///
+    /// # Panics
+    /// Never: the log is there until the watch ends.
     pub fn time_watched(&self, most: usize, mut watch: impl FnMut(Cycle<'_>) -> ControlFlow<()>) -> Result<Watched, SimError> {
         let mut session = self.session(&[], Numbers::None, Peeled::default())?;
         session.state.shared.log = Some(Box::new(Log::new(self.program.parts(), most)));

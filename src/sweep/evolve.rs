@@ -2,7 +2,8 @@
 //! Meyarivan, "A fast and elitist multiobjective genetic algorithm: NSGA-II", IEEE Transactions on Evolutionary Computation 6(2), 2002).
 //!
 //! Coordinates are places in lists, not reals: children take each coordinate from either parent, and one coordinate in as many as there are is drawn anew, or
-//! goes a step along its list. Own code, since generations must be replayed from a log after a kill, and the crates that were looked at own the loop.
+//! goes a step along its list. Own code: generations are
+//! replayed from a log after a kill, so that the loop is the log's.
 
 use crate::experiment::{Coordinates, Experiment, Explore, Goal, Space};
 use crate::report::{PointRow, SweepProvenance, SweepResults};

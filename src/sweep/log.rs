@@ -32,6 +32,7 @@ impl Log {
     pub(super) fn open(folder: &Path, experiment: &str, provenance: &SweepProvenance) -> Result<(Self, Vec<PointRow>), SweepError> {
         let made = ResultFolder::prepare(folder)?;
         let lock = lock(folder)?;
+        sweep_out(folder);
         let path = folder.join(POINTS);
         let place = folder.join(PROVENANCE);
         let mut known = Vec::new();
@@ -84,6 +85,18 @@ pub(super) fn write_results(folder: &ResultFolder, results: &SweepResults) -> Re
 /// The provenance as JSON.
 pub(super) fn pretty(provenance: &SweepProvenance) -> String {
     serde_json::to_string_pretty(provenance).expect("bug: a provenance that is not JSON; please report it") + "\n"
+}
+
+/// Takes away what a killed sweep left half written, under other names, here and in folders of pictures. Nobody else writes here.
+fn sweep_out(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            sweep_out(&entry.path());
+        } else if name.starts_with('.') && name.ends_with(".tmp") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes names of new files durable, where the system can.

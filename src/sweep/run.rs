@@ -89,7 +89,7 @@ pub fn run(
     let (log, known) = Log::open(&options.out, &experiment.text, &provenance(experiment, options, points))?;
     let sweep = Sweep { experiment, space: &space, bench: Workbench::new(store), options, progress };
     let resumed = known.len();
-    let known: BTreeMap<String, PointRow> = known.into_iter().map(|row| (row.point_id.clone(), row)).collect();
+    let known: BTreeMap<u64, PointRow> = known.into_iter().map(|row| (row.point, row)).collect();
     let most = options.max_points.unwrap_or(u64::MAX);
     let log = Mutex::new(log);
     let rows = if let Explore::Nsga2 { .. } = experiment.explore {
@@ -103,7 +103,7 @@ pub fn run(
         sweep.evaluated(&all, &known, &log)?
     };
     // Points of an earlier run that this one does not ask for are kept.
-    let mut by_place: BTreeMap<u64, PointRow> = known.into_values().map(|row| (row.point, row)).collect();
+    let mut by_place = known;
     by_place.extend(rows.into_iter().map(|row| (row.point, row)));
     let log = log.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Swept { results: log.finish(by_place.into_values().collect())?, resumed })
@@ -143,17 +143,12 @@ struct Sweep<'s> {
 
 impl Sweep<'_> {
     /// The rows of some points, in their order; those that are known are not run again.
-    fn evaluated(
-        &self,
-        points: &[(u64, Point)],
-        known: &BTreeMap<String, PointRow>,
-        log: &Mutex<Log>,
-    ) -> Result<Vec<PointRow>, SweepError> {
+    fn evaluated(&self, points: &[(u64, Point)], known: &BTreeMap<u64, PointRow>, log: &Mutex<Log>) -> Result<Vec<PointRow>, SweepError> {
         let rows: Vec<Mutex<Option<PointRow>>> = points
             .iter()
             .map(|(number, point)| {
-                let there = known.get(&identity(self.experiment, point)).cloned();
-                Mutex::new(there.map(|row| PointRow { point: *number, ..row }))
+                let there = known.get(number).filter(|row| row.point_id == identity(self.experiment, point));
+                Mutex::new(there.cloned())
             })
             .collect();
         let missing: Vec<usize> = (0..rows.len()).filter(|place| held(&rows[*place]).is_none()).collect();
@@ -186,7 +181,7 @@ impl Sweep<'_> {
     }
 
     /// The rows of the points that a search looks at, in the order in which it asks for them first.
-    fn searched(&self, known: &BTreeMap<String, PointRow>, log: &Mutex<Log>, most: u64) -> Result<Vec<PointRow>, SweepError> {
+    fn searched(&self, known: &BTreeMap<u64, PointRow>, log: &Mutex<Log>, most: u64) -> Result<Vec<PointRow>, SweepError> {
         let mut evolution = Evolution::new(self.experiment, self.space);
         let mut all: BTreeMap<Coordinates, PointRow> = BTreeMap::new();
         while let Some(generation) = evolution.next_generation() {

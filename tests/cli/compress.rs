@@ -154,9 +154,12 @@ fn weights_that_are_only_kept_narrow_cross_the_bus_so_and_yield_the_same_outputs
     let chip = ["--chip", "widen-16x16"];
     let file = home.path().join("narrow.onnx");
     json(&["--quant", "w4a8,wide", "--samples", "10", "--chip", "widen-16x16", "--out", text(&file)]);
-    let [(wide, whole), (direct, summary), (again, read)] =
-        [("w8a8", "simplenet-mnist"), ("w4a8,wide", "simplenet-mnist"), ("w8a8", text(&home.path().join("narrow.ron")))]
-            .map(|(quant, model)| run(model, &[&chip[..], &["--quant", quant]].concat(), &home.path().join("out")));
+    let [(wide, whole), (direct, summary)] =
+        ["w8a8", "w4a8,wide"].map(|quant| run("simplenet-mnist", &[&chip[..], &["--quant", quant]].concat(), &home.path().join("out")));
+    let (again, read) = run(text(&home.path().join("narrow.ron")), &chip, &home.path().join("out"));
+    assert_eq!(read["recipe"], "as-imported");
+    // The same integers in the logits, by their hash.
+    assert_eq!((&summary["output_hash"], summary["output_hash"] == whole["output_hash"]), (&read["output_hash"], false));
     assert_eq!((of_chip(&direct) == of_chip(&again), of_chip(&wide) == of_chip(&again)), (true, false));
     assert_eq!(summary["metrics"]["accuracy"]["chip"], read["metrics"]["accuracy"]["chip"]);
     assert_eq!(
@@ -178,6 +181,8 @@ fn weights_that_are_only_kept_narrow_cross_the_bus_so_and_yield_the_same_outputs
         let done = systole(&["run", "--samples", "2"]).args(arguments).arg("--out").arg(home.path().join("none")).assert().code(1);
         String::from_utf8(done.get_output().stderr.clone()).unwrap()
     };
+    let message = refused(&["--quant", "w2a8", "--model", text(&home.path().join("narrow.ron")), "--chip", "widen-16x16"]);
+    assert!(message.contains("its weights are integers, of which w2a8 would change nothing"), "{message}");
     let message = refused(&["--quant", "w4a8,wide"]);
     assert!(message.contains("do not widen them") && message.contains("help: name a chip with storage.codec: Widen"), "{message}");
     let message = refused(&["--quant", "w16a8", "--chip", "widen-16x16"]);

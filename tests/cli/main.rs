@@ -11,6 +11,7 @@ mod gemm;
 mod json;
 mod map;
 mod model;
+mod numbers;
 mod pictures;
 mod prune;
 mod run;

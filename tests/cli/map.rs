@@ -180,8 +180,14 @@ fn mappings_that_do_not_fit_say_why() {
     let cut = "order: Blocks, block: 256, chunk: 16";
     has(&with(&format!("layer: \"stem\", stationary: output, {cut}")), &["\"stem\"", "os", "no such dataflow", "help: "]);
     has(&with(&format!("layer: \"steam\", stationary: weight, {cut}")), &["\"steam\"", "no such layer"]);
-    has(&with("layer: \"stem\", stationary: weight, order: Blocks, block: 0, chunk: 16"), &["a block of 0 vectors", "all 256"]);
-    has(&with("layer: \"stem\", stationary: weight, order: Blocks, block: 16, chunk: 5"), &["a chunk of 5 channels", "16 to 16"]);
+    has(&with("layer: \"stem\", stationary: weight, order: Blocks, block: 0, chunk: 16"), &["a block of 0 vectors", "1 to 256"]);
+    let products = home.path().join("products.csv");
+    fs::write(&products, "Layer, M, N, K,\na, 100, 20, 33,\n").unwrap();
+    let pin = "layer: \"a\", stationary: weight, order: Blocks, block: 16, chunk: 16, layout: Some(RowMajor)";
+    fs::write(&path, format!("MappingFile(layers: [Pin({pin})])")).unwrap();
+    let message = refused(&["run", "--model", text(&products), "--out", text(&home.path().join("out")), "--mapping", text(&path)]);
+    has(&message, &["\"a\"", "nchw", "vectors", "help: "]);
+    has(&with("layer: \"stem\", stationary: weight, order: Blocks, block: 16, chunk: 5"), &["a chunk of 5 channels", "it is 16 here"]);
     has(&with("layer: 5"), &["m.ron", "line 1", "systole map --save"]);
     let small = "scratchpads=[(role: Shared, capacity: B(2048), banks: 4, port_bytes: 16, latency: Cycles(4))]";
     let large = format!("MappingFile(layers: [Pin(layer: \"stem\", stationary: weight, {cut})])");
@@ -190,6 +196,10 @@ fn mappings_that_do_not_fit_say_why() {
     has(&message, &["\"stem\"", "do not fit", "help: "]);
     all_refused(&[
         (&["run", "--mapping", "no.ron"], &["no.ron", "help: "]),
+        (
+            &["map", "--chip", "edge-16x16", "--set", "scratchpads.0.capacity=B(64)"],
+            &["needs at least", "help: raise scratchpads.0.capacity"],
+        ),
         (&["map", "--layer", "z9"], &["\"z9\"", "z1, z2, z3"]),
         (&["map", "--model", "no.csv"], &["no.csv"]),
         (&["run", "--model", &table, "--data", "x"], &["--data", "layer table", "help: "]),

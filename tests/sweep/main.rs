@@ -39,7 +39,7 @@ fn timing_only() -> (tempfile::TempDir, PathBuf) {
     question: "How do array and DRAM share the time of two products?",
     chips: ["edge-16x16", "xnor-16x16"],
     workloads: [(model: {:?}, batch: 1, weights: Cold)],
-    recipes: {{ "w8a8": [Quantize(w: 8, a: 8)], "w4a8": [Quantize(w: 4, a: 8)] }},
+    recipes: {{ "w8a8": [Quantize(w: 8, a: 8)], "w4a4": [Quantize(w: 4, a: 4)] }},
     axes: {{ "array.{{rows,cols}}": [(8, 8), (16, 16), (8, 32)], "dram.bytes_per_cycle": Log2(2, 16) }},
     mapping: Search(objective: Latency, budget: 2),
     baseline: (chip: "edge-16x16", recipe: "w8a8"),
@@ -59,13 +59,16 @@ fn sweep(experiment: &Path, out: &Path, more: &[&str]) -> Command {
 
 /// Names and bytes of all results in a folder.
 fn results(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut all: Vec<(String, Vec<u8>)> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()))
-        .filter(|(name, _)| name != ".lock")
-        .collect();
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            all.extend(results(&path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)));
+        } else if name != ".lock" {
+            all.push((name, fs::read(path).unwrap()));
+        }
+    }
     all.sort();
     all
 }

@@ -67,6 +67,15 @@ impl Labels {
         self.values[&value].iter().map(of_axis).collect()
     }
 
+    /// Each axis of each value: its indices, and how many of them go with each set of units.
+    pub(super) fn axes(&self) -> impl Iterator<Item = (usize, BTreeMap<usize, usize>)> {
+        self.values.values().flatten().map(|axis| {
+            let mut sets = BTreeMap::new();
+            axis.iter().flatten().for_each(|unit| *sets.entry(self.root(*unit)).or_default() += 1);
+            (axis.len(), sets)
+        })
+    }
+
     fn pin(&mut self, axis: &[Option<usize>]) {
         for unit in axis.iter().flatten() {
             let root = self.root(*unit);

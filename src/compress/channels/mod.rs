@@ -91,7 +91,7 @@ fn judged(network: &Network, mut id: LayerId) -> LayerId {
 }
 
 /// The network without `floor(fraction * channels)` of each named layer's output channels: those of the least scores, of equal ones the first.
-/// Channels that go together go where every layer among them may still lose one.
+/// Channels that go together go where every layer among them may still lose one, and where no value is left with none.
 fn without_least(network: &Network, step: &Step, fraction: f64, scores: &Scores) -> Result<Network, CompressError> {
     let labels = Labels::of(network);
     // For each set of units: its score, and the layers that yield it.
@@ -122,10 +122,19 @@ fn without_least(network: &Network, step: &Step, fraction: f64, scores: &Scores)
     let mut left: Vec<usize> = labels.producers.iter().map(|producer| share(fraction, producer.units.len())).collect();
     let mut order: Vec<(usize, (f64, Vec<usize>))> = sets.into_iter().collect();
     order.sort_by(|one, other| one.1.0.total_cmp(&other.1.0).then(one.0.cmp(&other.0)));
+    // What a slice takes of a value may be one set's alone: no axis of any value may lose all.
+    let mut kept: Vec<usize> = Vec::new();
+    let mut places: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    for (number, (indices, of_sets)) in labels.axes().enumerate() {
+        kept.push(indices);
+        of_sets.into_iter().for_each(|(root, count)| places.entry(root).or_default().push((number, count)));
+    }
     let mut gone = vec![false; order.iter().map(|(root, _)| root + 1).max().unwrap_or(0)];
     for (root, (_, producers)) in order {
         let of = |number: usize| producers.iter().filter(|other| **other == number).count();
-        if producers.iter().all(|number| left[*number] >= of(*number)) {
+        let of_axes = places.get(&root).map_or(&[][..], Vec::as_slice);
+        if producers.iter().all(|number| left[*number] >= of(*number)) && of_axes.iter().all(|(axis, count)| kept[*axis] > *count) {
+            of_axes.iter().for_each(|(axis, count)| kept[*axis] -= count);
             for number in producers {
                 left[number] -= 1;
             }

@@ -308,14 +308,19 @@ impl Lowerer<'_> {
         let is_packed = |format: &Format| {
             let rules = || Rules::new(self.chip, format, &self.chip.array().dataflows[0]);
             let is_dense = self.chip.array().sparsity == Sparsity::Dense || rules().mode.group.is_none();
-            let have_room = has_room(weight, format.weight) && has_room(activation, format.activation);
-            format.lanes == 1 && format.weight >= Dtype::Int8 && format.activation >= Dtype::Int8 && have_room && is_dense
+            format.lanes == 1 && format.weight >= Dtype::Int8 && format.activation >= Dtype::Int8 && is_dense
         };
+        let have_room = |format: &Format| has_room(weight, format.weight) && has_room(activation, format.activation);
         let given = [weight.dtype, activation.dtype];
-        let Some(formats) = multiplied(self.chip, given, is_packed) else {
+        let Some(formats) = multiplied(self.chip, given, |format| is_packed(format) && have_room(format)) else {
             let [weight, activation] = multiplied(self.chip, given, |_| true).unwrap_or(given);
             format_of(&layer.name, &Problem::matrix(1, 1, 1, weight, activation), self.chip)?;
-            let problem = "multiplies two values, and what plays the weights is not packed as this array takes them".to_string();
+            let problem = if multiplied(self.chip, given, is_packed).is_some() {
+                "multiplies two values in 16 bits, of which one has a zero point (a softmax's has), and the array subtracts none in 16 bits"
+            } else {
+                "multiplies two values, and what plays the weights is not packed as this array takes them"
+            };
+            let problem = problem.to_string();
             return self.product_on_host(layer, [(left, &of_left, &to_left), (right, &of_right, &to_right)], problem);
         };
         left = self.widened(layer, 0, &left, formats[1])?;

@@ -37,6 +37,13 @@ impl Lowerer<'_> {
             let read = self.network.layer(self.network.inputs(layer.id)[slot]);
             read.output.quantization.map_or(0, |held| held.zero_point)
         };
+        let held = [values[0].0.tensor.format, values[1].0.tensor.format, format_of_value(layer)];
+        if let Some(format) = held.into_iter().find(|format| format.bits() > 8) {
+            let problem = format!("{problem}; nor can a host do it, which takes and yields values of 8 bits, of which {format} is none");
+            let help = "quantize the network to 8 bits (--quant w8a8), and give 16 to layers with weights by name, behind it in a recipe \
+                        (Quantize(w: 16, a: 16, layers: [NAMES]))";
+            return Err(refused(layer, problem, help));
+        }
         let (to, rows) = (values[1].2, values[0].2[values[0].2.len() - 2]);
         let [inner, cols] = [to[to.len() - 2], to[to.len() - 1]];
         // The host adds up as the chip's first mode does, which is what the integer reference takes for it.
@@ -101,5 +108,5 @@ impl Lowerer<'_> {
 /// Values that the host does not take or yield.
 fn not_a_byte(layer: &Layer, format: Dtype) -> MappingError {
     let help = "let it read and yield 8 bits: quantize what reads it to 8 bits (Quantize(w: .., a: 8, layers: [NAME]))";
-    refused(layer, format!("is the host's, and reads or yields {format} values, which are no whole bytes"), help)
+    refused(layer, format!("is the host's, which takes and yields values of 8 bits, and reads or yields {format}"), help)
 }

@@ -150,6 +150,13 @@ impl Lowered {
         matches!(&self.work, Work::Vector(ops) if ops.iter().any(|op| op.kind().has_window()))
     }
 
+    /// Whether it is some channels of a window over a batch, which the vector unit takes one lot of after the other.
+    pub fn is_by_channels(&self, batch: u64) -> bool {
+        let Work::Vector(ops) = &self.work else { return false };
+        let is_later = |op: &VectorOp| matches!(op, VectorOp::Depthwise(depthwise) if depthwise.first > 0);
+        self.has_window() && (self.problem.n > batch || ops.iter().any(is_later))
+    }
+
     /// Which of its inputs is there whole from the first block on, if one is: a depthwise convolution's weights and biases.
     pub fn constants(&self) -> Option<usize> {
         matches!(&self.work, Work::Vector(ops) if ops.iter().any(|op| op.kind() == VectorKind::Depthwise)).then_some(1)

@@ -138,11 +138,13 @@ impl<'a> Importer<'a> {
         let integers = matches!(kind, DataType::Int32 | DataType::Int64);
         let id = importer.builder.input_of(input.name(), shape, if integers { Element::Index } else { Element::Real })?;
         let tensor = Tensor { id, batched: true, sole: true };
+        let mut shift = None;
         let known = if integers || kind == DataType::Float {
             Known::Layer(tensor)
         } else {
             let grid = importer.input_grid(input.name(), kind)?;
             importer.builder.quantize(id, grid.quantization);
+            shift = Some(grid.shift);
             Known::Integers(tensor, grid.shift)
         };
         importer.values.insert(input.name(), known);
@@ -151,7 +153,11 @@ impl<'a> Importer<'a> {
                 importer.lower(index)?;
             }
         }
-        importer.finish(output, id)
+        let network = importer.finish(output, id)?;
+        Ok(match shift {
+            Some(shift) => network.of_integers(shift),
+            None => network,
+        })
     }
 
     /// What a node reads in `slot`.

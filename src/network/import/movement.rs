@@ -232,8 +232,9 @@ impl Importer<'_> {
             return Err(fault(node, format!("yields more than {MAX_RANK} axes"), "check the shapes"));
         }
         let indices = indices.ok_or_else(|| {
+            let last = size.saturating_sub(1);
             let problem =
-                format!("has indices that are none of axis {axis} of {shape:?} (whole numbers from -{size} to {size}, which is none)");
+                format!("has indices that are not whole numbers from -{size} to {last}, those of axis {axis} of {shape:?}, or has none");
             fault(node, problem, "check the indices")
         })?;
         Ok((axis, indices))

@@ -20,6 +20,18 @@ pub(super) const MAX_RANK: usize = 16;
 /// # Errors
 /// If the tensor is not float32, cannot be read, disagrees with its shape, has no elements, or holds a number that is not finite.
 pub(super) fn floats(tensor: &TensorProto, folder: Folder<'_>) -> Result<ArrayD<f32>, NetworkError> {
+    floats_where(tensor, folder, f32::is_finite)
+}
+
+/// The same of a mask that is added, which may hold minus infinity.
+///
+/// # Errors
+/// As [`floats`].
+pub(super) fn addends(tensor: &TensorProto, folder: Folder<'_>) -> Result<ArrayD<f32>, NetworkError> {
+    floats_where(tensor, folder, |value| value.is_finite() || value == f32::NEG_INFINITY)
+}
+
+fn floats_where(tensor: &TensorProto, folder: Folder<'_>, may: impl Fn(f32) -> bool) -> Result<ArrayD<f32>, NetworkError> {
     let found = data_type(tensor);
     if found != DataType::Float as i32 {
         return Err(fault(
@@ -36,7 +48,7 @@ pub(super) fn floats(tensor: &TensorProto, folder: Folder<'_>) -> Result<ArrayD<
         Some(raw) => raw.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
         None => listed(tensor, &tensor.float_data, elements)?.to_vec(),
     };
-    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+    if let Some(index) = values.iter().position(|value| !may(*value)) {
         return Err(fault(
             tensor,
             format!("element {index} is {}", values[index]),

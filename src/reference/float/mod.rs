@@ -12,8 +12,9 @@ mod product;
 mod rows;
 mod step;
 
+use super::names::{names_rows, whole};
 use super::{ReferenceError, Trace};
-use crate::network::{Layer, Network};
+use crate::network::{Layer, Network, Op};
 use crate::numerics::Quantization;
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -32,7 +33,7 @@ const BLOCK_NUMBERS: usize = 1 << 16;
 /// Runs the network on `inputs` (samples x elements of the input's shape in row-major order) and keeps every layer's values.
 ///
 /// # Errors
-/// If a sample does not fit the input, an integer bias has no scale, or the values would take more than 4 GiB.
+/// If a sample does not fit the input, a number names no row of a table, an integer bias has no scale, or the values would take more than 4 GiB.
 #[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 pub fn run(network: &Network, inputs: ArrayView2<f32>) -> Result<Trace, ReferenceError> {
     let (samples, found) = inputs.dim();
@@ -51,8 +52,14 @@ pub fn run(network: &Network, inputs: ArrayView2<f32>) -> Result<Trace, Referenc
         let sources = network.inputs(layer.id);
         let read: Vec<&Layer> = sources.iter().map(|id| network.layer(*id)).collect();
         let sources: Vec<&Array2<f32>> = sources.iter().map(|id| &all[id]).collect();
+        if let Op::Gather(table) = &layer.op {
+            names_rows(layer, table.shape()[0], sources[0])?;
+        }
         let mut values = match Step::new(layer, &read)? {
-            Step::Input => inputs.as_standard_layout().into_owned(),
+            Step::Input => {
+                whole(network, &inputs)?;
+                inputs.as_standard_layout().into_owned()
+            }
             step => evaluate(&step, &sources, samples, layer.output.elements()),
         };
         if let Some(quantization) = layer.output.quantization {
@@ -93,7 +100,7 @@ fn flat(values: &Array2<f32>) -> &[f32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Activation, Bias, Dense, NetworkBuilder, Op, Weight};
+    use crate::network::{Activation, Bias, Dense, NetworkBuilder, Weight};
     use crate::numerics::Dtype;
     use ndarray::array;
 

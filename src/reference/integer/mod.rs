@@ -10,6 +10,7 @@ mod vector;
 
 pub use sums::Reached;
 
+use super::names::{names_rows, whole};
 use super::{ReferenceError, movement};
 use crate::network::{Element, IntegerForm, Layer, LayerId, Network, Op, Weight, integers_in, integers_of};
 use crate::numerics::Arithmetic;
@@ -37,17 +38,18 @@ impl IntegerTrace {
 /// Real samples (n x elements of the input) as the integers that the host hands to the chip; whole numbers that name something stay as they are.
 ///
 /// # Errors
-/// If the network's input is not quantized, or the samples do not fit it.
+/// If the network's input is not quantized, or the samples do not fit it, or are not whole where they name something.
 #[expect(clippy::needless_pass_by_value, reason = "a view is a reference already")]
 pub fn quantize_inputs(network: &Network, samples: ArrayView2<f32>) -> Result<Array2<i32>, ReferenceError> {
     let input = network.input();
     input_fits(network, samples.ncols())?;
     if input.output.element == Element::Index {
+        whole(network, &samples)?;
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "a cast from float to integer saturates, and names are bounded where they are read"
+            reason = "a cast from float to integer saturates, and names are checked where they are read"
         )]
-        return Ok(samples.mapv(|x| libm::rintf(x) as i32));
+        return Ok(samples.mapv(|x| x as i32));
     }
     let quantization = integers_of(input)?;
     Ok(samples.mapv(|x| quantization.quantize(x)))
@@ -164,16 +166,17 @@ fn evaluate(
     Ok(y)
 }
 
-/// The rows of a table that names name; a name of no row takes the nearest (a negative one counts from the end, as in ONNX).
+/// The rows of a table that names name (a negative one counts from the end, as in ONNX).
 fn gather(layer: &Layer, table: &Weight<IxDyn>, names: &Array2<i32>, y: &mut Array2<i32>) -> Result<(), ReferenceError> {
     let table = integers_in(table, &integers_of(layer)?);
+    names_rows(layer, table.shape()[0], names)?;
     let rows = i64::try_from(table.shape()[0]).unwrap_or(i64::MAX);
     let width = table.len() / table.shape()[0];
     let table: Vec<i32> = table.iter().copied().collect();
     for (name, y) in names.iter().zip(flat_mut(y).chunks_exact_mut(width)) {
         let name = i64::from(*name);
-        let row = (if name < 0 { name + rows } else { name }).clamp(0, rows - 1);
-        let row = usize::try_from(row).expect("bug: clamped to the table's rows just before");
+        let row = if name < 0 { name + rows } else { name };
+        let row = usize::try_from(row).expect("bug: names are checked just before");
         y.copy_from_slice(&table[row * width..][..width]);
     }
     Ok(())

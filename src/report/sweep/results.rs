@@ -6,6 +6,7 @@ use super::point::{PointRow, PointStatus};
 use super::requirement::Requirement;
 use crate::report::ratio;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -241,15 +242,17 @@ impl SweepResults {
     }
 
     fn compare(&mut self) {
+        let on_front = self.fronts();
+        let baselines: Vec<usize> = (0..self.points.len()).filter(|place| self.is_baseline(*place)).collect();
         for place in 0..self.points.len() {
-            let baseline = self.baseline_of(place);
+            let baseline = baselines.iter().copied().find(|baseline| self.is_held_to(place, *baseline));
             let of = |place: usize| self.points[place].figures.as_ref();
             let (Some(figures), baseline) = (of(place), baseline.and_then(of)) else { continue };
             self.relative[place] = Relative {
                 speedup: baseline.map(|baseline| ratio(baseline.latency_s, figures.latency_s)),
                 energy_gain: baseline.map(|baseline| ratio(baseline.energy_pj_per_sample, figures.energy_pj_per_sample)),
                 meets_requirements: false,
-                is_on_front: self.is_on_front(place),
+                is_on_front: on_front[place],
             };
             self.relative[place].meets_requirements = self.violation(place) == 0.0;
         }
@@ -273,30 +276,56 @@ impl SweepResults {
 
     /// The point that a point is held against: the baseline's chip and recipe, the same workload, seed and values of the axes that both have.
     pub fn baseline_of(&self, place: usize) -> Option<usize> {
-        let baseline = self.provenance.baseline.as_ref()?;
-        let point = &self.points[place];
-        let is_alike = |other: &PointRow| {
-            (&other.chip, &other.recipe) == (&baseline.chip, &baseline.recipe)
-                && (&other.model, other.batch, other.weights, other.seed, other.samples)
-                    == (&point.model, point.batch, point.weights, point.seed, point.samples)
-                && other.axes.iter().all(|(path, value)| point.axes.get(path).is_none_or(|own| own == value))
-        };
-        self.points.iter().position(is_alike)
+        (0..self.points.len()).find(|other| self.is_baseline(*other) && self.is_held_to(place, *other))
     }
 
-    /// Whether no other point of the same workload is better in select error or latency and no worse in the other. Without accuracies, in latency or
-    /// energy.
-    fn is_on_front(&self, place: usize) -> bool {
-        let key = |place: usize| {
-            let figures = self.points[place].figures.as_ref()?;
-            Some([figures.latency_s, figures.select_error_percent.unwrap_or(figures.energy_pj_per_sample)])
-        };
-        let workload = |place: usize| {
-            let point = &self.points[place];
-            (&point.model, point.batch, point.weights)
-        };
-        let Some(own) = key(place) else { return false };
-        let mut others = self.done().filter(|other| workload(*other) == workload(place)).filter_map(key);
-        !others.any(|other| (0..2).all(|goal| other[goal] <= own[goal]) && (0..2).any(|goal| other[goal] < own[goal]))
+    /// Whether a point has the baseline's chip and recipe.
+    fn is_baseline(&self, place: usize) -> bool {
+        let point = &self.points[place];
+        self.provenance.baseline.as_ref().is_some_and(|baseline| (&point.chip, &point.recipe) == (&baseline.chip, &baseline.recipe))
+    }
+
+    /// Whether a point's baseline is this one, which has the baseline's chip and recipe.
+    fn is_held_to(&self, place: usize, baseline: usize) -> bool {
+        let (point, other) = (&self.points[place], &self.points[baseline]);
+        (&other.model, other.batch, other.weights, other.seed) == (&point.model, point.batch, point.weights, point.seed)
+            && other.axes.iter().all(|(path, value)| point.axes.get(path).is_none_or(|own| own == value))
+    }
+
+    /// Which points are on the front of their workload: no other one is better in select error or latency and no worse in the other. Without accuracies, in
+    /// energy or latency.
+    fn fronts(&self) -> Vec<bool> {
+        let mut workloads: BTreeMap<(&str, u64, &str), Vec<(f64, f64, usize)>> = BTreeMap::new();
+        for (place, point) in self.points.iter().enumerate() {
+            let Some(figures) = &point.figures else { continue };
+            let other = figures.select_error_percent.unwrap_or(figures.energy_pj_per_sample);
+            workloads.entry((&point.model, point.batch, point.weights.name())).or_default().push((figures.latency_s, other, place));
+        }
+        let mut is_on_front = vec![false; self.points.len()];
+        for mut costs in workloads.into_values() {
+            costs.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
+            // The best of the second cost among all that are faster, and among all that are as fast.
+            let (mut best, mut of_equal, mut latency) = (f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY);
+            for (time, cost, place) in costs {
+                if time > latency {
+                    (best, of_equal, latency) = (best.min(of_equal), cost, time);
+                }
+                is_on_front[place] = cost < best && cost <= of_equal;
+            }
+        }
+        is_on_front
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_is_left_out_and_a_wrong_one_is_said() {
+        let place = Path::new("points.jsonl");
+        assert_eq!(SweepResults::points_of("{\"point\": 0", place).unwrap(), Vec::new());
+        let error = SweepResults::points_of("{}\n", place).unwrap_err().to_string();
+        assert!(error.contains("points.jsonl line 1") && error.contains("help:"), "{error}");
     }
 }

@@ -15,6 +15,7 @@ mod peeled;
 mod plan;
 mod probe;
 mod products;
+mod recorded;
 mod room;
 mod shape;
 mod timing;
@@ -22,11 +23,13 @@ mod window;
 
 pub(super) use movement::rows_touched;
 pub use probe::{PeId, Registers};
+pub(super) use recorded::ArrayEffect;
 
 use super::accounts::Account;
 use super::claims::{Claims, Use};
+use super::engine::Numbers;
 use super::error::SimError;
-use super::machine::{Numbers, Setup};
+use super::machine::Setup;
 use super::memory::MAX_PLANNED_BANKS;
 use super::queue::{Did, Ending, Queue, Shared};
 use crate::counts::{CycleCounts, StallReason};
@@ -368,13 +371,15 @@ impl<'p> Array<'p> {
         let (mode, pad) = (self.operands.mode, pass.zero_point);
         match &mut pass.work {
             Work::Vectors { place, stream, stride, inner } => {
-                let vectors = super::memory::size(pass.steps);
-                (*place, *stream) = self.windows.fill(shared, &gather, (vectors, *inner), Form::Vectors, pad);
+                let size = (super::memory::size(pass.steps), *inner);
+                recorded::fill(shared, self.mode, gather, size, Form::Vectors, pad);
+                (*place, *stream) = self.windows.fill(shared, &gather, size, Form::Vectors, pad);
                 *stride = mode.vector_bytes(*inner as u64);
             }
             Work::Product { activation_place, activation, .. } => {
                 let depth = super::memory::size(mode.activation_steps(activation.inner as u64).1);
                 let size = (activation.width, activation.inner);
+                recorded::fill(shared, self.mode, gather, size, Form::Panel { depth }, pad);
                 (*activation_place, activation.address) = self.windows.fill(shared, &gather, size, Form::Panel { depth }, pad);
                 activation.stride = mode.activation_step_bytes(activation.width as u64);
             }
@@ -387,6 +392,7 @@ impl<'p> Array<'p> {
         if shared.has_numbers {
             let (mode, size) = (self.operands.mode, (panel.width, panel.inner));
             let form = Form::Panel { depth: mode.lanes as usize };
+            recorded::fill(shared, self.mode, *gather, size, form, *zero_point);
             (*place, panel.address) = self.windows.fill(shared, gather, size, form, *zero_point);
             panel.stride = mode.tile_row_bytes(panel.width as u64);
         }
@@ -458,6 +464,7 @@ impl<'p> Array<'p> {
             self.loads_done = load.number;
             self.catch_up(shared, self.now + 1);
             if let Loaded::Tile { ending, place, panel, zero_point, .. } = load.what {
+                recorded::load(shared, self.mode, place, load.number, panel, zero_point);
                 self.drive.load(&mut self.operands, shared.sram(place), load.number, panel, zero_point);
                 if self.zero_gating && self.drive.has_numbers() {
                     self.operands.nonzeros(shared.sram(place), panel, zero_point, &mut self.held_nonzeros);
@@ -472,6 +479,7 @@ impl<'p> Array<'p> {
         {
             let pass = *pass;
             self.catch_up(shared, self.now + 1);
+            recorded::pass(shared, self.mode, pass);
             self.drive.finish(&mut self.operands, shared, &pass, self.element_bytes);
             pass.ending.end(shared, cycle);
             self.passes_done += 1;

@@ -3,8 +3,9 @@
 use super::mesh::{BLOCK, LANES};
 use super::shape::Shape;
 use crate::chip::Stationary;
+use crate::sim::engine::Numbers;
 use crate::sim::error::SimError;
-use crate::sim::machine::{Numbers, Setup};
+use crate::sim::machine::Setup;
 
 /// The most bytes that the registers of an array, and the tiles under way in it, may take of the host's memory.
 const MAX_BYTES: u128 = 8 << 30;

@@ -152,6 +152,11 @@ impl Windows {
         (self.capacity > 0).then(|| Sram::new(self.capacity, 1, 1, crate::counts::StallReason::ScratchpadConflict))
     }
 
+    /// Begins anew with empty buffers.
+    pub(super) fn restart(&mut self) {
+        self.next = 0;
+    }
+
     /// What a command reads.
     pub(super) fn gather(&self, window: &Window, place: Place, [address, pitch]: [u64; 2], counters: &[u64]) -> Gather {
         Gather {

@@ -12,6 +12,7 @@ mod ideal;
 
 use super::memory::size;
 use super::queue::{Did, Ending, Queue, Shared};
+use super::recording::{Copy, Effect};
 use crate::chip::{Chip, Dram};
 use crate::counts::{CycleCounts, Operand, ReadWrite, StallReason};
 use crate::program::{Command, Operation, Place, ProgramParts, Transfer};
@@ -349,6 +350,8 @@ impl Flight {
     fn copy_piece(&self, shared: &mut Shared<'_>, bytes: u64) {
         let local = self.local_address();
         let dram = self.dram + self.row * self.dram_stride + self.byte;
+        let is_in = self.direction == Direction::In;
+        shared.note(|| Effect::Copy(Copy { is_in, place: self.place, local, dram, bytes }));
         let range = size(dram)..size(dram + bytes);
         let memory = match self.place {
             Place::Scratchpad(_, index) => &mut shared.scratchpads[index as usize],

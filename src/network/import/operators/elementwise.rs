@@ -176,6 +176,7 @@ impl<'a> Importer<'a> {
             Constant::Stored(stored) if tensor::data_type(stored) != DataType::Float as i32 => {
                 constant.numbers(self.folder).map(|numbers| Weight::Float(numbers.reals()))
             }
+            Constant::Stored(stored) if node.op_type() == "Add" => tensor::addends(stored, self.folder).map(Weight::Float),
             _ => constant.reals(self.folder).map(Weight::Float),
         }
     }
