@@ -13,27 +13,15 @@ use systole::pipeline::{self, RunOptions};
 use systole::report::Summary;
 use systole::{chip, model};
 
-/// A compression: the network, what it is compressed by after training, the chip, and the recipe that takes the trained model in its place (of binary
-/// networks, which were never trained in float, the model alone).
+/// A compression: the network, what it is compressed by after training, the chip, and the recipe that takes the trained model in its place.
 const ROWS: &[(&str, &str, &str, &str)] = &[
     ("simplenet-mnist-trained", "w4a4", "edge-16x16", "load:simplenet-mnist-w4a4+w4a4"),
     ("simplenet-mnist-trained", "w2a4", "edge-16x16", "load:simplenet-mnist-w2a4+w2a4"),
     ("simplenet-mnist-trained", "nm:2:4+w8a8", "nm-16x16", "load:simplenet-mnist-2of4+w8a8"),
     ("simplenet-mnist-trained", "magnitude:0.9,global+w8a8", "codec-16x16", "load:simplenet-mnist-90pruned+w8a8"),
-    ("lenet-mnist", "w4a4", "edge-16x16", "load:lenet-mnist-w4a4+w4a4"),
-    ("lenet-mnist", "w2a4", "edge-16x16", "load:lenet-mnist-w2a4+w2a4"),
-    ("lenet-mnist", "nm:2:4+w8a8", "nm-16x16", "load:lenet-mnist-2of4+w8a8"),
-    ("lenet-mnist", "magnitude:0.9,global+w8a8", "codec-16x16", "load:lenet-mnist-90pruned+w8a8"),
 ];
 /// Models that were trained as they are, and the chip that each runs on.
-const ALONE: &[(&str, &str, &str)] = &[
-    ("simplenet-mnist-trained", "w8a8", "edge-16x16"),
-    ("lenet-mnist-trained", "w8a8", "edge-16x16"),
-    ("sfc-mnist-w1a1", "w1a1", "xnor-16x16"),
-    ("lfc-mnist-w1a1", "w1a1", "xnor-16x16"),
-    ("cnn-mnist-w1a1", "w1a1", "xnor-16x16"),
-    ("lenet-half-mnist-distilled", "w8a8", "edge-16x16"),
-];
+const ALONE: &[(&str, &str, &str)] = &[("simplenet-mnist-trained", "w8a8", "edge-16x16")];
 
 const COLUMNS: [&str; 9] =
     ["network", "compression", "chip", "samples", "right before", "95% interval", "right after", "95% interval", "cycles a sample"];

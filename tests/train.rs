@@ -172,7 +172,6 @@ fn what_was_trained_is_what_integers_compute() {
         ("simplenet-mnist", None, "w4a4", Scales::Learned),
         ("simplenet-mnist", None, "w4a4,tensor,symmetric", Scales::Learned),
         ("simplenet-mnist", None, "w2a4", Scales::Calibrated),
-        ("simplenet-mnist", None, "w16a16", Scales::Learned),
         ("lenet-mnist", None, "w4a4", Scales::Learned),
         ("lenet-mnist", None, "w2a8", Scales::Learned),
         ("lenet-mnist", None, "w8a8+w4a4@f*", Scales::Learned),

@@ -481,7 +481,7 @@ impl Step {
             }
         };
         match self {
-            Self::Load(name) if name.is_empty() => Err(self.fault("it has no name", "name a model, such as load:lenet-mnist-w4a4")),
+            Self::Load(name) if name.is_empty() => Err(self.fault("it has no name", "name a model, such as load:simplenet-mnist-w4a4")),
             Self::MeanThreshold { alpha, .. } if !(alpha.is_finite() && *alpha >= 0.0) => {
                 Err(self.fault(format!("alpha is {alpha}"), "it is a finite number, 0 or more"))
             }

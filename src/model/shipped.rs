@@ -7,19 +7,19 @@ pub(super) struct Shipped {
     pub(super) network: &'static [u8],
 }
 
-/// The models of these names.
-macro_rules! shipped {
-    ($($name:literal),* $(,)?) => {
-        &[$(Shipped {
-            name: $name,
-            card: include_str!(concat!("../../models/", $name, ".ron")),
-            network: include_bytes!(concat!("../../models/", $name, ".onnx")),
-        }),*]
-    };
-}
-
 /// All of them.
-pub(super) const SHIPPED: &[Shipped] = shipped!["simplenet-mnist", "lenet-mnist", "simplenet-mnist-trained", "simplenet-mnist-w4a4",];
+pub(super) const SHIPPED: &[Shipped] = &[
+    Shipped {
+        name: "simplenet-mnist",
+        card: include_str!("../../models/simplenet-mnist.ron"),
+        network: include_bytes!("../../models/simplenet-mnist.onnx"),
+    },
+    Shipped {
+        name: "lenet-mnist",
+        card: include_str!("../../models/lenet-mnist.ron"),
+        network: include_bytes!("../../models/lenet-mnist.onnx"),
+    },
+];
 
 /// The names of the networks that are part of the program.
 pub fn shipped_names() -> impl Iterator<Item = &'static str> {
