@@ -267,7 +267,7 @@ fn outputs_that_a_small_scratchpad_cuts_count_as_spilled() {
     assert_eq!((small.outputs, small.spilled), (6, 4));
     let least = small.least_bytes.unwrap();
     assert_eq!(passed(format!("B({least})")).spilled, 0);
-    let pad = with("edge-16x16", &[]).scratchpads()[0].clone();
+    let pad = with("edge-16x16", &[]).scratchpads()[0];
     assert!(passed(format!("B({})", least - u64::from(pad.banks * pad.port_bytes))).spilled > 0);
 }
 

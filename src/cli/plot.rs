@@ -3,6 +3,7 @@
 use super::{complain, say};
 use clap::Args;
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use systole::findings::ScatterRequest;
 use systole::page;
@@ -18,10 +19,10 @@ pub(crate) struct PlotArguments {
     /// A folder that systole sweep wrote
     #[arg(value_name = "RESULTS")]
     results: PathBuf,
-    /// The field along: a column of points.csv, such as latency_s. Without --x and --y all pictures of the sweep are drawn, and its page
+    /// The field along: a column of points.csv, such as `latency_s`. Without --x and --y all pictures of the sweep are drawn, and its page
     #[arg(long, value_name = "FIELD", requires = "y")]
     x: Option<String>,
-    /// The field up, such as error_percent
+    /// The field up, such as `error_percent`
     #[arg(long, value_name = "FIELD", requires = "x")]
     y: Option<String>,
     /// Draw a heat map, this field being its colour
@@ -47,12 +48,11 @@ pub(crate) fn run(arguments: &PlotArguments) -> Result<(), Box<dyn Error>> {
     let (Some(x), Some(y)) = (&arguments.x, &arguments.y) else {
         return told(&draw(&results, arguments.out.as_ref().unwrap_or(&arguments.results))?);
     };
-    let drawn = match &arguments.z {
-        Some(z) => plot::heatmap(&results, [x, y, z], arguments.facet.as_deref())?,
-        None => {
-            let (facet, color) = (arguments.facet.as_deref(), arguments.color.as_deref());
-            plot::scatter(&results, ScatterRequest { x, y, facet, color, has_front: arguments.pareto })?
-        }
+    let drawn = if let Some(z) = &arguments.z {
+        plot::heatmap(&results, [x, y, z], arguments.facet.as_deref())?
+    } else {
+        let (facet, color) = (arguments.facet.as_deref(), arguments.color.as_deref());
+        plot::scatter(&results, ScatterRequest { x, y, facet, color, has_front: arguments.pareto })?
     };
     let folder = arguments.out.clone().unwrap_or_else(|| arguments.results.join(PICTURES));
     told(&write(&folder, &[drawn])?)
@@ -83,5 +83,8 @@ fn write(folder: &Path, drawn: &[Drawn]) -> Result<Vec<PathBuf>, Box<dyn Error>>
 }
 
 fn told(files: &[PathBuf]) -> Result<(), Box<dyn Error>> {
-    say(&files.iter().map(|file| format!("{}\n", file.display())).collect::<String>())
+    say(&files.iter().fold(String::new(), |mut text, file| {
+        let _ = writeln!(text, "{}", file.display());
+        text
+    }))
 }

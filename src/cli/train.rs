@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// What to train, and how.
 #[derive(Debug, Args)]
 pub(crate) struct TrainArguments {
-    /// A model card (.ron) or the name of one, a float ONNX file, or a definition (a NetworkDef in RON)
+    /// A model card (.ron) or the name of one, a float ONNX file, or a definition (a `NetworkDef` in RON)
     #[arg(long, value_name = "DEF")]
     model: String,
     /// Whose data is trained on, where the model does not say: a model card or its name, a folder with a pair of IDX files, or an NPZ file with x and y
@@ -35,7 +35,7 @@ pub(crate) struct TrainArguments {
     /// What SGD keeps of its velocity
     #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
     momentum: f64,
-    /// What weights lose of themselves in a step of AdamW, in learning rates
+    /// What weights lose of themselves in a step of `AdamW`, in learning rates
     #[arg(long, value_name = "RATE", default_value_t = 0.01)]
     weight_decay: f64,
     /// Samples of a step

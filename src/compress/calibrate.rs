@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// The least and the greatest number of each layer's value, the sum of magnitudes with their count, and below which number nothing matters.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ranges {
-    ranges: BTreeMap<LayerId, (f32, f32)>,
+    extremes: BTreeMap<LayerId, (f32, f32)>,
     magnitudes: BTreeMap<LayerId, (f64, u64)>,
     floors: BTreeMap<LayerId, f32>,
 }
@@ -22,7 +22,7 @@ impl Ranges {
     /// A layer's least and greatest number; `None` where it was not calibrated. What a softmax takes for nothing, such as a mask's -10000, is
     /// clamped to the least that it does not.
     pub fn get(&self, id: LayerId) -> Option<(f32, f32)> {
-        self.ranges.get(&id).copied()
+        self.extremes.get(&id).copied()
     }
 
     /// The number below which a layer's numbers do not matter; minus infinity where all do.
@@ -32,7 +32,7 @@ impl Ranges {
 
     /// Gives a layer another range.
     pub(super) fn set(&mut self, id: LayerId, range: (f32, f32)) {
-        self.ranges.insert(id, range);
+        self.extremes.insert(id, range);
     }
 
     /// The mean of the magnitudes of a layer's numbers; `None` where it was not calibrated.
@@ -68,7 +68,7 @@ pub fn calibrate(network: &Network, samples: ArrayView2<f32>) -> Result<Ranges, 
                 return Err(CompressError::NotFinite { layer: network.layer(id).name.clone() });
             }
             floors.see(id, &values.view());
-            let range = found.ranges.entry(id).or_insert((f32::INFINITY, f32::NEG_INFINITY));
+            let range = found.extremes.entry(id).or_insert((f32::INFINITY, f32::NEG_INFINITY));
             let magnitude = found.magnitudes.entry(id).or_default();
             let finite = values.iter().filter(|x| x.is_finite());
             *magnitude = (finite.fold(magnitude.0, |sum, x| sum + f64::from(x.abs())), magnitude.1 + values.len() as u64);
@@ -76,7 +76,7 @@ pub fn calibrate(network: &Network, samples: ArrayView2<f32>) -> Result<Ranges, 
         }
     }
     found.floors = floors.found(&found);
-    for (id, (min, max)) in &mut found.ranges {
+    for (id, (min, max)) in &mut found.extremes {
         let floor = found.floors.get(id).copied().unwrap_or(f32::NEG_INFINITY);
         (*min, *max) = (min.max(floor), max.max(floor));
         if !min.is_finite() || !max.is_finite() {

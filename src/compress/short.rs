@@ -190,7 +190,8 @@ mod tests {
         let written = "Recipe(format_version: 1, steps: [MeanThreshold(alpha: 0.5, scope: Global), NM(n: 2, m: 4, layers: [\"z*\"]), \
                        LowRank(keep: Energy(0.9)), Block(shape: Sized(rows: 4, cols: 2), sparsity: 0.5)])";
         let read = Recipe::parse(written, "x.ron").unwrap();
-        assert_eq!(read.to_string(), "mean:0.5,global+nm:2:4@z*+energy:0.9+block:4x2,0.5+w8a8");
+        assert_eq!(read.to_string(), "mean:0.5,global+nm:2:4@z*+energy:0.9+block:4x2,0.5");
+        assert_eq!(Recipe::new(Vec::new()).unwrap().to_string(), "as-imported");
     }
 
     #[test]

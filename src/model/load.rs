@@ -341,7 +341,7 @@ impl Integers {
     /// The real that an integer of the file stands for: `scale * (x - zero point)`; none of what is no such integer.
     fn real(&self, x: f32) -> Option<f32> {
         let is_one = x.fract() == 0.0 && (self.low as f32..=self.high as f32).contains(&x);
-        is_one.then(|| self.scale * (x - self.zero_point as f32))
+        is_one.then_some(self.scale * (x - self.zero_point as f32))
     }
 
     /// The preprocessing that yields these reals where `given` yields the integers: for the card of a network that takes reals.

@@ -109,7 +109,7 @@ pub(super) struct Fidelity {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Noise {
     signal: f64,
-    noise: f64,
+    error: f64,
     found: f64,
     product: f64,
     greatest: Option<f64>,
@@ -122,7 +122,7 @@ impl Noise {
             let (x, found) = (f64::from(x), f64::from(found));
             let error = x - found;
             self.signal += x * x;
-            self.noise += error * error;
+            self.error += error * error;
             self.found += found * found;
             self.product += x * found;
             self.greatest = Some(self.greatest.unwrap_or(0.0).max(error.abs()));
@@ -133,7 +133,7 @@ impl Noise {
     pub(super) fn fidelity(self) -> Fidelity {
         let finite = |value: f64| value.is_finite().then_some(value);
         Fidelity {
-            sqnr_db: finite(10.0 * libm::log10(self.signal / self.noise)),
+            sqnr_db: finite(10.0 * libm::log10(self.signal / self.error)),
             cosine: finite(self.product / (libm::sqrt(self.signal) * libm::sqrt(self.found))),
             max_abs_error: self.greatest,
         }

@@ -237,7 +237,7 @@ impl Session<'_> {
     }
 
     /// Runs to the end, and keeps what lies in the memories.
-    pub(super) fn to_end(&mut self) -> Result<(), SimError> {
+    pub(super) fn run_to_end(&mut self) -> Result<(), SimError> {
         self.run_until(Tick::new(u64::MAX)).map(|_| ())
     }
 

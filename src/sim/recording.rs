@@ -122,7 +122,7 @@ impl<'p> Machine<'p> {
         if self.is_alike_for_all_values() {
             session.state.shared.recorded = Some(Effects::default());
         }
-        session.to_end()?;
+        session.run_to_end()?;
         let effects = session.state.shared.recorded.take().filter(|effects| !effects.is_too_long);
         let run = session.finish()?;
         Ok((run, effects.map(|effects| Recording { machine: self, effects: effects.all })))

@@ -93,7 +93,7 @@ fn sweep_out(folder: &Path) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_dir() {
             sweep_out(&entry.path());
-        } else if name.starts_with('.') && name.ends_with(".tmp") {
+        } else if name.starts_with('.') && Path::new(&name).extension().is_some_and(|ending| ending == "tmp") {
             let _ = fs::remove_file(entry.path());
         }
     }

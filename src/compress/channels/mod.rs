@@ -127,14 +127,18 @@ fn without_least(network: &Network, step: &Step, fraction: f64, scores: &Scores)
     let mut places: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
     for (number, (indices, of_sets)) in labels.axes().enumerate() {
         kept.push(indices);
-        of_sets.into_iter().for_each(|(root, count)| places.entry(root).or_default().push((number, count)));
+        for (root, count) in of_sets {
+            places.entry(root).or_default().push((number, count));
+        }
     }
     let mut gone = vec![false; order.iter().map(|(root, _)| root + 1).max().unwrap_or(0)];
     for (root, (_, producers)) in order {
         let of = |number: usize| producers.iter().filter(|other| **other == number).count();
         let of_axes = places.get(&root).map_or(&[][..], Vec::as_slice);
         if producers.iter().all(|number| left[*number] >= of(*number)) && of_axes.iter().all(|(axis, count)| kept[*axis] > *count) {
-            of_axes.iter().for_each(|(axis, count)| kept[*axis] -= count);
+            for (axis, count) in of_axes {
+                kept[*axis] -= count;
+            }
             for number in producers {
                 left[number] -= 1;
             }

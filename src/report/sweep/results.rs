@@ -244,7 +244,7 @@ impl SweepResults {
     fn compare(&mut self) {
         let on_front = self.fronts();
         let baselines: Vec<usize> = (0..self.points.len()).filter(|place| self.is_baseline(*place)).collect();
-        for place in 0..self.points.len() {
+        for (place, is_on_front) in on_front.into_iter().enumerate() {
             let baseline = baselines.iter().copied().find(|baseline| self.is_held_to(place, *baseline));
             let of = |place: usize| self.points[place].figures.as_ref();
             let (Some(figures), baseline) = (of(place), baseline.and_then(of)) else { continue };
@@ -252,7 +252,7 @@ impl SweepResults {
                 speedup: baseline.map(|baseline| ratio(baseline.latency_s, figures.latency_s)),
                 energy_gain: baseline.map(|baseline| ratio(baseline.energy_pj_per_sample, figures.energy_pj_per_sample)),
                 meets_requirements: false,
-                is_on_front: on_front[place],
+                is_on_front,
             };
             self.relative[place].meets_requirements = self.violation(place) == 0.0;
         }
@@ -295,7 +295,9 @@ impl SweepResults {
     /// Which points are on the front of their workload: no other one is better in select error or latency and no worse in the other. Without accuracies, in
     /// energy or latency.
     fn fronts(&self) -> Vec<bool> {
-        let mut workloads: BTreeMap<(&str, u64, &str), Vec<(f64, f64, usize)>> = BTreeMap::new();
+        // Model, batch and where weights begin; latency, the other cost, and the point.
+        type Workload<'w> = (&'w str, u64, &'w str);
+        let mut workloads: BTreeMap<Workload<'_>, Vec<(f64, f64, usize)>> = BTreeMap::new();
         for (place, point) in self.points.iter().enumerate() {
             let Some(figures) = &point.figures else { continue };
             let other = figures.select_error_percent.unwrap_or(figures.energy_pj_per_sample);

@@ -479,7 +479,7 @@ impl<'p> Array<'p> {
         {
             let pass = *pass;
             self.catch_up(shared, self.now + 1);
-            recorded::pass(shared, self.mode, pass);
+            recorded::pass(shared, self.mode, &pass);
             self.drive.finish(&mut self.operands, shared, &pass, self.element_bytes);
             pass.ending.end(shared, cycle);
             self.passes_done += 1;

@@ -27,8 +27,8 @@ pub(super) fn load(shared: &mut Shared<'_>, mode: u32, place: Place, number: u64
 }
 
 /// Notes that a pass was computed.
-pub(super) fn pass(shared: &mut Shared<'_>, mode: u32, pass: Pass) {
-    shared.note(|| Effect::Array(mode, ArrayEffect(Done::Passed(Box::new(pass)))));
+pub(super) fn pass(shared: &mut Shared<'_>, mode: u32, pass: &Pass) {
+    shared.note(|| Effect::Array(mode, ArrayEffect(Done::Passed(Box::new(*pass)))));
 }
 
 impl Array<'_> {

@@ -102,8 +102,14 @@ fn what_would_be_huge_is_refused_before_it_is_made() {
         (single(node("Unsqueeze", &["x", "a"], "y"), vec![integers("a", &[0; 4096])]), "yields 4100 axes"),
         (single(node("Squeeze", &["x", "a"], "y"), vec![integers("a", &[1])]), "whose size is not 1"),
         (single(ints(node("Transpose", &["x"], "y"), "perm", &[0, 1, 2, 2]), vec![]), "name each axis once"),
-        (single(node("Gather", &["x", "i"], "y"), vec![integers("i", &[i64::MIN])]), "has indices that are none of axis 0"),
-        (single(node("Gather", &["x", "i"], "y"), vec![integers("i", &[])]), "has indices that are none of axis 0"),
+        (
+            single(node("Gather", &["x", "i"], "y"), vec![integers("i", &[i64::MIN])]),
+            "indices that are not whole numbers from -1 to 0, those of axis 0",
+        ),
+        (
+            single(node("Gather", &["x", "i"], "y"), vec![integers("i", &[])]),
+            "indices that are not whole numbers from -1 to 0, those of axis 0",
+        ),
         (single(node("LayerNormalization", &["x", "w"], "y"), vec![floats("w", &[3])]), "for rows of [8]"),
         (single(node("Cast", &["x"], "y"), vec![]), "casts reals to"),
         (single(node("Expand", &["x", "s"], "y"), vec![integers("s", &[HUGE])]), "computed from the data"),
