@@ -22,7 +22,7 @@ fn logits(chip: &str, name: &str, recipe: &str, batch: u64, samples: usize) -> (
 fn batches_without_their_time_are_those_in_full() {
     let cases = [
         ("edge-16x16", "lenet-mnist", "w8a8", 1),
-        ("edge-16x16", "lenet-mnist", "w4a8+w2a8@fc*", 2),
+        ("edge-16x16", "lenet-mnist", "w4a8+w2a8@f*", 2),
         ("gemmini-16x16-os", "lenet-mnist", "w8a8", 1),
         ("xnor-16x16", "simplenet-mnist", "w1a1", 1),
         ("nm-16x16", "simplenet-mnist", "nm:2:4+w8a8", 3),

@@ -54,7 +54,7 @@ fn traces_that_are_wrong() {
     let of = |bytes: &[u8]| at(&written(home.path(), bytes));
     let has = |message: &str, words: &[&str]| assert!(words.iter().all(|word| message.contains(word)), "{words:?}: {message}");
     has(&at(&home.path().join("nope")), &["nope: the trace cannot be read: No such file", "help: "]);
-    has(&at(home.path()), &["not a regular file"]);
+    has(&at(home.path()), &["it is a folder", "help: "]);
     has(&of(b""), &["trace.txt: the trace has no request", "R 0x3f40"]);
     has(&of(b"# nothing\n\n"), &["no request"]);
     has(&of(b"R 0x40\nR 0x80\nW"), &["trace.txt:3: no address follows the W", "a line is R or W"]);
@@ -71,11 +71,16 @@ fn traces_that_are_wrong() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_refused_and_not_waited_for() {
+fn a_pipe_is_read_as_a_file_is() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("t");
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-    assert!(refused(&["dram", "--set", DDR4, "--trace", text(&path)]).contains("not a regular file"));
+    let (trace, pipe) = ("R 0x40\nR 0x80\n", path.clone());
+    let writer = std::thread::spawn(move || fs::write(pipe, trace));
+    let piped = output(&mut systole(&["dram", "--set", DDR4, "--trace", text(&path)]));
+    writer.join().unwrap().unwrap();
+    let file = written(home.path(), trace.as_bytes());
+    assert_eq!(output(&mut systole(&["dram", "--set", DDR4, "--trace", text(&file)])), piped);
 }
 
 /// Every command that runs programs runs them on it.

@@ -21,21 +21,21 @@ fn npz(path: &Path, arrays: &[(&str, &[u64], &[f32])]) {
     fs::write(path, archive.finish().unwrap().into_inner()).unwrap();
 }
 
-/// A card of the golden network of an encoder block, which yields as many numbers as it takes, over twelve samples.
+/// A card of , which yields as many numbers as it takes, over twelve samples.
 fn card(home: &Path, task: &str, metrics: &str) -> (PathBuf, usize) {
-    fs::copy(root().join("tests/golden/networks/encoder.onnx"), home.join("encoder.onnx")).unwrap();
-    let network = systole::network::import(&home.join("encoder.onnx")).unwrap();
+    fs::copy(root().join("tests/golden/networks/torch_attention.onnx"), home.join("attention.onnx")).unwrap();
+    let network = systole::network::import(&home.join("attention.onnx")).unwrap();
     let elements = network.input().output.elements();
     assert_eq!(network.logits().output.elements(), elements);
     let split = |from: u32, until: u32| format!("(data: \"all\", from: {from}, until: {until})");
     let (first, second, third) = (split(0, 4), split(4, 8), split(8, 12));
     let text = format!(
-        "Model(format_version: 1, name: \"encoder\", source: \"a test\", notes: [], network: \"encoder.onnx\",
+        "Model(format_version: 1, name: \"attention\", source: \"a test\", notes: [], network: \"attention.onnx\",
          preprocessing: (scale: Times(1.0), mean: 0.0, std: 1.0, layout: Flatten), task: {task}, metrics: {metrics}, labels: [],
          data: [(name: \"all\", files: Npz(\"all.npz\"))],
          splits: (train: {first}, calibrate: {first}, select: {second}, report: {third}))"
     );
-    let path = home.join("encoder.ron");
+    let path = home.join("attention.ron");
     fs::write(&path, text).unwrap();
     (path, elements)
 }

@@ -89,12 +89,8 @@ fn request(arguments: &TrainArguments) -> Result<TrainRequest, Box<dyn Error>> {
         temperature: arguments.temperature,
         distill_weight: arguments.distill_weight,
     };
-    let begin = match arguments.init {
-        Some(Init::Drawn) => Begin::Drawn,
-        Some(Init::Kept) => Begin::Kept,
-        None if is_empty => Begin::Drawn,
-        None => Begin::Kept,
-    };
+    let is_kept = arguments.init.map_or(!is_empty, |init| init == Init::Kept);
+    let begin = if is_kept { Begin::Kept } else { Begin::Drawn };
     Ok(TrainRequest {
         model: arguments.model.clone(),
         data: arguments.data.clone(),
