@@ -4,7 +4,6 @@
 //! bounds.
 
 mod bounds;
-mod candidates;
 mod draft;
 mod error;
 mod file;
@@ -27,8 +26,7 @@ mod stage;
 mod stored;
 mod tiling;
 
-pub use bounds::{Bounds, Demand, StageBound, guess, lower_bounds};
-pub use candidates::{Candidates, MOST_CUTS, few_candidates};
+pub use bounds::{Bounds, Demand, StageBound, lower_bounds};
 pub use error::MappingError;
 pub use file::{MappingFile, Pin};
 pub use fit::{Choice, map, map_as};
@@ -42,7 +40,7 @@ pub use passing::{MAX_CAPACITY, PassedOn, least_scratchpad, passed_on};
 pub use plan::{Objective, Plan};
 pub use problem::{Dim, Problem};
 pub use residency::{Held, Memory, Resident, peak};
-pub use search::{Found, Outlook, keeps_numbers, search};
+pub use search::{Found, candidates, keeps_numbers, search};
 pub use slide::{Piece, Slide};
 pub use stage::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, WeightPiece};
 pub use tiling::{Order, Pitches, Rules, Tiling};

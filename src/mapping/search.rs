@@ -1,10 +1,10 @@
 //! Looks for the best cut of a stage: every candidate has a closed-form bound, which says in which order they are simulated and when to stop.
 //!
-//! Branch and bound (Land, Doig, Econometrica 1960): once no bound that is left is better than the best cost found, nothing that is left can be. Where
-//! the budget ends first, the gap to the least bound that is left is told.
+//! Branch and bound (Land, Doig, Econometrica 1960): candidates are simulated in the order of their bounds; once the next bound is no better than the
+//! best cost found, nothing that is left can be better. Where the budget ends first, the gap to the least bound that is left is told.
 
-use super::{Candidates, Choice, Layout, Lowered, Mapping, MappingError, WeightStart, map_as};
-use crate::chip::{Chip, Dataflow};
+use super::{Choice, Layout, Lowered, Mapping, MappingError, Order, Tiling, WeightStart, map_as};
+use crate::chip::{Chip, Dataflow, Stationary};
 
 /// What a search found for one stage.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +19,6 @@ pub struct Found {
     pub candidates: u64,
     /// Candidates that were simulated.
     pub simulated: u64,
-    /// Whether the candidates are every mapping of the stage that fits.
-    pub is_all: bool,
 }
 
 impl Found {
@@ -44,18 +42,54 @@ pub fn keeps_numbers(stage: &Lowered, chip: &Chip, dataflow: &Dataflow) -> bool 
     first == this || this.is_any_order_alike(largest)
 }
 
-/// What a mapping costs in closed form.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outlook {
-    /// No less than this.
-    pub bound: f64,
-    /// About this: bounds leave out what waits where pieces have but one buffer.
-    pub guess: f64,
+/// The cuts of a stage that are worth a look: each dataflow of the chip that keeps its numbers, each order of the outer loops, and blocks from the largest that fits down by
+/// halves, and evenly. The input lies as it is said to.
+pub fn candidates(stage: &Lowered, chip: &Chip, batch: u64, start: WeightStart, layout: Layout) -> Vec<(Choice, Mapping)> {
+    let mut all: Vec<(Choice, Mapping)> = Vec::new();
+    for dataflow in chip.array().dataflows.iter().filter(|dataflow| keeps_numbers(stage, chip, dataflow)) {
+        let stationary = dataflow.kind();
+        let alone = |tiling| map_as(std::slice::from_ref(stage), chip, batch, start, &[Choice { stationary, tiling, layout }]);
+        let Ok(largest) = alone(None) else { continue };
+        if !stage.work.is_array() {
+            return vec![(Choice { stationary, tiling: None, layout }, largest)];
+        }
+        let (rules, Tiling { block: most, chunk, .. }) = (largest.stages()[0].rules, largest.stages()[0].tiling);
+        let (vectors, unit) = (stage.problem.vectors(), rules.vector_unit());
+        let mut blocks = vec![most, vectors.div_ceil(vectors.div_ceil(most))];
+        blocks.extend((1..=4).map(|halves| most >> halves));
+        if stage.run() < vectors {
+            // Blocks divide what is multiplied by the same.
+            blocks = (1..=8).map(|parts| most / parts).filter(|block| *block > 0 && most.is_multiple_of(*block)).collect();
+        }
+        let unit = if stage.run() < vectors { 1 } else { unit };
+        let whole = |block: u64| if block >= vectors { vectors } else { block.next_multiple_of(unit).min(vectors) };
+        let mut blocks: Vec<u64> = blocks.into_iter().map(|block| whole(block.max(1))).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        let chunks = if stationary == Stationary::Input { vec![chunk, (chunk / 2).max(1)] } else { vec![chunk] };
+        for order in [Order::Blocks, Order::Channels] {
+            for block in blocks.iter().rev() {
+                for chunk in &chunks {
+                    let tiling = Tiling { order, block: *block, chunk: *chunk };
+                    if let Ok(mapping) = alone(Some(tiling)) {
+                        // One block is one block whatever stands outside of it.
+                        let tiling = mapping.stages()[0].tiling;
+                        if all
+                            .iter()
+                            .all(|(_, known)| known.stages()[0].tiling != tiling || known.stages()[0].rules != mapping.stages()[0].rules)
+                        {
+                            all.push((Choice { stationary, tiling: Some(tiling), layout }, mapping));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
 }
 
-/// The best candidate for a stage alone on the chip. `outlook` tells what a mapping costs at least and about, `cost` what it does cost, or infinity where
-/// one that it was asked for before costs no more. At most `budget` are simulated, but one is: in turn the one with the least guess, which is likely
-/// to be good, and the one with the least bound, which has the most to prove.
+/// The best candidate for a stage alone on the chip. `bound` tells what a mapping costs at least, `cost` what it does cost, or infinity where
+/// one that it was asked for before costs no more. At most `budget` are simulated, but one is.
 ///
 /// # Errors
 /// If not even the smallest pieces fit, or `cost` fails.
@@ -64,43 +98,30 @@ pub fn search<E: From<MappingError>>(
     chip: &Chip,
     (batch, start, layout): (u64, WeightStart, Layout),
     budget: u64,
-    outlook: impl Fn(&Mapping) -> Outlook,
+    bound: impl Fn(&Mapping) -> f64,
     mut cost: impl FnMut(&Mapping) -> Result<f64, E>,
 ) -> Result<Found, E> {
-    let map = |choice: &Choice| map_as(std::slice::from_ref(stage), chip, batch, start, std::slice::from_ref(choice));
-    let Candidates { choices, is_all } = Candidates::of(stage, chip, layout);
-    // Mappings are made again where they are simulated: there may be thousands.
-    let left: Vec<(Outlook, Choice)> =
-        choices.into_iter().filter_map(|choice| map(&choice).ok().map(|mapping| (outlook(&mapping), choice))).collect();
+    let mut left: Vec<(f64, Choice, Mapping)> =
+        candidates(stage, chip, batch, start, layout).into_iter().map(|(choice, mapping)| (bound(&mapping), choice, mapping)).collect();
     if left.is_empty() {
         // The message says what does not fit.
-        map(&Choice { layout, ..Choice::first(chip) })?;
+        map_as(std::slice::from_ref(stage), chip, batch, start, &[Choice { layout, ..Choice::first(chip) }])?;
     }
-    // Equals keep the order in which they were made: the largest blocks first.
-    let sorted = |by: fn(&Outlook) -> f64| {
-        let mut order: Vec<usize> = (0..left.len()).collect();
-        order.sort_by(|one, other| by(&left[*one].0).total_cmp(&by(&left[*other].0)));
-        order
-    };
-    let orders = [sorted(|outlook| outlook.guess), sorted(|outlook| outlook.bound)];
-    let (mut at, mut is_done) = ([0; 2], vec![false; left.len()]);
+    // Equal bounds keep the order in which they were made: the largest blocks first.
+    left.sort_by(|one, other| one.0.total_cmp(&other.0));
     let mut best: Option<(f64, Choice)> = None;
     let mut simulated = 0;
-    while simulated < budget.max(1) {
-        let (order, at) = (&orders[usize::from(simulated % 2 == 1)], &mut at[usize::from(simulated % 2 == 1)]);
-        let may_be_better = |place: &usize| !is_done[*place] && best.is_none_or(|(best, _)| left[*place].0.bound < best);
-        // What is done or no better stays so.
-        let Some(next) = order[*at..].iter().position(may_be_better) else { break };
-        *at += next;
-        let place = order[*at];
-        let cost = cost(&map(&left[place].1)?)?;
-        is_done[place] = true;
+    for (bound, choice, mapping) in &left {
+        if best.is_some_and(|(best, _)| *bound >= best) || simulated >= budget.max(1) {
+            break;
+        }
+        let cost = cost(mapping)?;
         simulated += 1;
         if best.is_none_or(|(best, _)| cost < best) {
-            best = Some((cost, left[place].1));
+            best = Some((cost, *choice));
         }
     }
     let (cost, choice) = best.unwrap_or((0.0, Choice::first(chip)));
-    let least_left = orders[1].iter().find(|place| !is_done[**place]).map_or(cost, |place| left[*place].0.bound.min(cost));
-    Ok(Found { choice, cost, bound: least_left, candidates: left.len() as u64, simulated, is_all })
+    let least_left = left.get(usize::try_from(simulated).unwrap_or(usize::MAX)).map_or(cost, |(bound, ..)| bound.min(cost));
+    Ok(Found { choice, cost, bound: least_left, candidates: left.len() as u64, simulated })
 }

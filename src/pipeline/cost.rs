@@ -5,7 +5,7 @@ use super::summary::energy_of;
 use crate::chip::{Chip, Format};
 use crate::counts::ActionCounts;
 use crate::energy::{EnergyReport, EnergyTable};
-use crate::mapping::{LeastActions, Mapping, Objective, Outlook, guess, least_actions, lower_bounds};
+use crate::mapping::{LeastActions, Mapping, Objective, least_actions, lower_bounds};
 use crate::program::emit_timing;
 use crate::sim::{Machine, Run};
 use crate::units::Cycles;
@@ -75,18 +75,6 @@ impl<'c> Cost<'c> {
         // The clock and leakage go by the whole of the time, whatever stage it is of.
         let windows = std::iter::once(least).chain(std::iter::repeat(Cycles::new(0)));
         self.by_energy(mapping, actions.zip(windows), least.as_f64())
-    }
-
-    /// The bound, and about what a run of the mapping costs.
-    pub fn outlook(&self, mapping: &Mapping) -> Outlook {
-        let bound = self.bound(mapping);
-        let guess = match self.objective {
-            Objective::Latency => guess(mapping, self.chip),
-            // Nearly all of it goes by what is done, not by how long it takes.
-            Objective::Energy => bound,
-            Objective::Edp => bound * guess(mapping, self.chip) / lower_bounds(mapping, self.chip).program.as_f64().max(1.0),
-        };
-        Outlook { bound, guess }
     }
 
     fn by_energy(&self, mapping: &Mapping, stages: impl Iterator<Item = (ActionCounts, Cycles)>, cycles: f64) -> f64 {

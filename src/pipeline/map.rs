@@ -83,10 +83,10 @@ pub fn search_mapping(
         .par_iter()
         .with_max_len(1)
         .map(|stage| {
-            let outlook = |mapping: &Mapping| cost.outlook(mapping);
+            let bound = |mapping: &Mapping| cost.bound(mapping);
             let mut least = Cycles::new(u64::MAX);
             let start = (options.batch, options.weights, options.layout);
-            search(stage, chip, start, budget, outlook, |mapping| cost.below(mapping, &mut least))
+            search(stage, chip, start, budget, bound, |mapping| cost.below(mapping, &mut least))
         })
         .collect::<Result<_, PipelineError>>()?;
     let found: Vec<Found> = places.into_iter().map(|place| results[place].clone()).collect();
@@ -184,7 +184,6 @@ impl Searched {
                 cost: found.cost,
                 bound: found.bound,
                 is_best: found.is_best(),
-                is_every_tiling: found.is_all,
             },
         }
     }
@@ -305,13 +304,10 @@ impl Searched {
         }
         let (window, bound) = (self.run.stages[number].window, &self.bounds.stages[number]);
         let found = &self.found[number];
-        // A share is rounded down: what is not proven is not said.
-        let share = (100.0 * found.bound / found.cost).floor();
-        let proof = match (found.is_best(), found.is_all) {
-            (true, true) => "the best of all tilings".to_string(),
-            (true, false) => "the best of them, which are not all tilings".to_string(),
-            (false, true) => format!("no tiling costs less than {share:.0}% of it"),
-            (false, false) => format!("none of them, which are not all tilings, costs less than {share:.0}% of it"),
+        let proof = if found.is_best() {
+            "the best of them".to_string()
+        } else {
+            format!("none costs less than {:.0}% of it", 100.0 * found.bound / found.cost)
         };
         let _ = writeln!(
             text,
