@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use systole::chip;
-use systole::compress::{Ranges, Scheme, calibrate, quantize};
+use systole::compress::{CompressError, Ranges, Scheme, calibrate, quantize};
 use systole::mapping::{Choice, WeightStart};
 use systole::network::{self, Bias, Border, Conv, Dense, Element, Layer, LayerId, Network, NetworkBuilder, Op, Weight, fuse_activations};
 use systole::numerics::{AccumulateRule, Arithmetic, Dtype, Overflow, Quantization, Requantizer};
@@ -46,6 +46,12 @@ fn samples(network: &Network, seed: u64, count: usize) -> Array2<f32> {
 fn quantized(float: &Network, seed: u64) -> Network {
     let fused = fuse_activations(float).unwrap();
     quantize(&fused, &calibrate(&fused, samples(float, seed, 4).view()).unwrap(), Scheme::EIGHT_BITS).unwrap()
+}
+
+/// Whether a drawn network's reals are no numbers any more on some sample, so that there is nothing to quantize: rare, but there are such.
+fn overflows(float: &Network, seed: u64) -> bool {
+    let fused = fuse_activations(float).unwrap();
+    matches!(calibrate(&fused, samples(float, seed, 4).view()), Err(CompressError::NotFinite { .. }))
 }
 
 /// The logits by the integer reference; none of a network that has no integer form, as no chip would run it.
@@ -152,6 +158,9 @@ fn check(seed: u64, layers: usize, weights: Dtype, values: Dtype) -> Result<(), 
     let drawn = drawing::network(seed, layers);
     let inputs = samples(&drawn, seed, 3);
     reals_agree(&drawn, &again(&drawn), &inputs)?;
+    if overflows(&drawn, seed) {
+        return Ok(());
+    }
     let held = quantized(&drawn, seed);
     if let Some(wanted) = integers(&held, &inputs) {
         prop_assert_eq!(integers(&ready(&again(&held)), &inputs), Some(wanted), "w8a8");
