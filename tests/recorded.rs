@@ -32,7 +32,7 @@ fn batches_without_their_time_are_those_in_full() {
     ];
     for (chip, name, recipe, batch) in cases {
         let each = usize::try_from(batch).unwrap();
-        // Two batches are run in full, seven are not.
+        // Two batches of the seven are run in full, five are not.
         let (all, outcome) = logits(chip, name, recipe, batch, 7 * each);
         let (first, of_two) = logits(chip, name, recipe, batch, 2 * each);
         assert_eq!(all.slice(s![..2 * each, ..]), first, "{chip} {name} {recipe}");
