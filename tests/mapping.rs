@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use proptest::prelude::*;
-use systole::chip::{self, Chip};
-use systole::mapping::{self, Layout, Lowered, Mapping, MappingError, OutputBuffer, PassedOn, Problem, WeightStart};
+use systole::chip::{self, Chip, Dataflow, Stationary};
+use systole::mapping::{
+    self, Choice, Layout, Lowered, Mapping, MappingError, Order, Outlook, OutputBuffer, PassedOn, Problem, Tiling, WeightStart,
+};
 use systole::model;
 use systole::numerics::{AccumulateRule, Dtype, Overflow};
 use systole::pipeline::{self, Cost, Objective, RunOptions};
@@ -17,17 +19,12 @@ fn cycles(chip: &Chip, mapping: &Mapping) -> f64 {
     Machine::new(chip, &chip.formats()[0], &program).unwrap().time().unwrap().total_cycles.as_f64()
 }
 
-fn bound(chip: &Chip, mapping: &Mapping) -> f64 {
-    mapping::lower_bounds(mapping, chip).program.as_f64()
+fn outlook(chip: &Chip, mapping: &Mapping) -> Outlook {
+    let cycles = mapping::lower_bounds(mapping, chip).program.get();
+    Outlook { bound: cycles as f64, guess: mapping::guess(mapping, chip), cycles }
 }
 
-/// A shipped chip with some fields changed.
-fn with(name: &str, sets: &[(&str, &str)]) -> Chip {
-    let sets: Vec<(String, String)> = sets.iter().map(|(field, value)| ((*field).to_string(), (*value).to_string())).collect();
-    chip::load(name, &sets).unwrap()
-}
-
-/// Small layers, so that every candidate can be simulated.
+/// Small layers, so that every mapping can be simulated.
 fn layers() -> Vec<Lowered> {
     let matrix = |n, k, m| Problem::matrix(n, k, m, Dtype::Int8, Dtype::Int8);
     let conv = |side: u64, c, m, stride: u64| Problem {
@@ -41,33 +38,64 @@ fn layers() -> Vec<Lowered> {
         padding: [1, 1],
         ..matrix(1, c, m)
     };
-    let all = [matrix(1, 200, 40), matrix(100, 64, 64), matrix(600, 30, 20), conv(14, 24, 40, 1), conv(20, 16, 32, 2), conv(9, 3, 48, 1)];
+    let grouped = Problem { groups: 2, ..conv(6, 8, 24, 1) };
+    let all =
+        [matrix(1, 200, 40), matrix(100, 33, 20), matrix(67, 64, 36), conv(8, 16, 24, 1), conv(11, 16, 32, 2), conv(9, 3, 40, 1), grouped];
     let layer = |problem| Lowered::unchecked("layer", problem, 0);
     all.into_iter().map(layer).collect()
 }
 
+/// Every mapping of a layer alone that a pin can ask for: each dataflow, order, block and chunk is tried, and what is refused is none.
+fn every(layer: &Lowered, chip: &Chip) -> Vec<Mapping> {
+    let mut all: Vec<Mapping> = Vec::new();
+    for stationary in chip.array().dataflows.iter().map(Dataflow::kind) {
+        for order in [Order::Blocks, Order::Channels] {
+            for block in 1..=layer.problem.vectors() {
+                for chunk in 1..=layer.problem.channels() {
+                    let choice = Choice { stationary, tiling: Some(Tiling { order, block, chunk }), layout: Layout::default() };
+                    let Ok(mapping) = mapping::map_as(std::slice::from_ref(layer), chip, 1, WeightStart::Cold, &[choice]) else { continue };
+                    if !all.contains(&mapping) {
+                        all.push(mapping);
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+const SMALL: [(&str, &str); 2] = [
+    ("scratchpads", "[(role: Shared, capacity: KiB(8), banks: 4, port_bytes: 16, latency: Cycles(4))]"),
+    ("accumulator.capacity", "KiB(4)"),
+];
+/// The same array, in which anything may stay.
+const ANY: [(&str, &str); 3] = [
+    ("scratchpads", "[(role: Shared, capacity: KiB(4), banks: 4, port_bytes: 16, latency: Cycles(4))]"),
+    ("accumulator.capacity", "KiB(4)"),
+    (
+        "array.dataflows",
+        "[WeightStationary(row_hop: 1, col_hop: 1, pipeline_registers: 0, min_pass_cycles: 1, overlap: Pipelined, extent: Physical, load: Rows, stationary_buffers: 2, max_pass_vectors: Unlimited), InputStationary(row_hop: 1, col_hop: 1, pipeline_registers: 0, min_pass_cycles: 1, overlap: Pipelined, extent: Physical, load: Rows, stationary_buffers: 2, max_pass_vectors: Unlimited), OutputStationary(row_hop: 1, col_hop: 1, pipeline_registers: 0, min_pass_cycles: 1, overlap: Pipelined, extent: Physical, drain: Rows, psum_preload: Cycles(0), reduction_padding: Exact)]",
+    ),
+];
+
+fn with(name: &str, sets: &[(&str, &str)]) -> Chip {
+    let sets: Vec<_> = sets.iter().map(|(field, value)| ((*field).to_string(), (*value).to_string())).collect();
+    chip::load(name, &sets).unwrap()
+}
+
 #[test]
-fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
-    let small =
-        ["scratchpads=[(role: Shared, capacity: KiB(8), banks: 4, port_bytes: 16, latency: Cycles(4))]", "accumulator.capacity=KiB(8)"];
-    let chips = [("edge-16x16", &[][..]), ("edge-16x16", &small[..]), ("ideal-16x16", &[][..]), ("gemmini-16x16-os", &[][..])];
+fn a_search_finds_the_best_of_all_tilings_and_simulates_only_what_may_be_better() {
     let (mut saved, mut all) = (0, 0);
-    for (name, sets) in chips {
-        let sets: Vec<_> =
-            sets.iter().map(|set| set.split_once('=').unwrap()).map(|(field, value)| (field.to_string(), value.to_string())).collect();
-        let chip = chip::load(name, &sets).unwrap();
+    for (name, sets) in [("edge-16x16", &SMALL[..]), ("gemmini-16x16-os", &[][..])] {
+        let chip = with(name, sets);
         for layer in layers() {
-            let costs: Vec<f64> = mapping::candidates(&layer, &chip, 1, WeightStart::Cold, Layout::default())
-                .iter()
-                .map(|(_, mapping)| cycles(&chip, mapping))
-                .collect();
+            let costs: Vec<f64> = every(&layer, &chip).iter().map(|mapping| cycles(&chip, mapping)).collect();
             let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
+            let of = (1, WeightStart::Cold, Layout::default());
             let cost = |mapping: &Mapping| Ok::<f64, MappingError>(cycles(&chip, mapping));
-            let found =
-                mapping::search(&layer, &chip, (1, WeightStart::Cold, Layout::default()), u64::MAX, |mapping| bound(&chip, mapping), cost)
-                    .unwrap();
+            let found = mapping::search(&layer, &chip, of, u64::MAX, |mapping| outlook(&chip, mapping), cost).unwrap();
             assert_eq!((found.cost, found.candidates), (least, costs.len() as u64), "{name} {:?}", layer.problem);
-            assert!(found.is_best() && found.simulated <= found.candidates);
+            assert!(found.is_best() && found.is_all && found.simulated <= found.candidates);
             (saved, all) = (saved + found.candidates - found.simulated, all + found.candidates);
             // So it is where a simulation ends as soon as it is no better.
             let mut shortest = u64::MAX;
@@ -77,55 +105,64 @@ fn a_search_finds_the_best_candidate_and_simulates_only_what_may_be_better() {
                 shortest = run.as_ref().map_or(shortest, |run| run.total_cycles.get());
                 Ok::<f64, MappingError>(run.map_or(f64::INFINITY, |run| run.total_cycles.as_f64()))
             };
-            let stopped = mapping::search(
-                &layer,
-                &chip,
-                (1, WeightStart::Cold, Layout::default()),
-                u64::MAX,
-                |mapping| bound(&chip, mapping),
-                within,
-            )
-            .unwrap();
+            let stopped = mapping::search(&layer, &chip, of, u64::MAX, |mapping| outlook(&chip, mapping), within).unwrap();
             assert_eq!(stopped, found);
             // With a budget of one the gap is told, and holds.
-            let found = mapping::search(&layer, &chip, (1, WeightStart::Cold, Layout::default()), 1, |mapping| bound(&chip, mapping), cost)
-                .unwrap();
+            let found = mapping::search(&layer, &chip, of, 1, |mapping| outlook(&chip, mapping), cost).unwrap();
             assert!(found.simulated == 1 && found.bound <= least && least <= found.cost);
         }
     }
     assert!(4 * saved > all, "bounds prune: {saved} of {all} were not simulated");
 }
 
-/// Every candidate costs no less than its bound, and the search finds the least of them all, whatever is to be little.
+/// No mapping costs less than its bound, and the search finds the least of them all, whatever is to be little.
 #[test]
 fn every_objective_has_a_bound_and_finds_its_best() {
-    let small = [
-        ("scratchpads", "[(role: Shared, capacity: KiB(8), banks: 4, port_bytes: 16, latency: Cycles(4))]"),
-        ("accumulator.capacity", "KiB(8)"),
-    ];
-    let chips = [("edge-16x16", &[][..]), ("edge-16x16", &small[..]), ("edge-16x16-ddr4", &small[..]), ("gemmini-16x16-os", &[][..])];
     let options = RunOptions::new("w8a8".parse().unwrap());
-    for objective in [Objective::Latency, Objective::Energy, Objective::Edp] {
-        let (mut saved, mut all) = (0, 0);
-        for (name, sets) in chips {
-            let sets: Vec<_> = sets.iter().map(|(field, value)| ((*field).to_string(), (*value).to_string())).collect();
-            let chip = chip::load(name, &sets).unwrap();
-            let cost = Cost::new(&chip, chip.format(Dtype::Int8, Dtype::Int8).unwrap(), objective).unwrap();
-            for layer in layers() {
-                let candidates = mapping::candidates(&layer, &chip, 1, WeightStart::Cold, Layout::default());
-                let costs = candidates.iter().map(|(_, mapping)| {
-                    let (bound, cost) = (cost.bound(mapping), cost.of(mapping, &cost.time(mapping).unwrap()));
+    let objectives = [Objective::Latency, Objective::Energy, Objective::Edp];
+    for (name, sets) in [("edge-16x16", &ANY[..]), ("edge-16x16-ddr4", &SMALL[..])] {
+        let chip = with(name, sets);
+        let costs = objectives.map(|objective| Cost::new(&chip, chip.format(Dtype::Int8, Dtype::Int8).unwrap(), objective).unwrap());
+        for layer in layers() {
+            let mut least = [f64::INFINITY; 3];
+            for mapping in every(&layer, &chip) {
+                let run = costs[0].time(&mapping).unwrap();
+                for ((cost, least), objective) in costs.iter().zip(&mut least).zip(objectives) {
+                    let (bound, cost) = (cost.bound(&mapping), cost.of(&mapping, &run));
                     assert!(0.0 < bound && bound <= cost, "{objective} {name} {:?}: {bound} of {cost}", mapping.stages()[0].tiling);
-                    cost
-                });
-                let least = costs.fold(f64::INFINITY, f64::min);
-                let found = pipeline::search_mapping(&[layer], &chip, &options, objective, u64::MAX).unwrap().found.remove(0);
+                    *least = least.min(cost);
+                }
+            }
+            for (objective, least) in objectives.into_iter().zip(least) {
+                let layer = std::slice::from_ref(&layer);
+                let found = pipeline::search_mapping(layer, &chip, &options, objective, u64::MAX).unwrap().found.remove(0);
                 assert!(found.cost.total_cmp(&least).is_eq() && found.is_best(), "{objective} {name}: {} of {least}", found.cost);
-                (saved, all) = (saved + found.candidates - found.simulated, all + found.candidates);
+                assert!(found.is_all, "{objective} {name}: small enough to look at every tiling");
             }
         }
-        assert!(4 * saved > all, "bounds prune: {saved} of {all} were not simulated for {objective}");
     }
+}
+
+/// Blocks that fit with single buffers only may be the better ones; where tilings are too many to look at all, the search still has such ones, and
+/// does not say that they are all.
+#[test]
+fn larger_blocks_with_fewer_buffers_are_looked_at() {
+    let chip = with("edge-16x16-ddr4", &[("scratchpads.0.capacity", "KiB(4)"), ("accumulator.capacity", "KiB(4)")]);
+    let options = RunOptions::new("w8a8".parse().unwrap());
+    let cost = Cost::new(&chip, chip.format(Dtype::Int8, Dtype::Int8).unwrap(), Objective::Energy).unwrap();
+    let layer = [Lowered::unchecked("a", Problem::matrix(100, 33, 20, Dtype::Int8, Dtype::Int8), 0)];
+    let pin = Choice {
+        stationary: Stationary::Weight,
+        tiling: Some(Tiling { order: Order::Blocks, block: 57, chunk: 16 }),
+        layout: Layout::default(),
+    };
+    let pinned = mapping::map_as(&layer, &chip, 1, WeightStart::Cold, &[pin]).unwrap();
+    let pinned = cost.of(&pinned, &cost.time(&pinned).unwrap());
+    let found = pipeline::search_mapping(&layer, &chip, &options, Objective::Energy, 8).unwrap().found.remove(0);
+    assert!(found.cost <= pinned, "{} of {pinned}", found.cost);
+    let many = Lowered::unchecked("many", Problem::matrix(100_000, 8, 8, Dtype::Int8, Dtype::Int8), 0);
+    let all = mapping::Candidates::of(&many, &chip, Layout::default());
+    assert!(!all.is_all && (1..=mapping::MOST_CUTS).contains(&(all.choices.len() as u64)), "{}", all.choices.len());
 }
 
 /// On a chip that saturates, a stage goes to another dataflow only where no sum can be too large for the accumulator; where it cannot be told apart
@@ -142,8 +179,8 @@ fn a_search_never_changes_what_is_computed() {
         let sets = [("array.dataflows", dataflows.as_str()), ("formats", format.as_str())];
         let chip = chip::load("edge-16x16", &sets.map(|(field, value)| (field.to_string(), value.to_string()))).unwrap();
         let layer = Lowered { largest_sum, ..layers().remove(1) };
-        let candidates = mapping::candidates(&layer, &chip, 1, WeightStart::Cold, Layout::default());
-        candidates.iter().map(|(choice, _)| choice.stationary.name()).collect::<std::collections::BTreeSet<_>>().len()
+        let candidates = mapping::Candidates::of(&layer, &chip, Layout::default());
+        candidates.choices.iter().map(|choice| choice.stationary.name()).collect::<std::collections::BTreeSet<_>>().len()
     };
     let most = (1 << 19) - 1;
     assert_eq!(stationaries("Saturate", Some(most)), 3);
@@ -234,8 +271,14 @@ fn outputs_that_a_small_scratchpad_cuts_count_as_spilled() {
 fn what_does_not_fit_at_all_says_so() {
     let sets = [("accumulator", "(capacity: B(16), banks: 1, port_bytes: 16, latency: Cycles(2))")];
     let chip = chip::load("edge-16x16", &sets.map(|(field, value)| (field.to_string(), value.to_string()))).unwrap();
-    let found =
-        mapping::search(&layers()[0], &chip, (1, WeightStart::Cold, Layout::default()), 5, |_| 0.0, |_| Ok::<f64, MappingError>(1.0));
+    let found = mapping::search(
+        &layers()[0],
+        &chip,
+        (1, WeightStart::Cold, Layout::default()),
+        5,
+        |_| Outlook { bound: 0.0, guess: 0.0, cycles: 0 },
+        |_| Ok::<f64, MappingError>(1.0),
+    );
     assert!(matches!(found, Err(MappingError::TooSmall { needed, capacity, .. }) if needed > capacity));
 }
 

@@ -222,7 +222,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         let layout = if stage.problem.groups > 1 { &Layout::ChannelInnermost } else { layout };
         let dataflows = &chip.array().dataflows;
         let any = Choice { stationary: dataflows[rng.random_range(0..dataflows.len())].kind(), tiling: None, layout: *layout };
-        let candidates = mapping::candidates(stage, &chip, case.batch, start, *layout);
+        let candidates = mapping::few_candidates(stage, &chip, case.batch, start, *layout);
         if case.chosen && !candidates.is_empty() { candidates[rng.random_range(0..candidates.len())].0 } else { any }
     });
     let choices: Vec<Choice> = choices.collect();

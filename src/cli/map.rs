@@ -6,7 +6,7 @@ use super::{say, spinner};
 use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use systole::mapping::{Layout, Lowered, MappingFile};
+use systole::mapping::{Budget, Layout, Lowered, MappingFile};
 use systole::model::{self, Found};
 use systole::pipeline::{self, Objective, RunOptions};
 use systole::plot;
@@ -26,9 +26,9 @@ pub(crate) struct MapArguments {
     /// What is to be little: latency, energy or edp (their product)
     #[arg(long, value_name = "O", default_value = "latency")]
     objective: Objective,
-    /// Candidates that are simulated for each layer at most
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
-    budget: u64,
+    /// Candidates that are simulated for each layer at most. Not given: 9, or as many as take some milliseconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    budget: Option<u64>,
     /// Samples that the chip processes at a time
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: u64,
@@ -73,8 +73,9 @@ pub(crate) fn run(arguments: &MapArguments) -> Result<(), Box<dyn Error>> {
     }
     // Where a picture cannot go is known before the search.
     let folder = arguments.out.as_deref().map(ResultFolder::prepare).transpose()?;
+    let budget = arguments.budget.map_or(Budget::DEFAULT, Budget::from);
     let waiting = spinner("searching the layers' mappings");
-    let searched = pipeline::search_mapping(&stages, &chip, &options, arguments.objective, arguments.budget);
+    let searched = pipeline::search_mapping(&stages, &chip, &options, arguments.objective, budget);
     waiting.finish_and_clear();
     let searched = searched.map_err(user_fault)?;
     let network = Path::new(&arguments.model).file_stem().unwrap_or_default().to_string_lossy();

@@ -152,6 +152,28 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     Bounds { program: Cycles::new(program), stages }
 }
 
+/// About how many cycles a mapping takes: its bound, and what the resources of a stage cannot do side by side. With double buffers that is the first
+/// piece of each but the one that binds; where anything has but one buffer, all of them.
+///
+/// # Panics
+/// If the mapping is for another chip.
+pub fn guess(mapping: &Mapping, chip: &Chip) -> f64 {
+    let bounds = lower_bounds(mapping, chip);
+    let buffers = mapping.buffers();
+    let latency = chip.dram().latency(chip.clock()).get();
+    let waits = mapping.stages().iter().zip(&bounds.stages).map(|(stage, bound)| {
+        let Demand { array, dram, vector, .. } = bound.demand;
+        let blocks = stage.blocks().max(1);
+        let is_fetched = stage.weights == WeightBuffer::Fetched && stage.work.is_array();
+        let several = blocks * stage.chunks() > 1;
+        let is_single = several && (matches!(stage.output, OutputBuffer::Stored { slots: 1, .. }) || buffers.accumulator_slots < 2)
+            || is_fetched && buffers.weight_ring_slots < 2;
+        let beside = array + dram + vector - array.max(dram).max(vector);
+        if is_single { (beside + blocks * latency) as f64 } else { beside as f64 / blocks as f64 }
+    });
+    bounds.program.as_f64() + waits.sum::<f64>()
+}
+
 /// Whether the array need not wait for the stage before: it reads what an earlier one left, and that before leaves its output too.
 fn is_early(mapping: &Mapping, number: usize) -> bool {
     let stage = &mapping.stages()[number];

@@ -4,6 +4,7 @@
 //! bounds.
 
 mod bounds;
+mod candidates;
 mod draft;
 mod error;
 mod file;
@@ -26,21 +27,22 @@ mod stage;
 mod stored;
 mod tiling;
 
-pub use bounds::{Bounds, Demand, StageBound, lower_bounds};
+pub use bounds::{Bounds, Demand, StageBound, guess, lower_bounds};
+pub use candidates::{Candidates, MOST_CUTS, few_candidates};
 pub use error::MappingError;
 pub use file::{MappingFile, Pin};
 pub use fit::{Choice, map, map_as};
 pub use layout::Layout;
 pub use least::{LeastActions, least_actions};
 pub use location::{Factor, Joint, Location, Tensor};
-pub use lower::{Copy, HostCall, HostRead, Lowered, Lowering, Work, depthwise_alone, lower, lower_wide, weights_of};
+pub use lower::{Copy, HostCall, HostRead, Lowered, Lowering, Work, depthwise_alone, has_format, lower, lower_wide, weights_of};
 pub use nest::{Loop, LoopNest, Spread};
 pub use operand::{Operand, Rows};
 pub use passing::{MAX_CAPACITY, PassedOn, least_scratchpad, passed_on};
 pub use plan::{Objective, Plan};
 pub use problem::{Dim, Problem};
 pub use residency::{Held, Memory, Resident, peak};
-pub use search::{Found, candidates, keeps_numbers, search};
+pub use search::{Budget, Found, Outlook, keeps_numbers, search};
 pub use slide::{Piece, Slide};
 pub use stage::{Buffers, InputBuffer, Mapping, OutputBuffer, Stage, WeightBuffer, WeightPiece};
 pub use tiling::{Order, Pitches, Rules, Tiling};

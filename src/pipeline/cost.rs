@@ -5,7 +5,7 @@ use super::summary::energy_of;
 use crate::chip::{Chip, Format};
 use crate::counts::ActionCounts;
 use crate::energy::{EnergyReport, EnergyTable};
-use crate::mapping::{LeastActions, Mapping, Objective, least_actions, lower_bounds};
+use crate::mapping::{LeastActions, Mapping, Objective, Outlook, guess, least_actions, lower_bounds};
 use crate::program::emit_timing;
 use crate::sim::{Machine, Run};
 use crate::units::Cycles;
@@ -37,16 +37,27 @@ impl<'c> Cost<'c> {
         Ok(Machine::new(self.chip, self.format, &program)?.time()?)
     }
 
-    /// What a mapping costs. Where cycles alone count, a run ends as soon as it is no shorter than the shortest, and costs infinity.
-    pub(super) fn below(&self, mapping: &Mapping, least: &mut Cycles) -> Result<f64, PipelineError> {
-        if self.objective != Objective::Latency {
-            return Ok(self.of(mapping, &self.time(mapping)?));
-        }
+    /// What a mapping costs. A run ends as soon as it takes too many cycles to cost less than `best`, and costs infinity.
+    pub(super) fn below(&self, mapping: &Mapping, best: f64) -> Result<f64, PipelineError> {
         let program = emit_timing(mapping, self.chip)?;
-        let most = Cycles::new(least.get().saturating_sub(1));
-        let run = Machine::new(self.chip, self.format, &program)?.time_within(most)?;
-        *least = run.as_ref().map_or(*least, |run| run.total_cycles);
+        let run = Machine::new(self.chip, self.format, &program)?.time_within(self.most_cycles(mapping, best))?;
         Ok(run.map_or(f64::INFINITY, |run| self.of(mapping, &run)))
+    }
+
+    /// The most cycles with which a mapping may still cost less than `best`.
+    fn most_cycles(&self, mapping: &Mapping, best: f64) -> Cycles {
+        /// How often the bound is doubled to find what is too long.
+        const DOUBLINGS: usize = 8;
+        let may_be_better = |cycles: u64| self.bound_in(mapping, Cycles::new(cycles)) < best;
+        let least = lower_bounds(mapping, self.chip).program.get().max(1);
+        let longer = std::iter::successors(Some(least), |cycles| cycles.checked_mul(2)).take(DOUBLINGS);
+        let Some(mut high) = longer.skip(1).find(|cycles| !may_be_better(*cycles)) else { return Cycles::new(u64::MAX) };
+        let mut low = high / 2;
+        while high - low > 1 {
+            let middle = u64::midpoint(low, high);
+            if may_be_better(middle) { low = middle } else { high = middle }
+        }
+        Cycles::new(low)
     }
 
     /// What a run of a mapping cost.
@@ -58,6 +69,17 @@ impl<'c> Cost<'c> {
         self.by_energy(mapping, run.stages.iter().map(|stage| (stage.actions, stage.window)), cycles)
     }
 
+    /// What each stage of a run cost by itself; these sum to the whole where it is not a product.
+    pub(super) fn of_stages(&self, mapping: &Mapping, run: &Run) -> Vec<f64> {
+        let windows = run.stages.iter().map(|stage| stage.window.as_f64());
+        if self.objective == Objective::Latency {
+            return windows.collect();
+        }
+        let energies = self.energy(mapping, run).stages.into_iter().map(|stage| stage.total.get());
+        let of = |(energy, window): (f64, f64)| if self.objective == Objective::Energy { energy } else { energy * window };
+        energies.zip(windows).map(of).collect()
+    }
+
     /// The energy of a run of a mapping, whatever the objective: without numbers, so that no product is gated.
     pub(super) fn energy(&self, mapping: &Mapping, run: &Run) -> EnergyReport {
         energy_of(&self.table, mapping, run.stages.iter().map(|stage| (stage.actions, stage.window)))
@@ -66,15 +88,32 @@ impl<'c> Cost<'c> {
     /// No run of the mapping costs less: it takes no fewer cycles than its bound, and does no less than what it does at least. Each action costs
     /// the same in both, and sums of parts that are each no more come to no more, rounded or not.
     pub fn bound(&self, mapping: &Mapping) -> f64 {
-        let least = lower_bounds(mapping, self.chip).program;
+        self.bound_in(mapping, lower_bounds(mapping, self.chip).program)
+    }
+
+    /// No run of the mapping that takes so many cycles, or more, costs less.
+    fn bound_in(&self, mapping: &Mapping, cycles: Cycles) -> f64 {
         if self.objective == Objective::Latency {
-            return least.as_f64();
+            return cycles.as_f64();
         }
         let roles = self.chip.scratchpad_roles();
         let actions = least_actions(mapping, self.chip).into_iter().map(|least| counts(least, [roles.activation, roles.weight]));
         // The clock and leakage go by the whole of the time, whatever stage it is of.
-        let windows = std::iter::once(least).chain(std::iter::repeat(Cycles::new(0)));
-        self.by_energy(mapping, actions.zip(windows), least.as_f64())
+        let windows = std::iter::once(cycles).chain(std::iter::repeat(Cycles::new(0)));
+        self.by_energy(mapping, actions.zip(windows), cycles.as_f64())
+    }
+
+    /// The bound, and about what a run of the mapping costs.
+    pub fn outlook(&self, mapping: &Mapping) -> Outlook {
+        let bound = self.bound(mapping);
+        let cycles = lower_bounds(mapping, self.chip).program.get();
+        let guess = match self.objective {
+            Objective::Latency => guess(mapping, self.chip),
+            // Nearly all of it goes by what is done, not by how long it takes.
+            Objective::Energy => bound,
+            Objective::Edp => bound * guess(mapping, self.chip) / cycles.max(1) as f64,
+        };
+        Outlook { bound, guess, cycles }
     }
 
     fn by_energy(&self, mapping: &Mapping, stages: impl Iterator<Item = (ActionCounts, Cycles)>, cycles: f64) -> f64 {

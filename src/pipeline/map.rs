@@ -6,12 +6,11 @@ use super::{Cost, Objective, PipelineError, RunOptions};
 use crate::chip::{Chip, Dram};
 use crate::energy::EnergyReport;
 use crate::mapping::{
-    Bounds, Choice, Found, InputBuffer, Layout, Lowered, Mapping, OutputBuffer, Spread, Stage, WeightBuffer, Work, keeps_numbers,
-    lower_bounds, map_as, search,
+    Bounds, Budget, Choice, Found, InputBuffer, Layout, Lowered, Mapping, MappingError, OutputBuffer, Spread, Stage, WeightBuffer, Work,
+    keeps_numbers, lower_bounds, map_as, search,
 };
 use crate::report::{MappedLayer, MappedLoop, MappingReport, MappingSearch, Roofline, RooflineLayer, human};
 use crate::sim::Run;
-use crate::units::Cycles;
 use rayon::prelude::*;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -53,8 +52,8 @@ pub(super) fn is_alike(one: &Lowered, other: &Lowered, chip: &Chip) -> bool {
         && dataflows.all(|dataflow| keeps_numbers(one, chip, dataflow) == keeps_numbers(other, chip, dataflow))
 }
 
-/// Searches the mapping of each stage alone on the chip, `budget` candidates simulated for each at most, and puts the best together. Where they do
-/// not fit together, or do no better than the largest pieces, those are taken.
+/// Searches the mapping of each stage alone on the chip, as many candidates simulated for each as `budget` allows, and puts the best together. A layer whose
+/// best does not fit beside what the others keep has the largest pieces that do, and so has one that costs less with them.
 ///
 /// # Errors
 /// If a stage does not fit the chip.
@@ -66,8 +65,9 @@ pub fn search_mapping(
     chip: &Chip,
     options: &RunOptions,
     objective: Objective,
-    budget: u64,
+    budget: impl Into<Budget>,
 ) -> Result<Searched, PipelineError> {
+    let budget = budget.into();
     let format = first_format(stages, chip);
     let cost = Cost::new(chip, format, objective)?;
     // Equal problems are searched once.
@@ -83,26 +83,99 @@ pub fn search_mapping(
         .par_iter()
         .with_max_len(1)
         .map(|stage| {
-            let bound = |mapping: &Mapping| cost.bound(mapping);
-            let mut least = Cycles::new(u64::MAX);
-            let start = (options.batch, options.weights, options.layout);
-            search(stage, chip, start, budget, bound, |mapping| cost.below(mapping, &mut least))
+            let outlook = |mapping: &Mapping| cost.outlook(mapping);
+            let mut best = f64::INFINITY;
+            let below = |mapping: &Mapping| {
+                let cost = cost.below(mapping, best)?;
+                best = best.min(cost);
+                Ok(cost)
+            };
+            search(stage, chip, (options.batch, options.weights, options.layout), budget, outlook, below)
         })
         .collect::<Result<_, PipelineError>>()?;
-    let found: Vec<Found> = places.into_iter().map(|place| results[place].clone()).collect();
-    let choices: Vec<Choice> = found.iter().map(|found| found.choice).collect();
-    let first = Choice { layout: options.layout, ..Choice::first(chip) };
-    let firsts = vec![first; stages.len()];
-    let plain = map_as(stages, chip, options.batch, options.weights, &firsts)?;
-    // Where the best do not fit together, the largest pieces that fit do.
-    let together = map_as(stages, chip, options.batch, options.weights, &choices).ok().filter(|together| *together != plain);
-    let (plain_run, run) = rayon::join(|| cost.time(&plain), || together.as_ref().map(|mapping| cost.time(mapping)).transpose());
-    let (plain_run, run) = (plain_run?, run?);
-    let (mapping, run, choices) = match together.zip(run) {
-        Some((mapping, run)) if cost.of(&mapping, &run) <= cost.of(&plain, &plain_run) => (mapping, run, choices),
-        _ => (plain, plain_run, firsts),
-    };
+    let found: Vec<Found> = places.iter().map(|place| results[*place].clone()).collect();
+    let together = Together { stages, chip, options, cost: &cost, places: &places };
+    let (choices, mapping, run) = together.best(&found)?;
     Ok(Searched { objective, bounds: lower_bounds(&mapping, chip), energy: cost.energy(&mapping, &run), mapping, choices, found, run })
+}
+
+/// Puts choices for stages together on one chip, where they share its memories.
+struct Together<'t, 'c> {
+    stages: &'t [Lowered],
+    chip: &'t Chip,
+    options: &'t RunOptions,
+    cost: &'t Cost<'c>,
+    /// For each stage the number of its problem: stages of one are cut alike.
+    places: &'t [usize],
+}
+
+type Timed = (Vec<Choice>, Mapping, Run);
+
+impl Together<'_, '_> {
+    /// The best of the largest pieces, the best that a hand would try and the best of each stage alone. Where these do not all fit beside each other,
+    /// or cost more together than others do, also: for each stage what cost it less in two of them.
+    fn best(&self, found: &[Found]) -> Result<Timed, PipelineError> {
+        let first = Choice { layout: self.options.layout, ..Choice::first(self.chip) };
+        let largest = vec![first; self.stages.len()];
+        let alone: Vec<Choice> = found.iter().map(|found| found.choice).collect();
+        let by_hand: Vec<Choice> = found.iter().map(|found| found.by_hand).collect();
+        let mut all = vec![self.fitting(&largest, &alone)?, self.fitting(&largest, &by_hand)?, largest.clone()];
+        let all_fit = all[0] == alone;
+        all.dedup();
+        let all: Vec<Timed> = all.into_par_iter().with_max_len(1).map(|choices| self.time(choices)).collect::<Result<_, _>>()?;
+        let cost = |timed: &Timed| self.cost.of(&timed.1, &timed.2);
+        let least = |all: Vec<Timed>| all.into_iter().min_by(|one, other| cost(one).total_cmp(&cost(other)));
+        let others = all[1..].iter().min_by(|one, other| cost(one).total_cmp(&cost(other)));
+        let mixed = others.filter(|other| !all_fit || cost(other) < cost(&all[0])).map(|other| self.cheaper(other, &all[0]));
+        let mixed = mixed.map(|mixed| self.fitting(&largest, &mixed)).transpose()?;
+        let mixed = mixed.filter(|mixed| all.iter().all(|(choices, ..)| choices != mixed)).map(|mixed| self.time(mixed)).transpose()?;
+        Ok(least(all.into_iter().chain(mixed).collect()).expect("bug: the largest pieces are one of them"))
+    }
+
+    fn map(&self, choices: &[Choice]) -> Result<Mapping, MappingError> {
+        map_as(self.stages, self.chip, self.options.batch, self.options.weights, choices)
+    }
+
+    fn time(&self, choices: Vec<Choice>) -> Result<Timed, PipelineError> {
+        let mapping = self.map(&choices)?;
+        let run = self.cost.time(&mapping)?;
+        Ok((choices, mapping, run))
+    }
+
+    /// `wanted` where that fits beside the others, else `base`, which does.
+    fn fitting(&self, base: &[Choice], wanted: &[Choice]) -> Result<Vec<Choice>, PipelineError> {
+        // The message says what does not fit.
+        self.map(base)?;
+        if self.map(wanted).is_ok() {
+            return Ok(wanted.to_vec());
+        }
+        let mut choices = base.to_vec();
+        for problem in 0..=self.places.iter().copied().max().unwrap_or(0) {
+            let before = choices.clone();
+            for (place, choice) in choices.iter_mut().enumerate().filter(|(place, _)| self.places[*place] == problem) {
+                *choice = wanted[place];
+            }
+            if self.map(&choices).is_err() {
+                choices = before;
+            }
+        }
+        Ok(choices)
+    }
+
+    /// For each problem the choice of that run in which its stages cost less.
+    fn cheaper(&self, one: &Timed, other: &Timed) -> Vec<Choice> {
+        let problems = self.places.iter().copied().max().map_or(0, |last| last + 1);
+        let of_problems = |(_, mapping, run): &Timed| {
+            let mut sums = vec![0.0; problems];
+            for (problem, cost) in self.places.iter().zip(self.cost.of_stages(mapping, run)) {
+                sums[*problem] += cost;
+            }
+            sums
+        };
+        let (ones, others) = (of_problems(one), of_problems(other));
+        let choose = |(stage, problem): (usize, &usize)| if ones[*problem] < others[*problem] { one.0[stage] } else { other.0[stage] };
+        self.places.iter().enumerate().map(choose).collect()
+    }
 }
 
 impl Searched {
@@ -184,6 +257,7 @@ impl Searched {
                 cost: found.cost,
                 bound: found.bound,
                 is_best: found.is_best(),
+                is_every_tiling: found.is_all,
             },
         }
     }
@@ -304,10 +378,13 @@ impl Searched {
         }
         let (window, bound) = (self.run.stages[number].window, &self.bounds.stages[number]);
         let found = &self.found[number];
-        let proof = if found.is_best() {
-            "the best of them".to_string()
-        } else {
-            format!("none costs less than {:.0}% of it", 100.0 * found.bound / found.cost)
+        // A share is rounded down: what is not proven is not said.
+        let share = (100.0 * found.bound / found.cost).floor();
+        let proof = match (found.is_best(), found.is_all) {
+            (true, true) => "the best of all tilings".to_string(),
+            (true, false) => "the best of them, which are not all tilings".to_string(),
+            (false, true) => format!("no tiling costs less than {share:.0}% of it"),
+            (false, false) => format!("none of them, which are not all tilings, costs less than {share:.0}% of it"),
         };
         let _ = writeln!(
             text,

@@ -55,12 +55,14 @@ pub use workbench::{Depth, Measured, Selected, Workbench};
 use crate::chip::Chip;
 use crate::compress::{Formats, Recipe, Scheme};
 use crate::mapping::{
-    Choice, Layout, Lowered, Lowering, MAX_CAPACITY, Mapping, MappingFile, PassedOn, WeightStart, lower_wide, map_as, passed_on,
+    Choice, Layout, Lowered, Lowering, MAX_CAPACITY, Mapping, MappingFile, PassedOn, WeightStart, Work, has_format, lower_wide, map_as,
+    passed_on,
 };
-use crate::network::Network;
+use crate::network::{Conv, Dense, LayerId, Network, Op, Weight};
 use crate::report::MixedPrecision;
 use crate::sim::Engine;
 use crate::units::Bytes;
+use std::collections::BTreeSet;
 
 /// What a summary says of its engine where no numbers were simulated.
 pub const TIMING_ONLY: &str = "timing-only";
@@ -122,7 +124,11 @@ impl RunOptions {
     /// What the chip's units do for a quantized network, its weights multiplied as the recipe says.
     fn lower(&self, network: &Network, chip: &Chip) -> Result<Lowering, PipelineError> {
         let wide = Formats::from(&self.recipe).wide(network)?;
-        Ok(lower_wide(network, chip, self.batch, &wide)?)
+        let lowering = lower_wide(network, chip, self.batch, &wide)?;
+        if !self.recipe.quantization().is_empty() {
+            check_formats(network, chip, &lowering.stages, &wide)?;
+        }
+        Ok(lowering)
     }
 
     /// Maps stages as the options say, and tells what was chosen for each. What the plan chooses is taken from `store` where it is known there.
@@ -156,4 +162,21 @@ impl RunOptions {
         let choices: Vec<Choice> = whole.iter().map(chosen).collect();
         passed_on(mapping, (&whole, &choices), chip, self.weights, |bytes| lower(bytes).is_some_and(|stages| stages == whole))
     }
+}
+
+/// Refuses a format that a recipe asks for and the chip has not. What an imported network brings is widened; who names a format means it.
+fn check_formats(network: &Network, chip: &Chip, stages: &[Lowered], wide: &BTreeSet<LayerId>) -> Result<(), PipelineError> {
+    let of_array = stages.iter().filter(|stage| stage.work == Work::Array);
+    for layer in of_array.filter_map(|stage| stage.layer).filter(|layer| !wide.contains(layer)).map(|id| network.layer(id)) {
+        let weight = match &layer.op {
+            Op::Dense(Dense { weight: Weight::Integer { dtype, .. }, .. })
+            | Op::Conv(Conv { weight: Weight::Integer { dtype, .. }, .. }) => *dtype,
+            _ => continue,
+        };
+        let read = network.layer(network.inputs(layer.id)[0]).output.quantization;
+        if let Some(activation) = read.map(|read| read.dtype) {
+            has_format(&layer.name, [weight, activation], chip)?;
+        }
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use super::map::{is_alike, search_mapping};
 use super::prepare::first_format;
 use super::{Cost, Objective, PipelineError, Plan, RunOptions};
 use crate::chip::Chip;
-use crate::mapping::{Choice, Lowered, candidates, map_as};
+use crate::mapping::{Choice, Lowered, few_candidates, map_as};
 
 /// Keeps what was chosen for stages on a chip, so that it is not looked for again.
 pub trait ChoiceStore: Sync {
@@ -56,7 +56,7 @@ fn heuristic(options: &RunOptions, stages: &[Lowered], chip: &Chip, first: Choic
         let choice = if let Some((_, choice)) = known.iter().find(|(other, _)| is_alike(other, stage, chip)) {
             *choice
         } else {
-            let all = candidates(stage, chip, options.batch, options.weights, options.layout);
+            let all = few_candidates(stage, chip, options.batch, options.weights, options.layout);
             let bounds = all.iter().map(|(choice, mapping)| (cost.bound(mapping), *choice));
             bounds.min_by(|one, other| one.0.total_cmp(&other.0)).map_or(first, |(_, choice)| choice)
         };

@@ -15,7 +15,7 @@ use crate::mapping::{Lowered, Problem, depthwise_alone};
 use crate::numerics::BIAS_BYTES;
 use crate::program::{Program, emit_timing};
 use crate::report::{LayerSummary, Summary, WhatIf, ratio};
-use crate::sim::Machine;
+use crate::sim::{Machine, Run};
 use crate::topology::{Layer, Table};
 use std::collections::BTreeSet;
 
@@ -31,26 +31,29 @@ const MAX_STAGES: u64 = 1 << 14;
 /// # Panics
 /// If a stage lets pass what it promises to refuse, which would be a bug.
 pub fn time_table(chip: &Chip, table: &Table, sha256: &str, name: &str, options: &RunOptions) -> Result<Summary, PipelineError> {
-    time_table_remembering(chip, table, (sha256, name), options, None)
+    time_table_sharing(chip, table, (sha256, name), options, None, |_, time| time())
 }
 
-/// The same; what the plan chooses is taken from `store` where it is known there.
-pub(super) fn time_table_remembering(
+/// The same; what the plan chooses is taken from `store` where it is known there. `timed` is given what the run depends on and how it is made, and may know
+/// it from another chip.
+pub(super) fn time_table_sharing<E: From<PipelineError>>(
     chip: &Chip,
     table: &Table,
     (sha256, name): (&str, &str),
     options: &RunOptions,
     store: Option<&dyn ChoiceStore>,
-) -> Result<Summary, PipelineError> {
+    timed: impl FnOnce(String, &dyn Fn() -> Result<Run, PipelineError>) -> Result<Run, E>,
+) -> Result<Summary, E> {
     let by_layer = stages_by_layer(chip, table, options)?;
     let counts: Vec<usize> = by_layer.iter().map(Vec::len).collect();
     let stages: Vec<Lowered> = by_layer.into_iter().flatten().collect();
     let (mapping, choices) = options.map(&stages, chip, store)?;
     let passed_on = options.passed_on(None, &stages, chip, (&mapping, &choices));
-    let program = emit_timing(&mapping, chip)?;
+    let program = emit_timing(&mapping, chip).map_err(PipelineError::from)?;
     let format = first_format(&stages, chip);
-    let machine = Machine::new(chip, format, &program)?;
-    let run = machine.time()?;
+    let machine = Machine::new(chip, format, &program).map_err(PipelineError::from)?;
+    let key = format!("{sha256} {} {} {:?} {choices:?}\n{}", options.recipe, options.batch, options.weights, chip.timing());
+    let run = timed(key, &|| Ok(machine.time()?))?;
     let bias = mapping.buffers().accumulator_element_bytes;
     let layers = table.layers.iter().zip(&counts).flat_map(|(layer, count)| std::iter::repeat_n(layer, *count));
     let facts = mapping.stages().iter().zip(layers).map(|(stage, layer)| Facts {

@@ -5,6 +5,7 @@
 //! | data, the float network's outputs | model, samples |
 //! | the network pruned and quantized, its float outputs | model, recipe, the array's tile where the recipe cuts by it |
 //! | the integer reference's outputs, noise, error on the select split | the same, and the arithmetic of every layer |
+//! | the time of a layer table | stages, what was chosen, all that time goes by (`Chip::timing`) |
 //! | what a search chose | a `ChoiceStore`: stages, chip |
 //!
 //! What is asked for while another thread computes it is waited for. That must not happen on a thread of rayon's pool, which the computation may need:
@@ -15,7 +16,7 @@ use super::plan::ChoiceStore;
 use super::prepare::{batch_fits, first_format, pruned, quantized, report_samples, tile_of};
 use super::run::{judged, ran, run_machine};
 use super::summary::{Ran, summarize};
-use super::table::time_table_remembering;
+use super::table::time_table_sharing;
 use super::{PipelineError, Prepared, RunOptions, choose_formats, time};
 use crate::chip::Chip;
 use crate::compress::{BlockShape, Step};
@@ -27,6 +28,7 @@ use crate::numerics::Arithmetic;
 use crate::program::emit;
 use crate::reference::{float, integer};
 use crate::report::Summary;
+use crate::sim::Run;
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -117,6 +119,7 @@ pub struct Workbench<'s> {
     data: Memory<Data>,
     held: Memory<Held>,
     referenced: Memory<Referenced>,
+    timed: Memory<Run>,
 }
 
 impl fmt::Debug for Workbench<'_> {
@@ -128,7 +131,7 @@ impl fmt::Debug for Workbench<'_> {
 impl<'s> Workbench<'s> {
     /// An empty one, whose searches are remembered in `store`.
     pub const fn new(store: Option<&'s dyn ChoiceStore>) -> Self {
-        Self { store, data: Memory::new(), held: Memory::new(), referenced: Memory::new() }
+        Self { store, data: Memory::new(), held: Memory::new(), referenced: Memory::new(), timed: Memory::new() }
     }
 
     /// Runs a model on a chip as `run` does, or times it as `time` and `time_table` do. `id` tells models apart. A layer table is only timed.
@@ -147,7 +150,11 @@ impl<'s> Workbench<'s> {
     ) -> Result<Measured, Arc<PipelineError>> {
         match found {
             Found::Table(table) => {
-                let summary = time_table_remembering(chip, &table.table, (&table.sha256, &table.name), options, self.store)?;
+                let names = (table.sha256.as_str(), table.name.as_str());
+                let timed = |key: String, time: &dyn Fn() -> Result<Run, PipelineError>| -> Result<Run, Arc<PipelineError>> {
+                    self.timed.get(key, || Ok(time()?)).map(|run| Run::clone(&run))
+                };
+                let summary = time_table_sharing(chip, &table.table, names, options, self.store, timed)?;
                 Ok(Measured { summary, right: None, selected: None })
             }
             Found::Network(model) => self.run((model, id), chip, options, depth),

@@ -86,6 +86,8 @@ pub struct MappingSearch {
     pub bound: f64,
     /// Whether the best is proven to be the best of all candidates.
     pub is_best: bool,
+    /// Whether the candidates are every tiling that fits the chip.
+    pub is_every_tiling: bool,
 }
 
 /// The mapping as JSON, ending in a newline.

@@ -96,12 +96,20 @@ pub(super) fn kept(weight: Dtype, multiplied: Dtype, chip: &Chip) -> Option<Dtyp
 
 /// The format that a problem is multiplied in.
 pub(super) fn format_of<'c>(layer: &str, problem: &Problem, chip: &'c Chip) -> Result<&'c Format, MappingError> {
-    let Some(format) = chip.format(problem.weight, problem.activation) else {
+    has_format(layer, [problem.weight, problem.activation], chip)
+}
+
+/// The format in which a chip multiplies weights by activations.
+///
+/// # Errors
+/// If it has none for them.
+pub fn has_format<'c>(layer: &str, [weight, activation]: [Dtype; 2], chip: &'c Chip) -> Result<&'c Format, MappingError> {
+    let Some(format) = chip.format(weight, activation) else {
         let has: Vec<String> = chip.formats().iter().map(|format| format!("{} by {}", format.weight, format.activation)).collect();
         return Err(MappingError::NoFormat {
             layer: layer.to_string(),
-            weight: problem.weight.to_string(),
-            activation: problem.activation.to_string(),
+            weight: weight.to_string(),
+            activation: activation.to_string(),
             has: has.join(", "),
         });
     };

@@ -19,7 +19,7 @@ mod movement;
 mod stage;
 mod vector;
 
-pub use array::weights_of;
+pub use array::{has_format, weights_of};
 pub use depthwise::depthwise_alone;
 pub use stage::{Copy, HostCall, HostRead, Lowered, Work};
 

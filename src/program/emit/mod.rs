@@ -103,17 +103,18 @@ pub fn emit_stages<'n>(
 ) -> Result<Program, ProgramError> {
     let mut emitter = Emitter::new(chip, mapping);
     let output = emitter.stages(numbers.into_iter());
-    emitter.finish(chip, output)
+    Program::new(emitter.finish(chip, output))
 }
 
-/// Emits and verifies the program of one batch of a mapping whose numbers nobody knows: it can be timed, and no more.
+/// Emits the program of one batch of a mapping whose numbers nobody knows: it can be timed, and no more. Its shape is verified; the order of its
+/// accesses is taken as that of every program of the emitter, but where debug assertions are on.
 ///
 /// # Errors
 /// What the verifier refuses, which a mapping made for this chip never is.
 pub fn emit_timing(mapping: &Mapping, chip: &Chip) -> Result<Program, ProgramError> {
     let mut emitter = Emitter::new(chip, mapping);
     let output = emitter.stages(std::iter::empty());
-    emitter.finish(chip, output)
+    Program::to_time(emitter.finish(chip, output))
 }
 
 /// The semaphores that all stages share, by their place in the program's list; three more for each stage follow them.
@@ -342,7 +343,7 @@ impl<'c> Emitter<'c> {
         }
     }
 
-    fn finish(self, chip: &Chip, output: HostRegion) -> Result<Program, ProgramError> {
+    fn finish(self, chip: &Chip, output: HostRegion) -> ProgramParts {
         let core_unit = |kind, index| UnitId { core: 0, kind, index };
         let [array, vector, load, store, host] = self.units.0;
         let mut queues = vec![
@@ -365,7 +366,7 @@ impl<'c> Emitter<'c> {
             StageDecl { name: stage.name.clone(), mode: index(known) }
         });
         let stages = stages.collect();
-        Program::new(ProgramParts {
+        ProgramParts {
             queues,
             semaphores: semaphores(self.mapping),
             output_stages: self.output_stages,
@@ -384,7 +385,7 @@ impl<'c> Emitter<'c> {
             accumulator_element_bytes: self.mapping.buffers().accumulator_element_bytes,
             modes,
             array_only: false,
-        })
+        }
     }
 
     fn buffers(&self) -> &'c Buffers {
