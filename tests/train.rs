@@ -85,7 +85,8 @@ fn the_same_seed_gives_the_same_weights_and_another_does_not() {
     assert_ne!(weights(one.model.network()), weights(other.model.network()));
     assert_eq!(one.report.epochs.len(), 2);
     assert!(one.report.epochs[1].loss < one.report.epochs[0].loss);
-    assert!(one.report.accuracy.value > 0.5, "{:?}", one.report.accuracy);
+    // Twelve steps of training, and a guess is right in a tenth.
+    assert!(one.report.accuracy.low > 0.3, "{:?}", one.report.accuracy);
     assert_eq!(one.model.card().training, Training::Plain);
 }
 
@@ -167,6 +168,7 @@ const RESIDUAL: &str = "NetworkDef(format_version: 1, name: \"r\", input: [1, 28
 
 #[test]
 fn what_was_trained_is_what_integers_compute() {
+    let mut faults = Vec::new();
     for (model, definition, formats, scales) in [
         ("simplenet-mnist", None, "w8a8", Scales::Learned),
         ("simplenet-mnist", None, "w4a4", Scales::Learned),
@@ -186,10 +188,12 @@ fn what_was_trained_is_what_integers_compute() {
         let differ = steps.iter().filter(|steps| **steps > 0.01).count() as f64 / steps.len() as f64;
         let most = steps.iter().fold(0.0_f32, |most, steps| most.max(*steps));
         // A sum within a rounding of f32 of the middle between two integers may go either way, and what follows with it; nothing else differs.
-        println!("{model} {formats}: {:.3}% of logits differ, by {most:.2} steps at most", 100.0 * differ);
-        assert!(differ < 0.03, "{model} {definition:?} {formats}: {differ} differ, by {most} steps at most");
+        if differ >= 0.03 {
+            faults.push(format!("{model} {definition:?} {formats}: {differ} differ, by {most} steps at most"));
+        }
         assert!(fake.iter().any(|x| x.abs() > step), "{formats}: the logits are nothing");
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
@@ -322,7 +326,7 @@ fn bad_input_is_refused_with_help() {
         "NetworkDef(format_version: 1, name: \"nine\", data: Some(\"simplenet-mnist\"), input: [784], layers: [Dense(units: 9)])",
     );
     let found = error(request(&nine, settings()));
-    assert!(found.contains("10 classes") && found.contains("yields 9 numbers"), "{found}");
+    assert!(found.contains("wants 10 numbers") && found.contains("yields 9") && found.contains("help: "), "{found}");
     let none = definition("NetworkDef(format_version: 1, name: \"none\", input: [784], layers: [Dense(units: 10)])");
     let found = error(request(&none, settings()));
     assert!(found.contains("--data is not given"), "{found}");

@@ -3,15 +3,15 @@
 use super::options::{field_and_value, user_fault};
 use super::recipe::RecipeOptions;
 use super::run::command_line;
-use super::{complain, say};
+use super::say;
+use super::target::Target;
 use clap::Args;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use systole::chip::{self, Chip};
 use systole::model::{self, Found, Model};
-use systole::network;
-use systole::pipeline::{self, Compressed, RunOptions};
-use systole::report::{ResultFolder, compression_json, compression_terminal};
+use systole::pipeline::{self, RunOptions};
+use systole::report::{compression_json, compression_terminal};
 
 /// What to compress, and how.
 #[derive(Debug, Args)]
@@ -60,7 +60,9 @@ pub(crate) fn run(arguments: &CompressArguments) -> Result<(), Box<dyn Error>> {
     let compressed = pipeline::compress(&model, chip.as_ref(), &options).map_err(user_fault)?;
     let report = compression_json(&compressed.report);
     if let Some(target) = &target {
-        target.write(&model, &compressed, &report)?;
+        let how = format!("{} compressed by systole: {}", model.card().name, compressed.report.recipe);
+        let card = model::card_beside(&model, target.path(), compressed.training, &how)?;
+        target.write(&compressed.network, card.as_deref(), &report)?;
     }
     if arguments.json {
         return say(&report);
@@ -82,54 +84,7 @@ fn analyze(
     let analysis = pipeline::analyze(model, chip, &options).map_err(user_fault)?;
     let (json, csv) = (analysis.json(), analysis.csv());
     if let Some(target) = target {
-        let names = ["csv", "json"].map(|extension| format!("{}.analysis.{extension}", target.stem));
-        target.folder.write_files(&[(&names[0], csv.as_bytes()), (&names[1], json.as_bytes())])?;
+        target.write_beside(&[("analysis.csv", &csv), ("analysis.json", &json)])?;
     }
     say(&if arguments.json { json } else { analysis.terminal() })
-}
-
-/// The files that are written.
-struct Target {
-    folder: ResultFolder,
-    path: PathBuf,
-    stem: String,
-}
-
-impl Target {
-    /// Tries the folder, so that a bad path fails before the work and not after.
-    fn new(path: &Path, model: &str) -> Result<Self, Box<dyn Error>> {
-        let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_onnx);
-        let Some(stem) = stem else {
-            return Err(format!("{} is no name for an ONNX file\n  help: give --out a path that ends in .onnx", path.display()).into());
-        };
-        let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let target = Self { folder: ResultFolder::prepare(parent)?, path: path.to_path_buf(), stem: stem.to_string() };
-        // A name is a card's in models/, too.
-        let read = [PathBuf::from(model), Path::new("models").join(format!("{model}.ron"))];
-        let same = |one: &Path, other: &Path| matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b);
-        if read.iter().any(|read| same(read, &target.card()) || same(&read.with_extension("onnx"), path)) {
-            return Err(format!("{} is the model that is read\n  help: choose another file with --out", path.display()).into());
-        }
-        Ok(target)
-    }
-
-    fn card(&self) -> PathBuf {
-        self.path.with_file_name(format!("{}.ron", self.stem))
-    }
-
-    fn write(&self, model: &Model, compressed: &Compressed, report: &str) -> Result<(), Box<dyn Error>> {
-        let bytes = network::export(&compressed.network)?;
-        // What cannot be read again would be of no use.
-        network::import_bytes(&bytes, &self.stem)?;
-        let how = format!("{} compressed by systole: {}", model.card().name, compressed.report.recipe);
-        let card = model::card_beside(model, &self.path, compressed.training, &how)?;
-        let [network_file, card_file, report_file] = ["onnx", "ron", "json"].map(|extension| format!("{}.{extension}", self.stem));
-        let mut files: Vec<(&str, &[u8])> = vec![(&network_file, &bytes), (&report_file, report.as_bytes())];
-        match &card {
-            Some(card) => files.push((&card_file, card.as_bytes())),
-            None => complain("warning: no card was written, since the model names no data"),
-        }
-        Ok(self.folder.write_files(&files)?)
-    }
 }

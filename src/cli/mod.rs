@@ -14,6 +14,7 @@ mod plot;
 mod recipe;
 mod run;
 mod sweep;
+mod target;
 mod topology;
 mod trace;
 mod train;

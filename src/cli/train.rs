@@ -17,7 +17,7 @@ pub(crate) struct TrainArguments {
     /// Whose data is trained on, where the model does not say: a model card or its name, a folder with a pair of IDX files, or an NPZ file with x and y
     #[arg(long, value_name = "D")]
     data: Option<String>,
-    /// Where weights begin: drawn anew, or kept as the model has them; drawn where neither this nor a recipe says, and kept with a recipe
+    /// Where weights begin: drawn anew, or kept as the model has them. Not given: kept with a recipe, else drawn; those of a definition always are
     #[arg(long, value_enum)]
     init: Option<Init>,
     /// Passes over the train split

@@ -31,7 +31,7 @@ use std::path::Path;
 pub enum Begin {
     /// Drawn anew.
     Drawn,
-    /// As the model has them.
+    /// As the model has them; a definition has none, and they are drawn.
     Kept,
 }
 
@@ -85,10 +85,11 @@ impl TrainSession {
     /// The first stage that cannot do its part, with its own message.
     pub fn new(request: &TrainRequest) -> Result<Self, PipelineError> {
         request.settings.check()?;
-        let (model, norms) = subject(request)?;
+        let Subject { model, norms, has_weights } = subject(request)?;
+        let begin = if has_weights { request.begin } else { Begin::Drawn };
         classes_of(&model, "training")?;
         let calibration = model.split(Split::Calibrate, None)?.inputs;
-        let float = match request.begin {
+        let float = match begin {
             Begin::Drawn => drawn(model.network(), request.settings.seed)?,
             Begin::Kept => model.network().clone(),
         };
@@ -104,7 +105,7 @@ impl TrainSession {
         let identity = format!(
             "{} {:?} {:?} {:?} {} {} {:?}",
             joined(model.files()),
-            request.begin,
+            begin,
             norms,
             request.teacher,
             joined(&train.files),
@@ -239,8 +240,16 @@ impl Watch for Unwatched {
     }
 }
 
-/// The model that is trained, and the layers whose sums are normalised.
-fn subject(request: &TrainRequest) -> Result<(Model, BTreeSet<String>), PipelineError> {
+/// What is trained.
+struct Subject {
+    model: Model,
+    /// Layers whose sums are normalised.
+    norms: BTreeSet<String>,
+    /// Whether it has weights already, as all but definitions do.
+    has_weights: bool,
+}
+
+fn subject(request: &TrainRequest) -> Result<Subject, PipelineError> {
     let path = Path::new(&request.model);
     let is_ron = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("ron"));
     let definition = match std::fs::read_to_string(path) {
@@ -253,7 +262,7 @@ fn subject(request: &TrainRequest) -> Result<(Model, BTreeSet<String>), Pipeline
             Some(data) => on_data_of(data, model.network().clone(), &model.card().name)?,
             None => model,
         };
-        return Ok((model, BTreeSet::new()));
+        return Ok(Subject { model, norms: BTreeSet::new(), has_weights: true });
     };
     let name = definition.network.name().to_string();
     let Some(data) = request.data.as_ref().or(definition.data.as_ref()) else {
@@ -269,7 +278,7 @@ fn subject(request: &TrainRequest) -> Result<(Model, BTreeSet<String>), Pipeline
         Some(preprocessing) => model.with_network(model.network().clone(), |card| card.preprocessing = preprocessing)?,
         None => model,
     };
-    Ok((model, definition.norms))
+    Ok(Subject { model, norms: definition.norms, has_weights: false })
 }
 
 /// A network with the data of a model of this name or path, or of a data set.

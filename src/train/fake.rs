@@ -10,9 +10,11 @@ use burn_tensor::Tensor;
 
 /// `1.5 * 2^23`: what is added to it and is below `2^22` has no bits behind the point left, and was rounded half to even.
 const ROUNDER: f32 = 12_582_912.0;
+/// What is rounded is less.
+pub(super) const MOST_WHOLE: f64 = 4_194_304.0;
 
 /// `y` with the gradient of `x`.
-fn straight_through<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
+pub(super) fn straight_through<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
     // The difference is exactly 0, so that no bit of y is lost.
     y.detach() + (x.clone() - x.detach())
 }
@@ -20,8 +22,13 @@ fn straight_through<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
 /// `x` on a grid: `scale` broadcasts with it, and `bounds` are the least and greatest integer, each less the zero point.
 pub(super) fn on_grid<const D: usize>(x: Tensor<D>, scale: Tensor<D>, (least, greatest): (f32, f32)) -> Tensor<D> {
     let steps = (x / scale.clone()).clamp(least, greatest);
-    let rounded = steps.clone().detach().add_scalar(ROUNDER).sub_scalar(ROUNDER);
-    straight_through(steps, rounded) * scale
+    whole(steps) * scale
+}
+
+/// `x`, less than [`MOST_WHOLE`], rounded half to even.
+pub(super) fn whole<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let rounded = x.clone().detach().add_scalar(ROUNDER).sub_scalar(ROUNDER);
+    straight_through(x, rounded)
 }
 
 /// -1 below zero, else +1.

@@ -5,10 +5,10 @@
 //! of what was trained but roundings of f32.
 
 use super::TrainError;
-use super::graph::{EPSILON, FakeWeight, Form, Graph, Weighted};
+use super::graph::{EPSILON, FakeWeight, Form, Graph, Norm, Weighted};
 use super::parameters::{Parameter, Running};
 use crate::network::{Bias, LayerId, Network, NetworkBuilder, Op, Weight};
-use crate::numerics::{Quantization, of_channel};
+use crate::numerics::{Dtype, Quantization, of_channel};
 use ndarray::{Array, Array1, Axis, Dimension, RemoveAxis};
 use std::collections::BTreeMap;
 
@@ -26,14 +26,12 @@ pub(super) fn finished(template: &Network, graph: &Graph, parameters: &[Paramete
         if let Some(Form::Weighted(weighted)) = node.map(|node| &graph.nodes[node].form) {
             match &mut op {
                 Op::Dense(dense) => {
-                    let channels = dense.outputs();
-                    let (factors, bias) = folded(weighted, channels, parameters, running);
+                    let (factors, bias) = folded(weighted, parameters, running);
                     dense.weight = weights(weighted, dense.weight.shape(), 1, factors.as_deref(), parameters);
                     dense.bias = bias;
                 }
                 Op::Conv(conv) => {
-                    let channels = conv.outputs();
-                    let (factors, bias) = folded(weighted, channels, parameters, running);
+                    let (factors, bias) = folded(weighted, parameters, running);
                     conv.weight = weights(weighted, conv.weight.shape(), 0, factors.as_deref(), parameters);
                     conv.bias = bias;
                 }
@@ -54,16 +52,23 @@ pub(super) fn finished(template: &Network, graph: &Graph, parameters: &[Paramete
 }
 
 /// The factor of each channel, where there is one, and the bias.
-fn folded(weighted: &Weighted, channels: usize, parameters: &[Parameter], running: &[Running]) -> (Option<Vec<f32>>, Option<Bias>) {
+fn folded(weighted: &Weighted, parameters: &[Parameter], running: &[Running]) -> (Option<Vec<f32>>, Option<Bias>) {
     let Some(norm) = weighted.norm else {
         let bias = weighted.bias.map(|bias| Bias::Float(Array1::from_vec(parameters[bias].values.clone())));
         return (None, bias);
     };
-    let (gain, shift, running) = (&parameters[norm.gain].values, &parameters[norm.shift].values, &running[norm.running]);
-    let factors: Vec<f32> = (0..channels).map(|n| gain[n] / (running.variance[n] + EPSILON).sqrt()).collect();
-    let biases = (0..channels).map(|n| shift[n] - running.mean[n] * factors[n]);
-    let bias = Bias::Float(biases.collect());
-    (Some(factors), Some(bias))
+    let (factors, biases) = norm.folded(parameters, running);
+    (Some(factors), Some(Bias::Float(Array1::from_vec(biases))))
+}
+
+impl Norm {
+    /// The factor of each channel, and the bias.
+    pub(super) fn folded(self, parameters: &[Parameter], running: &[Running]) -> (Vec<f32>, Vec<f32>) {
+        let (gain, shift, running) = (&parameters[self.gain].values, &parameters[self.shift].values, &running[self.running]);
+        let factors: Vec<f32> = gain.iter().zip(&running.variance).map(|(gain, variance)| gain / (variance + EPSILON).sqrt()).collect();
+        let biases = shift.iter().zip(&running.mean).zip(&factors).map(|((shift, mean), factor)| shift - mean * factor).collect();
+        (factors, biases)
+    }
 }
 
 /// Weights of this shape, each channel times its factor: integers where their scale was trained, else reals.
@@ -78,28 +83,35 @@ fn weights<D: RemoveAxis + Dimension>(
     let values = values.ok().and_then(|values| values.into_dimensionality::<D>().ok()).expect("bug: a parameter has its layer's shape");
     let channels = shape[channel_axis];
     let factor = |n: usize| factors.map_or(1.0, |factors| factors[n]);
-    let Some(FakeWeight::Learned { scale, dtype }) = weighted.fake else {
+    // What is quantized after training has its scales from its own weights, which a normalisation of each channel would change.
+    let fake = weighted.fake.filter(|fake| matches!(fake, FakeWeight::Learned { .. }) || factors.is_some() && fake.dtype() != Dtype::Int16);
+    let Some(fake) = fake else {
         let mut values = values;
         for (n, mut lane) in values.axis_iter_mut(Axis(channel_axis)).enumerate() {
             lane.mapv_inplace(|w| w * factor(n));
         }
         return Weight::Float(values);
     };
-    let trained = &parameters[scale].values;
+    let trained = fake.scales(parameters, &parameters[weighted.weight], channel_axis);
+    let dtype = fake.dtype();
     let most = dtype.max() as f32;
+    let whole = |w: f32, step: f32| match dtype {
+        Dtype::Binary if w < 0.0 => -1.0,
+        Dtype::Binary => 1.0,
+        _ => libm::rintf((w / step).clamp(-most, most)),
+    };
     let mut integers = Array::zeros(values.raw_dim());
     for (n, (lane, mut to)) in values.axis_iter(Axis(channel_axis)).zip(integers.axis_iter_mut(Axis(channel_axis))).enumerate() {
-        let (step, sign) = (of_channel(trained, n), if factor(n) < 0.0 { -1.0 } else { 1.0 });
+        let (step, sign) = (of_channel(&trained, n), if factor(n) < 0.0 { -1.0 } else { 1.0 });
         to.iter_mut().zip(lane).for_each(|(to, w)| {
-            let integer = libm::rintf((w / step).clamp(-most, most)) * sign;
             #[expect(clippy::cast_possible_truncation, reason = "whole, and of at most eight bits")]
-            let integer = integer as i16;
+            let integer = (whole(*w, step) * sign) as i16;
             *to = integer;
         });
     }
     let scales = match (trained.len(), factors) {
-        (1, None) => trained.clone(),
-        _ => (0..channels).map(|n| (of_channel(trained, n) * factor(n).abs()).max(LEAST_SCALE)).collect(),
+        (1, None) => trained,
+        _ => (0..channels).map(|n| (of_channel(&trained, n) * factor(n).abs()).max(LEAST_SCALE)).collect(),
     };
     Weight::Integer { values: integers, dtype, scales, zero_points: Vec::new() }
 }

@@ -4,7 +4,7 @@ use super::fake;
 use super::graph::{EPSILON, FakeWeight, Form, Graph, Grid, Sliding, Weighted};
 use super::parameters::{Parameter, Running};
 use crate::network::{Activation, BinaryOp, Border, Function, GeluForm, Pool, PoolKind};
-use crate::numerics::{Dtype, Quantization};
+use crate::numerics::{Dtype, Quantization, of_channel};
 use burn_tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn_tensor::{Device, Tensor, TensorData, activation, module};
 
@@ -123,13 +123,10 @@ impl Pass<'_> {
                 fake::sign(values) * means
             }
             Some(FakeWeight::Calibrated { dtype, per_channel }) => {
-                let channels = if per_channel { shape[channel_axis] } else { 1 };
-                let scales: Vec<f32> = greatest(parameter, channel_axis, channels)
-                    .into_iter()
-                    .map(|most| Quantization::symmetric(dtype, most).scale)
-                    .collect();
+                let scales = FakeWeight::Calibrated { dtype, per_channel }.scales(self.parameters, parameter, channel_axis);
+                let shape = along(scales.len());
                 let most = dtype.max() as f32;
-                fake::on_grid(values, Tensor::from_data(TensorData::new(scales, along(channels)), &self.device), (-most, most))
+                fake::on_grid(values, Tensor::from_data(TensorData::new(scales, shape), &self.device), (-most, most))
             }
         }
     }
@@ -140,7 +137,7 @@ impl Pass<'_> {
             let weights = self.weights::<2>(weighted, 1);
             let [inner, outputs] = weights.dims();
             let rows = self.samples * self.graph.nodes[read].shape.iter().product::<usize>() / inner;
-            let sums = self.shifted(weighted, x.reshape([rows, inner]).matmul(weights));
+            let sums = self.shifted(weighted, x.reshape([rows, inner]).matmul(weights), (1, read));
             debug_assert_eq!(sums.dims(), [rows, outputs], "bug: a product has other sizes");
             return activated(weighted.activation, sums.reshape([self.samples, elements]));
         };
@@ -154,18 +151,18 @@ impl Pass<'_> {
             groups: window.groups,
         };
         let sums = module::conv2d(image, weights, None, options);
-        let sums = self.shifted(weighted, sums);
+        let sums = self.shifted(weighted, sums, (0, read));
         activated(weighted.activation, sums.reshape([self.samples, elements]))
     }
 
-    /// Sums with their bias, or normalised; channels are the second axis.
-    fn shifted<const D: usize>(&mut self, weighted: &Weighted, sums: Tensor<D>) -> Tensor<D> {
+    /// Sums with their bias, or normalised; channels are the second axis of sums, and one of the weights'. `read` is the node whose value is multiplied.
+    fn shifted<const D: usize>(&mut self, weighted: &Weighted, sums: Tensor<D>, (channel_axis, read): (usize, usize)) -> Tensor<D> {
         let along: [usize; D] = std::array::from_fn(|axis| if axis == 1 { sums.dims()[1] } else { 1 });
+        let steps = |pass: &Self| pass.accumulator_steps(weighted, channel_axis, read);
         let Some(norm) = weighted.norm else {
-            return match weighted.bias {
-                Some(bias) => sums + self.leaves[bias].clone().reshape(along),
-                None => sums,
-            };
+            let Some(bias) = weighted.bias else { return sums };
+            let steps = steps(self);
+            return biased(sums, self.leaves[bias].clone().reshape(along), &self.parameters[bias].values, steps);
         };
         let (gain, shift) = (self.leaves[norm.gain].clone(), self.leaves[norm.shift].clone());
         if self.mode == Mode::Training {
@@ -174,10 +171,32 @@ impl Pass<'_> {
             self.statistics.push((norm.running, read(passed.mean), read(passed.variance)));
             return passed.output;
         }
-        let Running { mean, variance, .. } = &self.running[norm.running];
-        let constant = |values: Vec<f32>| Tensor::<D>::from_data(TensorData::new(values, along), &self.device);
-        let roots = variance.iter().map(|variance| (variance + EPSILON).sqrt()).collect();
-        (sums - constant(mean.clone())) / constant(roots) * gain.reshape(along) + shift.reshape(along)
+        // As it is folded at the end.
+        let (factors, biases) = norm.folded(self.parameters, self.running);
+        let of_factor = |steps: Steps| Steps {
+            each: factors.iter().enumerate().map(|(n, factor)| of_channel(&steps.each, n) * f64::from(factor.abs())).collect(),
+            ..steps
+        };
+        let constant = |values: &[f32]| Tensor::<D>::from_data(TensorData::new(values.to_vec(), along), &self.device);
+        biased(sums * constant(&factors), constant(&biases), &biases, steps(self).map(of_factor))
+    }
+
+    /// For each channel, or for all, the step of the accumulator in which a bias is counted: that of the weights times that of what they meet. None where
+    /// either is no integer.
+    fn accumulator_steps(&self, weighted: &Weighted, channel_axis: usize, read: usize) -> Option<Steps> {
+        let grid = self.graph.nodes[read].grid?;
+        let of_values = grid.scale.map_or(grid.held.scale, |scale| self.parameters[scale].values[0]);
+        let parameter = &self.parameters[weighted.weight];
+        let fake = weighted.fake?;
+        let scales = fake.scales(self.parameters, parameter, channel_axis);
+        // The greatest sum, in steps: those that f32 tells apart can be put on whole ones.
+        let of_grid = |dtype: Dtype| f64::from(dtype.max()) - f64::from(dtype.min());
+        let terms = parameter.values.len() / parameter.shape[channel_axis].max(1);
+        let most = terms as f64 * of_grid(fake.dtype()) / 2.0 * of_grid(grid.held.dtype);
+        Some(Steps {
+            each: scales.into_iter().map(|scale| f64::from(scale) * f64::from(of_values)).collect(),
+            are_told_apart: most < fake::MOST_WHOLE,
+        })
     }
 
     fn image(&self, x: Tensor<2>, node: usize) -> Tensor<4> {
@@ -226,6 +245,66 @@ pub(super) fn greatest(parameter: &Parameter, channel_axis: usize, channels: usi
         most[channel] = most[channel].max(value.abs());
     }
     most
+}
+
+/// The mean magnitude of each channel's weights, or of all.
+fn means(parameter: &Parameter, channel_axis: usize, channels: usize) -> Vec<f32> {
+    let mut sums = vec![0.0_f32; channels];
+    let behind: usize = parameter.shape[channel_axis + 1..].iter().product();
+    for (place, value) in parameter.values.iter().enumerate() {
+        sums[if channels == 1 { 0 } else { place / behind % channels }] += value.abs();
+    }
+    let count = (parameter.values.len() / channels) as f32;
+    sums.into_iter().map(|sum| sum / count).collect()
+}
+
+impl FakeWeight {
+    /// The format of the integers.
+    pub(super) const fn dtype(self) -> Dtype {
+        match self {
+            Self::Learned { dtype, .. } | Self::Calibrated { dtype, .. } => dtype,
+        }
+    }
+
+    /// The scale of each channel's weights, or of all.
+    pub(super) fn scales(self, parameters: &[Parameter], weight: &Parameter, channel_axis: usize) -> Vec<f32> {
+        let channels = |per_channel: bool| if per_channel { weight.shape[channel_axis] } else { 1 };
+        match self {
+            Self::Learned { scale, .. } => parameters[scale].values.clone(),
+            Self::Calibrated { dtype: Dtype::Binary, per_channel } => means(weight, channel_axis, channels(per_channel)),
+            Self::Calibrated { dtype, per_channel } => {
+                let most = greatest(weight, channel_axis, channels(per_channel));
+                most.into_iter().map(|most| Quantization::symmetric(dtype, most).scale).collect()
+            }
+        }
+    }
+}
+
+/// The steps of an accumulator, of each channel or of all.
+struct Steps {
+    each: Vec<f64>,
+    /// Whether sums are of so few steps that `f32` tells each.
+    are_told_apart: bool,
+}
+
+/// Sums and their bias, which lies in `leaf` and in `values`: in integers the bias is whole steps, half to even, and sums are too, so that one
+/// of 0 is 0, and its sign no chance of `f32`.
+fn biased<const D: usize>(sums: Tensor<D>, leaf: Tensor<D>, values: &[f32], steps: Option<Steps>) -> Tensor<D> {
+    let Some(Steps { each, are_told_apart }) = steps.filter(|steps| steps.each.iter().all(|step| *step > 0.0)) else { return sums + leaf };
+    let along = leaf.dims();
+    let constant = |of: &dyn Fn(usize) -> f64| {
+        #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is what is wanted")]
+        let each = (0..values.len()).map(|n| of(n) as f32).collect::<Vec<f32>>();
+        Tensor::<D>::from_data(TensorData::new(each, along), &leaf.device())
+    };
+    let whole = |n: usize| libm::rint(f64::from(values[n]) / of_channel(&each, n));
+    if !are_told_apart {
+        let rounded = constant(&|n| whole(n) * of_channel(&each, n));
+        return sums + fake::straight_through(leaf, rounded);
+    }
+    let step = constant(&|n| of_channel(&each, n));
+    let biases = fake::straight_through(leaf.clone() / step.clone(), constant(&whole));
+    (fake::whole(sums / step.clone()) + biases) * step
 }
 
 fn activated(activation: Activation, x: Tensor<2>) -> Tensor<2> {

@@ -2,26 +2,28 @@
 
 use super::super::options::user_fault;
 use super::super::run::command_line;
-use super::super::{complain, say};
+use super::super::say;
+use super::super::target::Target;
 use super::{Init, Keep, Loss, Optimizer, Scales, Schedule, TrainArguments};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use systole::model;
 use systole::pipeline::{Begin, TrainRequest, TrainSession, Trained};
 use systole::report::ResultFolder;
 use systole::train::{self, EpochReport, OptimizerKind, Progress, Settings, Watch};
-use systole::{model, network};
 
 /// Does it.
 pub(super) fn run(arguments: &TrainArguments) -> Result<(), Box<dyn Error>> {
-    let target = Target::new(arguments)?;
+    let target = Target::new(&arguments.out, &arguments.model)?;
+    let checkpoint = arguments.checkpoint.clone().unwrap_or_else(|| arguments.out.with_extension("safetensors"));
     let request = request(arguments)?;
-    let mut watch = Follower { bar: bar(), target: &target, last: None };
+    let mut watch = Follower { bar: bar(), checkpoint: &checkpoint, last: None };
     let done = train::on_threads(arguments.threads, || -> Result<Trained, Box<dyn Error + Send + Sync>> {
         let mut session = TrainSession::new(&request)?;
-        if arguments.resume && target.checkpoint.exists() {
-            let shown = target.checkpoint.display().to_string();
-            let bytes = std::fs::read(&target.checkpoint).map_err(|error| format!("{shown}: the checkpoint cannot be read: {error}"))?;
+        if arguments.resume && checkpoint.exists() {
+            let shown = checkpoint.display().to_string();
+            let bytes = std::fs::read(&checkpoint).map_err(|error| format!("{shown}: the checkpoint cannot be read: {error}"))?;
             session.resume(&bytes, &shown)?;
             watch.last = Some(shown);
         }
@@ -36,15 +38,16 @@ pub(super) fn run(arguments: &TrainArguments) -> Result<(), Box<dyn Error>> {
         },
     };
     trained.report.out = Some(arguments.out.display().to_string());
-    target.write(&trained)?;
+    let card = model::card_as(&trained.model, target.path())?;
+    target.write(trained.model.network(), card.as_deref(), &trained.report.json())?;
     if arguments.checkpoint.is_none() {
         // Best effort: what is left over is of no harm.
-        let _ = std::fs::remove_file(&target.checkpoint);
+        let _ = std::fs::remove_file(&checkpoint);
     }
     if arguments.json {
         return say(&trained.report.json());
     }
-    say(&format!("{}\nwritten: {}\n", trained.report.terminal(), target.file("ron").display()))
+    say(&format!("{}\nwritten: {}\n", trained.report.terminal(), target.card().display()))
 }
 
 fn request(arguments: &TrainArguments) -> Result<TrainRequest, Box<dyn Error>> {
@@ -113,7 +116,7 @@ fn bar() -> ProgressBar {
 /// Shows how far a training is, and keeps its checkpoints.
 struct Follower<'t> {
     bar: ProgressBar,
-    target: &'t Target,
+    checkpoint: &'t Path,
     /// The last checkpoint, where there is one.
     last: Option<String>,
 }
@@ -128,8 +131,10 @@ impl Watch for Follower<'_> {
     fn epoch(&mut self, report: &EpochReport, checkpoint: &dyn Fn() -> Vec<u8>) -> Result<(), Box<dyn Error + Send + Sync>> {
         let EpochReport { epoch, loss, select_accuracy, .. } = report;
         self.bar.println(format!("epoch {epoch}: loss {loss:.4}, select accuracy {select_accuracy:.4}"));
-        self.target.keep(&checkpoint())?;
-        self.last = Some(self.target.checkpoint.display().to_string());
+        let (folder, name) = place(self.checkpoint)?;
+        // In the place of the last one, once it is whole.
+        folder.write_files(&[(name, &checkpoint())])?;
+        self.last = Some(self.checkpoint.display().to_string());
         Ok(())
     }
 
@@ -141,58 +146,9 @@ impl Watch for Follower<'_> {
     }
 }
 
-/// The files that are written.
-struct Target {
-    folder: ResultFolder,
-    path: PathBuf,
-    stem: String,
-    checkpoint: PathBuf,
-}
-
-impl Target {
-    /// Tries the folders, so that a bad path fails before the work and not after.
-    fn new(arguments: &TrainArguments) -> Result<Self, Box<dyn Error>> {
-        let path = arguments.out.as_path();
-        let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
-        let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_onnx) else {
-            return Err(format!("{} is no name for an ONNX file\n  help: give --out a path that ends in .onnx", path.display()).into());
-        };
-        let parent = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let checkpoint = arguments.checkpoint.clone().unwrap_or_else(|| path.with_extension("safetensors"));
-        let target = Self { folder: ResultFolder::prepare(parent)?, path: path.to_path_buf(), stem: stem.to_string(), checkpoint };
-        let same = |one: &Path, other: &Path| matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b);
-        let model = Path::new(&arguments.model);
-        let named = Path::new("models").join(format!("{}.ron", arguments.model));
-        let read = [model.to_path_buf(), named];
-        if read.iter().any(|read| same(read, &target.file("ron")) || same(&read.with_extension("onnx"), path)) {
-            return Err(format!("{} is the model that is read\n  help: choose another file with --out", path.display()).into());
-        }
-        Ok(target)
-    }
-
-    fn file(&self, extension: &str) -> PathBuf {
-        self.path.with_file_name(format!("{}.{extension}", self.stem))
-    }
-
-    /// Puts a checkpoint in the place of the last one, once it is whole.
-    fn keep(&self, bytes: &[u8]) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let folder = self.checkpoint.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = self.checkpoint.file_name().and_then(|name| name.to_str()).ok_or("its name is not UTF-8 text")?;
-        Ok(ResultFolder::prepare(folder)?.write_files(&[(name, bytes)])?)
-    }
-
-    fn write(&self, trained: &Trained) -> Result<(), Box<dyn Error>> {
-        let bytes = network::export(trained.model.network())?;
-        // What cannot be read again would be of no use.
-        network::import_bytes(&bytes, &self.stem)?;
-        let card = model::card_as(&trained.model, &self.path)?;
-        let report = trained.report.json();
-        let [network_file, card_file, report_file] = ["onnx", "ron", "json"].map(|extension| format!("{}.{extension}", self.stem));
-        let mut files: Vec<(&str, &[u8])> = vec![(&network_file, &bytes), (&report_file, report.as_bytes())];
-        match &card {
-            Some(card) => files.push((&card_file, card.as_bytes())),
-            None => complain("warning: no card was written, since the model names no data"),
-        }
-        Ok(self.folder.write_files(&files)?)
-    }
+/// The folder that a checkpoint is in, and its name there.
+fn place(checkpoint: &Path) -> Result<(ResultFolder, &str), Box<dyn Error + Send + Sync>> {
+    let folder = checkpoint.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = checkpoint.file_name().and_then(|name| name.to_str()).ok_or("its name is not UTF-8 text")?;
+    Ok((ResultFolder::prepare(folder)?, name))
 }
