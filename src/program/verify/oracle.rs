@@ -4,7 +4,7 @@
 use super::history::{History, Refusal};
 use super::piece::{Accessor, Fault};
 use super::shape::Shape;
-use super::{host, verify};
+use super::{Order, host, verify};
 use crate::chip::Stationary;
 use crate::counts::{Operand, StallReason};
 use crate::program::region::{Access, Dimension, RegionOf};
@@ -448,7 +448,7 @@ proptest! {
 
     #[test]
     fn programs_are_refused_for_what_bytes_refuse_them_for(parts in programs()) {
-        prop_assert_eq!(verify(&parts).map(|_| ()), plain_verify(&parts));
+        prop_assert_eq!(verify(&parts, Order::Played).map(|_| ()), plain_verify(&parts));
     }
     #[test]
     fn products_without_one_wait_or_post_are_refused_for_what_bytes_refuse_them_for(
@@ -465,6 +465,6 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(verify(&parts).map(|_| ()), plain_verify(&parts));
+        prop_assert_eq!(verify(&parts, Order::Played).map(|_| ()), plain_verify(&parts));
     }
 }
