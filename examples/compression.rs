@@ -14,8 +14,8 @@ use systole::pipeline::{self, RunOptions};
 use systole::reference::float;
 use systole::report::Summary;
 
-/// The networks, and as many samples of their report splits as there is patience for; all where there is no number.
-const MODELS: [(&str, Option<usize>); 2] = [("simplenet-mnist", None), ("lenet-mnist", Some(1000))];
+/// The networks.
+const MODELS: [&str; 2] = ["simplenet-mnist", "lenet-mnist"];
 /// The chips, and what is done on each: steps joined by `+`.
 const RUNS: &[(&str, &[&str])] = &[
     ("edge-16x16", &["w16a16", "w8a8", "w4a8", "w4a8,tensor", "w4a4", "w2a8", "w1a1", "mixed:w8a8/w4a8/w2a8,cycles,loss:0.005"]),
@@ -87,11 +87,10 @@ const COLUMNS: [&str; 12] = [
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().ok_or("say which folder: compression FOLDER [SAMPLES]")?);
-    let asked: Option<usize> = arguments.next().map(|count| count.parse()).transpose()?;
+    let samples: Option<usize> = arguments.next().map(|count| count.parse()).transpose()?;
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(["network", "samples"].iter().chain(&COLUMNS))?;
-    for (name, samples) in MODELS {
-        let samples = asked.or(samples);
+    for name in MODELS {
         let model = model::load(name)?;
         let report = model.split(Split::Report, samples)?;
         let count = report.count();

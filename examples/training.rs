@@ -18,10 +18,20 @@ const ROWS: &[(&str, &str, &str, &str)] = &[
     ("simplenet-mnist-trained", "w4a4", "edge-16x16", "load:simplenet-mnist-w4a4+w4a4"),
     ("simplenet-mnist-trained", "w2a4", "edge-16x16", "load:simplenet-mnist-w2a4+w2a4"),
     ("simplenet-mnist-trained", "nm:2:4+w8a8", "nm-16x16", "load:simplenet-mnist-2of4+w8a8"),
-    ("simplenet-mnist-trained", "magnitude:0.9,global+w8a8", "codec-16x16", "load:simplenet-mnist-90pruned+w8a8"),
+    ("simplenet-mnist-trained", "magnitude:0.9,global+w8a8", "edge-16x16", "load:simplenet-mnist-90pruned+w8a8"),
+    ("lenet-mnist-trained", "w4a4", "edge-16x16", "load:lenet-mnist-w4a4+w4a4"),
+    ("lenet-mnist-trained", "w2a4", "edge-16x16", "load:lenet-mnist-w2a4+w2a4"),
+    ("lenet-mnist-trained", "nm:2:4+w8a8", "nm-16x16", "load:lenet-mnist-2of4+w8a8"),
+    ("lenet-mnist-trained", "magnitude:0.9,global+w8a8", "edge-16x16", "load:lenet-mnist-90pruned+w8a8"),
 ];
 /// Models that were trained as they are, and the chip that each runs on.
-const ALONE: &[(&str, &str, &str)] = &[("simplenet-mnist-trained", "w8a8", "edge-16x16")];
+const ALONE: &[(&str, &str, &str)] = &[
+    ("simplenet-mnist-trained", "w8a8", "edge-16x16"),
+    ("lenet-mnist-trained", "w8a8", "edge-16x16"),
+    ("sfc-mnist", "as-imported", "xnor-16x16"),
+    ("lfc-mnist", "as-imported", "xnor-16x16"),
+    ("cnn-mnist-w1a1", "as-imported", "xnor-16x16"),
+];
 
 const COLUMNS: [&str; 9] =
     ["network", "compression", "chip", "samples", "right before", "95% interval", "right after", "95% interval", "cycles a sample"];
@@ -56,7 +66,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// What a chip makes of a network; its numbers must be the integer reference's.
 fn run(network: &str, chip: &str, recipe: &str, samples: Option<usize>) -> Result<Summary, Box<dyn Error>> {
     let (model, chip) = (model::load(network)?, chip::load(chip, &[])?);
-    let options = RunOptions { samples, ..RunOptions::new(recipe.parse::<Recipe>()?.with_formats()) };
+    let recipe = if recipe == "as-imported" { Recipe::new(Vec::new())? } else { recipe.parse::<Recipe>()?.with_formats() };
+    let options = RunOptions { samples, ..RunOptions::new(recipe) };
     let prepared = pipeline::prepare(&model, &chip, &options)?;
     let summary = pipeline::run(&prepared, &options, &|| ())?.summary;
     if summary.mismatches != Some(0) {
