@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn run(network: &str, chip: &str, recipe: &str, samples: Option<usize>) -> Result<Summary, Box<dyn Error>> {
     let (model, chip) = (model::load(network)?, chip::load(chip, &[])?);
     let recipe = if recipe == "as-imported" { Recipe::new(Vec::new())? } else { recipe.parse::<Recipe>()?.with_formats() };
-    let options = RunOptions { samples, ..RunOptions::new(recipe) };
+    let options = RunOptions { samples, ..RunOptions::new(recipe.clone()) };
     let prepared = pipeline::prepare(&model, &chip, &options)?;
     let summary = pipeline::run(&prepared, &options, &|| ())?.summary;
     if summary.mismatches != Some(0) {

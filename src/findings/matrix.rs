@@ -117,8 +117,11 @@ pub fn chip_matrices(results: &SweepResults) -> Vec<ChipMatrix> {
         if grid.recipes.len() < 2 {
             return None;
         }
+        let home = results.provenance.baseline.as_ref().and_then(|baseline| grid.chips.iter().position(|chip| *chip == baseline.chip));
         let field = |recipe: usize, chip: usize| {
-            let (own, base) = (grid.figures(recipe, chip)?, grid.figures(baseline, chip)?);
+            // A chip that cannot run the baseline, as one of 2:4 alone, is held to the baseline's own chip.
+            let base = grid.figures(baseline, chip).or_else(|| grid.figures(baseline, home?))?;
+            let own = grid.figures(recipe, chip)?;
             Some(MatrixCell {
                 latency: ratio(own.latency_s, base.latency_s),
                 energy: ratio(own.energy_pj_per_sample, base.energy_pj_per_sample),

@@ -8,8 +8,8 @@ use super::palette::{change, scale, series};
 use super::scatter::Picture as Points;
 use super::{Drawn, PlotError, canvas, quantity, run};
 use crate::findings::{
-    Better, ChipMatrix, Heat, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, better, chip_matrices, effect_figures,
-    effects, heat, scatter as points_of, transfers,
+    Better, ChipMatrix, Heat, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, Workload, better, chip_matrices,
+    effect_figures, effects, heat, scatter as points_of, transfers,
 };
 use crate::report::{SweepPlot, SweepResults, human};
 
@@ -264,7 +264,7 @@ fn matrix_fields(results: &SweepResults, matrices: &[ChipMatrix]) -> Fields {
     }
     let baseline = matrices.first().map_or_else(String::new, |matrix| matrix.baseline.clone());
     let notes = vec![
-        format!("change against {baseline} on the same chip"),
+        format!("change against {baseline} on the same chip, or on the baseline's where that did not run on this one"),
         "blue is better, orange is worse".to_owned(),
         "of several points the fastest".to_owned(),
         "–: did not run".to_owned(),
@@ -347,12 +347,13 @@ fn energy_of_points(results: &SweepResults) -> Option<Bars> {
     let rows = places.into_iter().filter_map(|place| {
         let point = &results.points[place];
         let figures = point.figures.as_ref()?;
-        let name = format!("{}, {}, {} {}", point.recipe, point.chip, point.batch, point.weights.name());
+        let model = if Workload::all(results).len() > 1 { format!("{}: ", point.model) } else { String::new() };
+        let name = format!("{model}{}, {}, {} {}", point.recipe, point.chip, point.batch, point.weights.name());
         let per = crate::report::ratio(figures.energy_pj, figures.energy_pj_per_sample).max(1.0);
-        Some((human::shorten(&name, 46), figures.energy_pj_by_part, per, figures.energy_assumed_share))
+        Some((human::shorten(&name, 64), figures.energy_pj_by_part, per, figures.energy_assumed_share))
     });
     let (key, panel) = run::energy_bars(rows.collect());
-    let notes = vec![note, "a bar: recipe, chip, batch and weights".to_owned(), chips(results)];
+    let notes = vec![note, "a bar: model where there are several, recipe, chip, batch and weights".to_owned(), chips(results)];
     (!panel.rows.is_empty()).then(|| Bars { title: "Where the energy goes".to_owned(), notes, key, panels: vec![panel] })
 }
 
