@@ -43,3 +43,34 @@ fn batches_without_their_time_are_those_in_full() {
         assert!((energy - of_two).abs() <= 1e-9 * of_two, "{chip} {name} {recipe}: {energy} and {of_two}");
     }
 }
+
+/// What a sweep takes from another chip: where `Chip::timing` is the same, so is every cycle and every count; and it tells chips apart that run otherwise.
+#[test]
+fn chips_of_one_timing_run_alike() {
+    let table = systole::topology::parse("Layer, M, N, K,\na, 100, 60, 70,\nb, 33, 20, 500,\n", "t.csv").unwrap();
+    let options = systole::pipeline::RunOptions::new("w8a8".parse().unwrap());
+    let of = |name: &str, sets: &[(&str, &str)]| {
+        let sets: Vec<(String, String)> = sets.iter().map(|(field, value)| ((*field).to_string(), (*value).to_string())).collect();
+        let chip = systole::chip::load(name, &sets).unwrap();
+        let summary = systole::pipeline::time_table(&chip, &table, "", "t", &options).unwrap();
+        let layers: Vec<_> =
+            summary.layers.iter().map(|layer| (layer.total_cycles, layer.stall_cycles.clone(), layer.traffic_bytes)).collect();
+        (chip.timing(), (summary.total_cycles, layers))
+    };
+    let cases: &[(&str, &[(&str, &str)])] = &[
+        ("edge-16x16", &[]),
+        ("edge-16x16", &[("clock", "MHz(600)")]),
+        ("edge-16x16", &[("dram.latency", "Cycles(80)")]),
+        ("edge-16x16", &[("array.rows", "8")]),
+        ("edge-16x16", &[("scratchpads.0.latency", "Cycles(9)")]),
+        ("edge-16x16-ddr4", &[]),
+        ("edge-16x16-ddr4", &[("clock", "MHz(600)")]),
+    ];
+    let runs: Vec<_> = cases.iter().map(|(name, sets)| of(name, sets)).collect();
+    for (one, (timing, run)) in runs.iter().enumerate() {
+        for (other, (timing_of_other, run_of_other)) in runs.iter().enumerate().skip(one + 1) {
+            assert_eq!(timing == timing_of_other, run == run_of_other, "{:?} and {:?}", cases[one], cases[other]);
+        }
+    }
+    assert_eq!(runs[0], runs[1], "cycles do not go by the clock where nothing is given in seconds");
+}
