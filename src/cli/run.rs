@@ -8,7 +8,7 @@ use super::{complain, say, spinner};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use systole::chip::Chip;
 use systole::data::sha256_hex;
 use systole::mapping::{Layout, MappingFile, WeightStart};
@@ -101,6 +101,15 @@ impl Weights {
     }
 }
 
+/// The folder of results, which is no sweep's.
+fn folder_at(path: &Path) -> Result<ResultFolder, Box<dyn Error>> {
+    if path.join("points.jsonl").exists() {
+        let help = "choose another folder with --out, or remove this one if its results are not wanted";
+        return Err(format!("{} holds the results of a sweep\n  help: {help}", path.display()).into());
+    }
+    Ok(ResultFolder::prepare(path)?)
+}
+
 /// Does it.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     let chip = arguments.chip.load()?;
@@ -115,7 +124,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Box<dyn Error>> {
     }
     let options = pipeline::choose_formats(&model, Some(&chip), &options).map_err(user_fault)?;
     let prepared = pipeline::prepare(&model, &chip, &options).map_err(user_fault)?;
-    let folder = ResultFolder::prepare(&arguments.out.clone().unwrap_or_else(|| default_folder(&prepared, &options)))?;
+    let folder = folder_at(&arguments.out.clone().unwrap_or_else(|| default_folder(&prepared, &options)))?;
     let trace = arguments.trace.as_deref().map(TraceFile::open).transpose()?;
     if arguments.timing_only {
         let summary = pipeline::time(&prepared, &options).map_err(user_fault)?;
@@ -193,7 +202,7 @@ fn time_table(arguments: &RunArguments, chip: &Chip, table: &LayerTable, options
     );
     let folder = arguments.out.clone().unwrap_or_else(|| folder_named(name, options, chip, &key));
     let trace = arguments.trace.as_deref().map(TraceFile::open).transpose()?;
-    show(arguments, chip, &ResultFolder::prepare(&folder)?, &summary, &[])?;
+    show(arguments, chip, &folder_at(&folder)?, &summary, &[])?;
     if let Some(trace) = trace {
         trace.write(|out| pipeline::trace_table(chip, &table.table, options, out))?;
     }

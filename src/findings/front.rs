@@ -237,6 +237,10 @@ impl Scatter {
                 selected |= by_select;
                 reported |= !by_select && ["error_percent", "accuracy"].contains(&column.as_str());
                 let cost = |mark: &Mark| {
+                    // What breaks a requirement is shown, and not chosen.
+                    if !results.relative[mark.place].meets_requirements {
+                        return f64::INFINITY;
+                    }
                     if by_select {
                         return results.cell(mark.place, "select_error_percent").number().unwrap_or(f64::INFINITY);
                     }
@@ -266,6 +270,9 @@ impl Scatter {
                     cheaper.peek().is_some() && cheaper.all(|front| ties(*front, *mark))
                 })
                 .collect();
+        }
+        if !results.provenance.require.is_empty() {
+            self.notes.push(format!("the front is of points with {}", results.provenance.require.join(", ")));
         }
         if selected {
             self.notes.push("the front is chosen on the select split, errors are those of the report split".to_owned());

@@ -11,7 +11,7 @@ use crate::findings::{
     Better, ChipMatrix, Heat, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, Workload, better, chip_matrices,
     effect_figures, effects, heat, scatter as points_of, transfers,
 };
-use crate::report::{SweepPlot, SweepResults, human};
+use crate::report::{SweepPlot, SweepResults, axes_text, human};
 
 /// Chips that a caption names.
 const MOST_CHIPS: usize = 6;
@@ -327,11 +327,14 @@ fn effect_bars(results: &SweepResults) -> Option<Bars> {
             .collect(),
     });
     let panels: Vec<BarPanel> = panels.collect();
-    let notes = vec![
+    let mut notes = vec![
         "the share of a figure's variation (of its logarithm, about the mean of each workload) that an axis tells by itself".to_owned(),
         "to the right: the values with the least and the greatest geometric mean".to_owned(),
         chips(results),
     ];
+    if results.done().any(|place| results.cell(place, "error_percent").number() == Some(0.0)) {
+        notes.push("no error counts as half a sample, which has a logarithm".to_owned());
+    }
     (!panels.is_empty()).then(|| Bars { title: "Which axis matters".to_owned(), notes, key: Vec::new(), panels })
 }
 
@@ -348,12 +351,14 @@ fn energy_of_points(results: &SweepResults) -> Option<Bars> {
         let point = &results.points[place];
         let figures = point.figures.as_ref()?;
         let model = if Workload::all(results).len() > 1 { format!("{}: ", point.model) } else { String::new() };
-        let name = format!("{model}{}, {}, {} {}", point.recipe, point.chip, point.batch, point.weights.name());
+        let axes = axes_text(point);
+        let axes = if axes.is_empty() { axes } else { format!(", {axes}") };
+        let name = format!("{model}{}, {}, {} {}{axes}", point.recipe, point.chip, point.batch, point.weights.name());
         let per = crate::report::ratio(figures.energy_pj, figures.energy_pj_per_sample).max(1.0);
         Some((human::shorten(&name, 64), figures.energy_pj_by_part, per, figures.energy_assumed_share))
     });
     let (key, panel) = run::energy_bars(rows.collect());
-    let notes = vec![note, "a bar: model where there are several, recipe, chip, batch and weights".to_owned(), chips(results)];
+    let notes = vec![note, "a bar: model where there are several, recipe, chip, batch, weights and axes".to_owned(), chips(results)];
     (!panel.rows.is_empty()).then(|| Bars { title: "Where the energy goes".to_owned(), notes, key, panels: vec![panel] })
 }
 

@@ -50,6 +50,7 @@ pub use roofline::{Roofline, RooflineLayer};
 pub use summary::{
     ChipSummary, EnergyPjByPart, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio,
 };
+pub(crate) use sweep::axes_text;
 pub use sweep::{
     AxisValue, Cell, PointFigures, PointLayer, PointRow, PointStatus, RESULTS_VERSION, Relation, Relative, Requirement, SweepBaseline,
     SweepPlot, SweepProvenance, SweepReadError, SweepResults, Training, bits_of, layers_csv_of, point_line, points_csv, sweep_columns,

@@ -46,6 +46,9 @@ impl Log {
             if path.exists() {
                 return Err(SweepError::Other { path: folder.to_owned(), what: "something that does not say what made it".to_owned() });
             }
+            if folder.join("summary.json").exists() {
+                return Err(SweepError::Other { path: folder.to_owned(), what: "a run".to_owned() });
+            }
             let json = pretty(provenance);
             made.write_files(&[("experiment.ron", experiment.as_bytes()), (PROVENANCE, json.as_bytes())])?;
             provenance.clone()

@@ -12,3 +12,4 @@ pub use columns::{Cell, layers_csv_of, points_csv, sweep_columns};
 pub use point::{AxisValue, PointFigures, PointLayer, PointRow, PointStatus, Training, bits_of};
 pub use requirement::{Relation, Requirement};
 pub use results::{RESULTS_VERSION, Relative, SweepBaseline, SweepPlot, SweepProvenance, SweepReadError, SweepResults, point_line};
+pub(crate) use terminal::axes_text;

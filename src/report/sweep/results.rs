@@ -242,9 +242,8 @@ impl SweepResults {
     }
 
     fn compare(&mut self) {
-        let on_front = self.fronts();
         let baselines: Vec<usize> = (0..self.points.len()).filter(|place| self.is_baseline(*place)).collect();
-        for (place, is_on_front) in on_front.into_iter().enumerate() {
+        for place in 0..self.points.len() {
             let baseline = baselines.iter().copied().find(|baseline| self.is_held_to(place, *baseline));
             let of = |place: usize| self.points[place].figures.as_ref();
             let (Some(figures), baseline) = (of(place), baseline.and_then(of)) else { continue };
@@ -252,9 +251,12 @@ impl SweepResults {
                 speedup: baseline.map(|baseline| ratio(baseline.latency_s, figures.latency_s)),
                 energy_gain: baseline.map(|baseline| ratio(baseline.energy_pj_per_sample, figures.energy_pj_per_sample)),
                 meets_requirements: false,
-                is_on_front,
+                is_on_front: false,
             };
             self.relative[place].meets_requirements = self.violation(place) == 0.0;
+        }
+        for (place, is_on_front) in self.fronts().into_iter().enumerate() {
+            self.relative[place].is_on_front = is_on_front;
         }
     }
 
@@ -292,14 +294,14 @@ impl SweepResults {
             && other.axes.iter().all(|(path, value)| point.axes.get(path).is_none_or(|own| own == value))
     }
 
-    /// Which points are on the front of their workload: no other one is better in select error or latency and no worse in the other. Without accuracies, in
+    /// Which points are on the front of their workload, of those that keep what is required: no other one is better in select error or latency and no worse in the other. Without accuracies, in
     /// energy or latency.
     fn fronts(&self) -> Vec<bool> {
         // Model, batch and where weights begin; latency, the other cost, and the point.
         type Workload<'w> = (&'w str, u64, &'w str);
         let mut workloads: BTreeMap<Workload<'_>, Vec<(f64, f64, usize)>> = BTreeMap::new();
         for (place, point) in self.points.iter().enumerate() {
-            let Some(figures) = &point.figures else { continue };
+            let Some(figures) = point.figures.as_ref().filter(|_| self.relative[place].meets_requirements) else { continue };
             let other = figures.select_error_percent.unwrap_or(figures.energy_pj_per_sample);
             workloads.entry((&point.model, point.batch, point.weights.name())).or_default().push((figures.latency_s, other, place));
         }

@@ -17,7 +17,8 @@ const MOST_REASONS: usize = 4;
 /// Names that a sentence lists at most.
 const MOST_NAMES: usize = 8;
 const NAME_WIDTH: usize = 22;
-const REASON_WIDTH: usize = 110;
+const AXES_WIDTH: usize = 48;
+const REASON_WIDTH: usize = 180;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -124,7 +125,7 @@ impl SweepResults {
                 point.training.name().to_owned(),
             ];
             if has_axes {
-                row.push(human::shorten(&axes_text(point), 40));
+                row.push(whole_parts(&axes_text(point), AXES_WIDTH));
             }
             if is_scored {
                 let [low, high] = [figures.accuracy_high, figures.accuracy_low].map(|share| share.map(|share| 100.0 * (1.0 - share)));
@@ -156,26 +157,37 @@ impl SweepResults {
         self.baseline_of(first).filter(|place| self.points[*place].figures.is_some())
     }
 
-    /// What the points of a workload say, in words.
+    /// What the points of a workload say, in words. Each is held to the baseline at its own values of the axes, as everywhere.
     fn lessons(&self, workload: Workload<'_>) -> Vec<String> {
         let mut lines = Vec::new();
-        let Some(baseline) = self.baseline_in(workload) else { return lines };
-        let Some(base) = self.points[baseline].figures.as_ref() else { return lines };
-        let name = |point: &PointRow| format!("{} on {}", point.recipe, point.chip);
+        if !self.provenance.require.is_empty() {
+            let (kept, all) = (self.kept(workload).count(), self.of(workload).count());
+            lines.push(format!(
+                "{kept} of {} keep what is required: {}.",
+                human::plural(all as u64, "point"),
+                self.provenance.require.join(", ")
+            ));
+        }
+        let base_of = |place: usize| self.baseline_of(place).and_then(|place| Some((place, self.points[place].figures.as_ref()?)));
         let fastest = |allowed: f64| {
-            let limit = base.select_error_percent? + allowed;
-            let keeps = self.of(workload).filter(move |(.., figures)| figures.select_error_percent.is_some_and(|error| error <= limit));
+            let keeps = self.kept(workload).filter(move |(place, _, figures)| {
+                let limit = base_of(*place).and_then(|(_, base)| base.select_error_percent).map(|error| error + allowed);
+                figures.select_error_percent.zip(limit).is_some_and(|(error, limit)| error <= limit)
+            });
             keeps.min_by(|one, other| one.2.latency_s.total_cmp(&other.2.latency_s).then(one.0.cmp(&other.0)))
         };
         let shown = |allowed: &str, found: Option<(usize, &PointRow, &PointFigures)>| {
-            let (_, point, figures) = found?;
+            let (place, point, figures) = found?;
+            let (baseline, base) = base_of(place)?;
             let speedup = ratio(base.latency_s, figures.latency_s);
             let (error, was) = (figures.error_percent?, base.error_percent?);
+            let at = chip_axes_text(point);
+            let at = if at.is_empty() { at } else { format!(", both at {at}") };
+            let base = &self.points[baseline];
             (speedup > 1.0).then(|| {
                 format!(
-                    "{allowed}: {} is {speedup:.2}x as fast as {} ({error:.2}% wrong, {was:.2}% there).",
-                    name(point),
-                    name(&self.points[baseline])
+                    "{allowed}: {} on {} is {speedup:.2}x as fast as {} on {}{at} ({error:.2}% wrong, {was:.2}% there).",
+                    point.recipe, point.chip, base.recipe, base.chip
                 )
             })
         };
@@ -184,6 +196,11 @@ impl SweepResults {
         lines.extend(shown("At most two points more wrong", fastest(2.0)));
         lines.extend(self.no_faster(workload));
         lines
+    }
+
+    /// The points of a workload that keep what is required.
+    fn kept<'r>(&'r self, workload: Workload<'r>) -> impl Iterator<Item = (usize, &'r PointRow, &'r PointFigures)> + 'r {
+        self.of(workload).filter(|(place, ..)| self.relative[*place].meets_requirements)
     }
 
     /// Recipes that are no faster than the baseline's on any chip, each held to the baseline's recipe on the same chip.
@@ -225,7 +242,10 @@ impl SweepResults {
             text.push_str("\nPoints that cannot be built or run\n");
         }
         for (reason, (count, point)) in counts.iter().take(MOST_REASONS) {
-            let _ = writeln!(text, "  {count:>4}  {} on {}: {}", point.recipe, point.chip, human::shorten(reason, REASON_WIDTH));
+            // What is wrong comes first; the help is in points.csv.
+            let what: String = reason.split(" help: ").next().unwrap_or(reason).chars().take(REASON_WIDTH).collect();
+            let cut = if what.chars().count() == REASON_WIDTH { "…" } else { "" };
+            let _ = writeln!(text, "  {count:>4}  {} on {}: {what}{cut}", point.recipe, point.chip);
         }
         if counts.len() > MOST_REASONS {
             let _ = writeln!(text, "  and {} other reasons; points.csv has all", counts.len() - MOST_REASONS);
@@ -239,17 +259,44 @@ fn workload_of(point: &PointRow) -> Workload<'_> {
 }
 
 /// The values of a point's axes, without those that are there twice.
-fn axes_text(point: &PointRow) -> String {
+pub(crate) fn axes_text(point: &PointRow) -> String {
+    shown_axes(point, |_| true)
+}
+
+/// The same of fields of chips alone.
+fn chip_axes_text(point: &PointRow) -> String {
+    shown_axes(point, |path| path.contains('.'))
+}
+
+/// Axes by the last part of their path, or by all of it where two end alike.
+fn shown_axes(point: &PointRow, is_wanted: impl Fn(&str) -> bool) -> String {
     use super::point::AxisValue;
     let is_again = |path: &str| point.axes.keys().any(|other| other != path && path.starts_with(other.as_str()));
-    let shown = point.axes.iter().filter(|(path, _)| !is_again(path)).map(|(path, value)| {
-        let last = path.rsplit('.').next().unwrap_or(path);
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let axes: Vec<_> = point.axes.iter().filter(|(path, _)| !is_again(path) && is_wanted(path)).collect();
+    let shown = axes.iter().map(|(path, value)| {
+        let alike = axes.iter().filter(|(other, _)| last(other) == last(path)).count();
+        let name = if alike > 1 { (*path).clone() } else { last(path) };
         match value {
-            AxisValue::Number(value) => format!("{last} {value}"),
-            AxisValue::Text(value) => format!("{last} {value}"),
+            AxisValue::Number(value) => format!("{name} {value}"),
+            AxisValue::Text(value) => format!("{name} {value}"),
         }
     });
     shown.collect::<Vec<_>>().join(", ")
+}
+
+/// As many whole parts of a list as there is room for.
+fn whole_parts(text: &str, width: usize) -> String {
+    let mut kept = String::new();
+    let parts: Vec<&str> = text.split(", ").collect();
+    for (number, part) in parts.iter().enumerate() {
+        let more = if kept.is_empty() { (*part).to_owned() } else { format!("{kept}, {part}") };
+        if more.chars().count() > width && !kept.is_empty() {
+            return format!("{kept} and {} more", parts.len() - number);
+        }
+        kept = more;
+    }
+    kept
 }
 
 /// The values of a point's axes that are fields of chips.
