@@ -65,9 +65,9 @@ mod tests {
 
     #[test]
     fn off_the_rounding_the_gradient_is_that_of_finite_differences() {
-        // With the rounding taken as the identity, y is x clamped to the ends: what differences of that say holds for x and the scale.
+        // Not at a half, which f32 and f64 may see on either side. With the rounding taken as the identity, y is x clamped to the ends: what differences of that say holds for x and the scale.
         let clamped = |x: f64, scale: f64| (x / scale).clamp(-2.0, 3.0) * scale;
-        for (x, scale) in [(0.3, 0.5), (-2.0, 0.5), (5.0, 0.7), (-0.6, 0.4)] {
+        for (x, scale) in [(0.3, 0.5), (-2.0, 0.5), (5.0, 0.7), (-0.7, 0.4)] {
             #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
             let (leaf_x, leaf_scale) = (leaf(&[x as f32]), leaf(&[scale as f32]));
             let grads = on_grid(leaf_x.clone(), leaf_scale.clone(), (-2.0, 3.0)).sum().backward();
