@@ -160,17 +160,20 @@ impl Chip {
     /// All that the time of a program goes by, as text: chips that differ in nothing else run it alike, cycle by cycle. The process, the name and the
     /// source have no part in it, nor has the clock but by what it makes of DRAM's time.
     pub fn timing(&self) -> String {
-        let has_no_part = |line: &&str| {
-            ["name:", "source:", "technology:", "clock:"]
-                .iter()
-                .any(|field| line.strip_prefix("    ").is_some_and(|line| line.starts_with(field)))
-        };
-        let lines: Vec<&str> = self.resolved.lines().filter(|line| !has_no_part(line)).collect();
         let by_clock = match &self.dram {
             Dram::Ideal { .. } => format!("{:?} {:?}", self.dram.bytes_per_cycle(self.clock), self.dram.latency(self.clock)),
             Dram::Banked(_) => format!("{:?}", self.clock),
         };
-        format!("{}\n{by_clock}", lines.join("\n"))
+        format!("{}\n{by_clock}", self.resolved_without(&["name", "source", "technology", "clock"]))
+    }
+
+    /// The resolved text without some of a chip's own fields, which take a line each.
+    pub fn resolved_without(&self, fields: &[&str]) -> String {
+        let is_one = |line: &&str| {
+            let field = line.strip_prefix("    ").and_then(|line| line.split_once(':'));
+            field.is_some_and(|(field, _)| fields.contains(&field))
+        };
+        self.resolved.lines().filter(|line| !is_one(line)).collect::<Vec<_>>().join("\n")
     }
 
     /// The arithmetic of `format` in `dataflow` on this chip. Where the sums move, a column adds its products exactly before the

@@ -94,7 +94,7 @@ pub fn search_mapping(
         })
         .collect::<Result<_, PipelineError>>()?;
     let found: Vec<Found> = places.iter().map(|place| results[*place].clone()).collect();
-    let together = Together { stages, chip, options, cost: &cost, places: &places };
+    let together = Together { stages, chip, options, cost: &cost, places: &places, problems: different.len() };
     let (choices, mapping, run) = together.best(&found)?;
     Ok(Searched { objective, bounds: lower_bounds(&mapping, chip), energy: cost.energy(&mapping, &run), mapping, choices, found, run })
 }
@@ -107,6 +107,8 @@ struct Together<'t, 'c> {
     cost: &'t Cost<'c>,
     /// For each stage the number of its problem: stages of one are cut alike.
     places: &'t [usize],
+    /// How many problems there are.
+    problems: usize,
 }
 
 type Timed = (Vec<Choice>, Mapping, Run);
@@ -119,17 +121,21 @@ impl Together<'_, '_> {
         let largest = vec![first; self.stages.len()];
         let alone: Vec<Choice> = found.iter().map(|found| found.choice).collect();
         let by_hand: Vec<Choice> = found.iter().map(|found| found.by_hand).collect();
-        let mut all = vec![self.fitting(&largest, &alone)?, self.fitting(&largest, &by_hand)?, largest.clone()];
+        // The message says what does not fit.
+        self.map(&largest)?;
+        let mut all = vec![self.fitting(&largest, &alone), self.fitting(&largest, &by_hand), largest.clone()];
         let all_fit = all[0] == alone;
         all.dedup();
-        let all: Vec<Timed> = all.into_par_iter().with_max_len(1).map(|choices| self.time(choices)).collect::<Result<_, _>>()?;
+        let mut all: Vec<Timed> = all.into_par_iter().with_max_len(1).map(|choices| self.time(choices)).collect::<Result<_, _>>()?;
         let cost = |timed: &Timed| self.cost.of(&timed.1, &timed.2);
-        let least = |all: Vec<Timed>| all.into_iter().min_by(|one, other| cost(one).total_cmp(&cost(other)));
-        let others = all[1..].iter().min_by(|one, other| cost(one).total_cmp(&cost(other)));
-        let mixed = others.filter(|other| !all_fit || cost(other) < cost(&all[0])).map(|other| self.cheaper(other, &all[0]));
-        let mixed = mixed.map(|mixed| self.fitting(&largest, &mixed)).transpose()?;
-        let mixed = mixed.filter(|mixed| all.iter().all(|(choices, ..)| choices != mixed)).map(|mixed| self.time(mixed)).transpose()?;
-        Ok(least(all.into_iter().chain(mixed).collect()).expect("bug: the largest pieces are one of them"))
+        let cheapest = |one: &&Timed, other: &&Timed| cost(one).total_cmp(&cost(other));
+        let other = all[1..].iter().min_by(cheapest).filter(|other| !all_fit || cost(other) < cost(&all[0]));
+        let mixed = other.map(|other| self.fitting(&largest, &self.cheaper(other, &all[0])));
+        if let Some(mixed) = mixed.filter(|mixed| all.iter().all(|(choices, ..)| choices != mixed)) {
+            all.push(self.time(mixed)?);
+        }
+        let least = all.into_iter().min_by(|one, other| cost(one).total_cmp(&cost(other)));
+        Ok(least.expect("bug: the largest pieces are one of them"))
     }
 
     fn map(&self, choices: &[Choice]) -> Result<Mapping, MappingError> {
@@ -143,14 +149,12 @@ impl Together<'_, '_> {
     }
 
     /// `wanted` where that fits beside the others, else `base`, which does.
-    fn fitting(&self, base: &[Choice], wanted: &[Choice]) -> Result<Vec<Choice>, PipelineError> {
-        // The message says what does not fit.
-        self.map(base)?;
+    fn fitting(&self, base: &[Choice], wanted: &[Choice]) -> Vec<Choice> {
         if self.map(wanted).is_ok() {
-            return Ok(wanted.to_vec());
+            return wanted.to_vec();
         }
         let mut choices = base.to_vec();
-        for problem in 0..=self.places.iter().copied().max().unwrap_or(0) {
+        for problem in 0..self.problems {
             let before = choices.clone();
             for (place, choice) in choices.iter_mut().enumerate().filter(|(place, _)| self.places[*place] == problem) {
                 *choice = wanted[place];
@@ -159,14 +163,13 @@ impl Together<'_, '_> {
                 choices = before;
             }
         }
-        Ok(choices)
+        choices
     }
 
     /// For each problem the choice of that run in which its stages cost less.
     fn cheaper(&self, one: &Timed, other: &Timed) -> Vec<Choice> {
-        let problems = self.places.iter().copied().max().map_or(0, |last| last + 1);
         let of_problems = |(_, mapping, run): &Timed| {
-            let mut sums = vec![0.0; problems];
+            let mut sums = vec![0.0; self.problems];
             for (problem, cost) in self.places.iter().zip(self.cost.of_stages(mapping, run)) {
                 sums[*problem] += cost;
             }

@@ -42,9 +42,8 @@ pub(super) fn choices(
 
 /// All that a search's choices depend on: what a chip and a network are called does not matter.
 fn key(options: &RunOptions, stages: &[Lowered], chip: &Chip) -> String {
-    let is_identity = |line: &str| line.starts_with("    name:") || line.starts_with("    source:");
-    let chip: Vec<&str> = chip.resolved().lines().filter(|line| !is_identity(line)).collect();
-    format!("{} {} {:?} {} {}\n{stages:?}", options.plan, options.batch, options.weights, options.layout, chip.join("\n"))
+    let chip = chip.resolved_without(&["name", "source"]);
+    format!("{} {} {:?} {} {}\n{stages:?}", options.plan, options.batch, options.weights, options.layout, chip)
 }
 
 /// For each stage the candidate with the least bound alone on the chip, the largest pieces first among equals.

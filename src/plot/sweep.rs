@@ -347,10 +347,11 @@ fn energy_of_points(results: &SweepResults) -> Option<Bars> {
         "points on the front of latency and select error".clone_into(&mut note);
         places.truncate(MOST_BARS);
     }
+    let are_several = Workload::all(results).len() > 1;
     let rows = places.into_iter().filter_map(|place| {
         let point = &results.points[place];
         let figures = point.figures.as_ref()?;
-        let model = if Workload::all(results).len() > 1 { format!("{}: ", point.model) } else { String::new() };
+        let model = if are_several { format!("{}: ", point.model) } else { String::new() };
         let axes = axes_text(point);
         let axes = if axes.is_empty() { axes } else { format!(", {axes}") };
         let name = format!("{model}{}, {}, {} {}{axes}", point.recipe, point.chip, point.batch, point.weights.name());
