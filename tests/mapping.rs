@@ -20,8 +20,9 @@ fn cycles(chip: &Chip, mapping: &Mapping) -> f64 {
 }
 
 fn outlook(chip: &Chip, mapping: &Mapping) -> Outlook {
-    let cycles = mapping::lower_bounds(mapping, chip).program.get();
-    Outlook { bound: cycles as f64, guess: mapping::guess(mapping, chip), cycles }
+    let bounds = mapping::lower_bounds(mapping, chip);
+    let cycles = bounds.program.get();
+    Outlook { bound: cycles as f64, guess: mapping::guess(mapping, &bounds, chip), cycles }
 }
 
 /// Small layers, so that every mapping can be simulated.

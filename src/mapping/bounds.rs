@@ -152,13 +152,9 @@ pub fn lower_bounds(mapping: &Mapping, chip: &Chip) -> Bounds {
     Bounds { program: Cycles::new(program), stages }
 }
 
-/// About how many cycles a mapping takes: its bound, and what the resources of a stage cannot do side by side. With double buffers that is the first
+/// About how many cycles a mapping with these bounds takes: its bound, and what the resources of a stage cannot do side by side. With double buffers that is the first
 /// piece of each but the one that binds; where anything has but one buffer, all of them.
-///
-/// # Panics
-/// If the mapping is for another chip.
-pub fn guess(mapping: &Mapping, chip: &Chip) -> f64 {
-    let bounds = lower_bounds(mapping, chip);
+pub fn guess(mapping: &Mapping, bounds: &Bounds, chip: &Chip) -> f64 {
     let buffers = mapping.buffers();
     let latency = chip.dram().latency(chip.clock()).get();
     let waits = mapping.stages().iter().zip(&bounds.stages).map(|(stage, bound)| {

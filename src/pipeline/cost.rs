@@ -105,14 +105,15 @@ impl<'c> Cost<'c> {
 
     /// The bound, and about what a run of the mapping costs.
     pub fn outlook(&self, mapping: &Mapping) -> Outlook {
-        let bound = self.bound(mapping);
-        let cycles = lower_bounds(mapping, self.chip).program.get();
+        let bounds = lower_bounds(mapping, self.chip);
+        let bound = self.bound_in(mapping, bounds.program);
         let guess = match self.objective {
-            Objective::Latency => guess(mapping, self.chip),
+            Objective::Latency => guess(mapping, &bounds, self.chip),
             // Nearly all of it goes by what is done, not by how long it takes.
             Objective::Energy => bound,
-            Objective::Edp => bound * guess(mapping, self.chip) / cycles.max(1) as f64,
+            Objective::Edp => bound * guess(mapping, &bounds, self.chip) / bounds.program.as_f64().max(1.0),
         };
+        let cycles = bounds.program.get();
         Outlook { bound, guess, cycles }
     }
 
