@@ -43,6 +43,12 @@ impl Scheme {
         Ok(Self { weight, activation })
     }
 
+    /// Whether a text says bits of weights and of activations, be they those of a format or not.
+    pub(super) fn is_meant(text: &str) -> bool {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.strip_prefix('w').and_then(|rest| rest.split_once('a')).is_some_and(|(w, a)| is_number(w) && is_number(a))
+    }
+
     /// Whether weights or activations are binary.
     pub fn is_binary(self) -> bool {
         [self.weight, self.activation].contains(&Dtype::Binary)
@@ -83,9 +89,11 @@ mod tests {
     fn a_scheme_reads_back_and_what_is_none_is_refused() {
         for text in ["w8a8", "w16a16", "w4a8", "w2a4", "w1a1"] {
             assert_eq!(text.parse::<Scheme>().expect("a scheme").to_string(), text);
+            assert!(Scheme::is_meant(text));
         }
         for text in ["", "w8", "a8w8", "w8a", "w7a8", "int8", "w8a8x", "w-8a8", "w0a8"] {
             assert!(text.parse::<Scheme>().is_err(), "{text}");
         }
+        assert!(Scheme::is_meant("w3a8") && !Scheme::is_meant("wa8") && !Scheme::is_meant("rank:3"));
     }
 }

@@ -48,7 +48,9 @@ impl FromStr for Step {
         }
         let layers = Patterns(patterns);
         let mut options = form.split(',');
-        if let Ok(scheme) = options.next().unwrap_or("").parse::<Scheme>() {
+        let head = options.next().unwrap_or("");
+        if Scheme::is_meant(head) {
+            let scheme = head.parse::<Scheme>()?;
             let (mut weights, mut activations) = (Granularity::PerChannel, Symmetry::Affine);
             let (mut calibration, mut bias_correction, mut wide) = (Calibration::MinMax, false, false);
             for option in options {
@@ -212,7 +214,7 @@ mod tests {
             ("energy:0", "energy is 0"),
             ("energy:1.1", "energy is 1.1"),
             ("w8a8+mean:1", "stands before mean:1"),
-            ("w3a8", "no step"),
+            ("w3a8", "no quantization"),
             ("w8a8,both", "no step"),
             ("mixed:w8a8,cycles,loss:0.1", "a choice of 1"),
             ("mixed:w8a8/w4a8/w8a8,cycles,loss:0.1", "w8a8 stands there twice"),

@@ -74,6 +74,12 @@ fn expanded(name: &str) -> Vec<String> {
     }
 }
 
+/// The columns that axes go by as they are written, right or wrong.
+pub(super) fn written(item: &Item<'_>) -> Vec<String> {
+    let Kind::Map(entries) = &item.node.kind else { return Vec::new() };
+    entries.iter().filter_map(|(key, _)| key.text()).flat_map(|name| expanded(&name)).collect()
+}
+
 /// Reads the axes. `used` are the names that recipes use.
 pub(super) fn read(reader: &mut Reader, item: Option<Item<'_>>, chips: &[BaseChip], used: &[String]) -> Vec<Axis> {
     let mut axes: Vec<Axis> = Vec::new();
@@ -153,12 +159,14 @@ fn values(reader: &mut Reader, item: &Item<'_>, parts: usize) -> Option<Vec<Vec<
                 reader.refuse(item, format!("{}: fields that go together take a list", item.path), "write it like `[(8, 32), (16, 16)]`");
                 return None;
             }
-            let Some(range) = range(name, items) else {
-                let help = "write Log2(4, 64), doubling from the first to the last, or Linear(10, 20, 3), so many in even steps; units on both ends alike";
-                reader.refuse(item, format!("{} is no range of values", item.path), help);
-                return None;
-            };
-            range.into_iter().map(|value| vec![value]).collect()
+            match range(name, items) {
+                Ok(range) => range.into_iter().map(|value| vec![value]).collect(),
+                Err(what) => {
+                    let help = "write Log2(4, 64), doubling from the first to the last, or Linear(10, 20, 3), so many in even steps";
+                    reader.refuse(item, format!("{} is no range of values: {what}", item.path), help);
+                    return None;
+                }
+            }
         }
         _ => {
             reader.refuse(
@@ -196,28 +204,40 @@ fn tuple(reader: &mut Reader, item: &Item<'_>, parts: usize) -> Option<Vec<Strin
     }
 }
 
-/// The values of `Log2(from, to)` and `Linear(from, to, count)`; none where they are no range.
-fn range(name: &str, items: &[Node]) -> Option<Vec<String>> {
-    let (from, to) = (quantity(items.first()?)?, quantity(items.get(1)?)?);
-    if from.0 != to.0 || from.1 > to.1 || !(from.1.is_finite() && to.1.is_finite()) {
-        return None;
+/// The values of `Log2(from, to)` and `Linear(from, to, count)`.
+///
+/// # Errors
+/// Why they are no range.
+fn range(name: &str, items: &[Node]) -> Result<Vec<String>, &'static str> {
+    let end = |place: usize| items.get(place).and_then(quantity).filter(|(_, number)| number.is_finite());
+    let (Some(from), Some(to)) = (end(0), end(1)) else { return Err("its first two entries are numbers, or numbers in a unit") };
+    if from.0 != to.0 {
+        return Err("its ends have different units");
+    }
+    if from.1 > to.1 {
+        return Err("its first end is above its last");
     }
     let numbers: Vec<f64> = if name == "Log2" {
-        if items.len() != 2 || from.1 <= 0.0 {
-            return None;
+        if items.len() != 2 {
+            return Err("it has two entries, the first and the last value");
+        }
+        if from.1 <= 0.0 {
+            return Err("what doubles is above 0");
         }
         let doubled = std::iter::successors(Some(from.1), |value| Some(value * 2.0));
         doubled.take_while(|value| *value <= to.1).take(MOST_VALUES + 1).collect()
     } else {
-        let Kind::Literal(count) = &items.get(2)?.kind else { return None };
-        let count = count.parse::<u32>().ok().filter(|count| *count >= 2 && items.len() == 3 && from.1 < to.1)?;
-        if count as usize > MOST_VALUES {
-            return None;
-        }
+        let count = match items {
+            [_, _, Node { kind: Kind::Literal(count), .. }] => count.parse::<u32>().ok(),
+            _ => None,
+        };
+        let Some(count) = count.filter(|count| *count >= 2 && *count as usize <= MOST_VALUES && from.1 < to.1) else {
+            return Err("its third entry is how many values it has, from 2 to 10000, on the way to another value");
+        };
         (0..count).map(|step| from.1 + (to.1 - from.1) * f64::from(step) / f64::from(count - 1)).collect()
     };
     let written = |number: f64| from.0.as_ref().map_or_else(|| number.to_string(), |unit| format!("{unit}({number})"));
-    Some(numbers.into_iter().map(written).collect())
+    Ok(numbers.into_iter().map(written).collect())
 }
 
 /// A number and its unit.

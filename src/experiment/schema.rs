@@ -1,21 +1,22 @@
 //! From an experiment's text to what it says, with every fault's place.
 
-use super::text::{count, map, message, one_of};
+use super::text::{beside, count, map, message, one_of};
 use super::{AreaRule, BaseChip, Experiment, ExperimentError, Explore, Goal, NamedRecipe, Samples, Workload, axes};
 use crate::chip::{self, ChipError, Faults, Form, Item, Kind, Node, Reader, nearest, parse_as};
 use crate::compress::{Recipe, Step};
 use crate::data::sha256_hex;
 use crate::mapping::{Objective, Plan, WeightStart};
 use crate::model::{self, Found, Model, Split};
-use crate::report::{Requirement, SweepBaseline, SweepPlot, sweep_columns};
+use crate::report::{
+    Requirement, SweepBaseline, SweepPlot, alike_columns, common_columns, is_against_baseline, is_share_column, is_text_column,
+};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 const FORM: Form = Form { name: "experiment", a: "an experiment", whole: "`Experiment(..)`" };
 /// The most entries of a list, and of combinations of a recipe's axes.
 const MOST: usize = 10_000;
 const HELP: &str = "an experiment has a question, chips, workloads and recipes; experiments/mnist.ron shows all of its fields";
-/// Beginnings of columns that there are as many of as formats, parts and kinds of traffic.
-const OPEN_COLUMNS: [&str; 3] = ["macs_share_", "energy_pj_", "traffic_"];
 
 /// The fields, those that may be left out last.
 const FIELDS: [&str; 12] =
@@ -34,12 +35,14 @@ pub(super) fn read(text: String, path: &str) -> Result<Experiment, ExperimentErr
     let record = reader.record_with(Some(item), Some("Experiment"), &FIELDS, FIELDS.len() - 4, HELP);
     let Some(record) = record else { return Err(ExperimentError::Faulty(reader.faults)) };
     let question = reader.text(record.get("question"));
-    let chips = chips(&mut reader, record.get("chips"));
-    let workloads = workloads(&mut reader, record.get("workloads"));
+    let known_as = |name: String| beside(Path::new(path), name);
+    let chips = chips(&mut reader, record.get("chips"), known_as);
+    let workloads = workloads(&mut reader, record.get("workloads"), known_as);
     let known = [workloads.iter().map(|workload| workload.model.clone()).collect(), chips.iter().map(|base| base.name.clone()).collect()];
-    let drafts = drafts(&mut reader, record.get("recipes"), &known);
+    let drafts = drafts(&mut reader, record.get("recipes"), &known, known_as);
     let used: Vec<String> = drafts.iter().flat_map(|draft| draft.used.iter().cloned()).collect();
     let axes = axes::read(&mut reader, record.get("axes"), &chips, &used);
+    let written_axes = record.get("axes").map(|item| axes::written(&item)).unwrap_or_default();
     let recipes: Vec<NamedRecipe> = drafts.into_iter().filter_map(|draft| draft.finish(&mut reader, &axes)).collect();
     let plan = record.get("mapping").map_or(Some(Plan::First), |item| plan(&mut reader, &item));
     let seeds = match record.get("seeds") {
@@ -54,11 +57,11 @@ pub(super) fn read(text: String, path: &str) -> Result<Experiment, ExperimentErr
     let recipe_names = names(&mut recipes.iter().map(|recipe| recipe.name.clone()));
     let baseline = record.get("baseline").and_then(|item| {
         let fields = reader.record(Some(item), None, &["chip", "recipe"])?;
-        let chip = one_of(&mut reader, fields.get("chip"), &chip_names, "a chip");
-        let recipe = one_of(&mut reader, fields.get("recipe"), &recipe_names, "a recipe");
+        let chip = one_of(&mut reader, fields.get("chip"), &chip_names, "a chip", known_as);
+        let recipe = one_of(&mut reader, fields.get("recipe"), &recipe_names, "a recipe", |name| name);
         Some(SweepBaseline { chip: chip?, recipe: recipe? })
     });
-    let columns = columns(&axes);
+    let columns = Columns::of(&axes, written_axes, record.get("baseline").is_some());
     let require = require(&mut reader, record.get("require"), &columns);
     let plots = plots(&mut reader, record.get("plots"), &columns);
     let explore = record.get("explore").map_or(Some(Explore::Grid), |item| explore(&mut reader, &item));
@@ -72,10 +75,10 @@ pub(super) fn read(text: String, path: &str) -> Result<Experiment, ExperimentErr
     }
 }
 
-fn chips(reader: &mut Reader, item: Option<Item<'_>>) -> Vec<BaseChip> {
+fn chips(reader: &mut Reader, item: Option<Item<'_>>, known_as: impl Fn(String) -> String) -> Vec<BaseChip> {
     let mut chips: Vec<BaseChip> = Vec::new();
     for entry in reader.list(item, 1..=MOST).unwrap_or_default() {
-        let Some(name) = reader.text(Some(entry.clone())) else { continue };
+        let Some(name) = reader.text(Some(entry.clone())).map(&known_as) else { continue };
         if chips.iter().any(|base| base.name == name) {
             reader.refuse(&entry, format!("{name} is there twice"), "remove one of them");
             continue;
@@ -92,7 +95,7 @@ fn chips(reader: &mut Reader, item: Option<Item<'_>>) -> Vec<BaseChip> {
     chips
 }
 
-fn workloads(reader: &mut Reader, item: Option<Item<'_>>) -> Vec<Workload> {
+fn workloads(reader: &mut Reader, item: Option<Item<'_>>, known_as: impl Fn(String) -> String) -> Vec<Workload> {
     let mut workloads = Vec::new();
     for entry in reader.list(item, 1..=MOST).unwrap_or_default() {
         let help = "a workload is written (model: \"lenet-mnist\", batch: 1, weights: Cold)";
@@ -108,7 +111,7 @@ fn workloads(reader: &mut Reader, item: Option<Item<'_>>) -> Vec<Workload> {
             }
             Some(item) => count(reader, Some(item), 1, 1 << 32).and_then(|count| usize::try_from(count).ok()).map(Samples::First),
         };
-        let Some(model) = reader.text(fields.get("model")) else { continue };
+        let Some(model) = reader.text(fields.get("model")).map(&known_as) else { continue };
         let found = match model::find(&model) {
             Ok(found) => found,
             Err(error) => {
@@ -159,7 +162,12 @@ struct Draft<'t> {
     only: [Option<Vec<String>>; 2],
 }
 
-fn drafts<'t>(reader: &mut Reader, item: Option<Item<'t>>, known: &[Vec<String>; 2]) -> Vec<Draft<'t>> {
+fn drafts<'t>(
+    reader: &mut Reader,
+    item: Option<Item<'t>>,
+    known: &[Vec<String>; 2],
+    known_as: impl Fn(String) -> String,
+) -> Vec<Draft<'t>> {
     let example = "recipes: { \"w8a8\": [Quantize(w: 8, a: 8)] }";
     let whole = item.clone();
     let mut drafts = Vec::new();
@@ -171,7 +179,7 @@ fn drafts<'t>(reader: &mut Reader, item: Option<Item<'t>>, known: &[Vec<String>;
             steps = fields.get("steps");
             only = [("models", "a model", &known[0]), ("chips", "a chip", &known[1])].map(|(field, what, names)| {
                 let entries = reader.list(Some(fields.get(field)?), 1..=MOST)?;
-                Some(entries.into_iter().filter_map(|entry| one_of(reader, Some(entry), names, what)).collect())
+                Some(entries.into_iter().filter_map(|entry| one_of(reader, Some(entry), names, what, &known_as)).collect())
             });
         }
         let Some(steps) = steps else { continue };
@@ -344,32 +352,56 @@ fn explore(reader: &mut Reader, item: &Item<'_>) -> Option<Explore> {
     Some(if kind == "Random" { Explore::Random { points, seed } } else { Explore::LatinHypercube { points, seed } })
 }
 
-/// Every column that results will have, but those that go by formats and parts.
-fn columns(axes: &[axes::Axis]) -> Vec<String> {
-    let of_axes = axes.iter().flat_map(|axis| (0..axis.values.len()).flat_map(|value| axis.columns(value).into_keys()));
-    let mut all: Vec<String> = sweep_columns().into_iter().map(str::to_owned).chain(of_axes).collect();
-    all.sort();
-    all.dedup();
-    all
+/// What is known of the columns that results will have.
+struct Columns {
+    /// Those that every sweep has, and those of axes.
+    names: Vec<String>,
+    /// Axes as they are written: of one that is at fault it was told already.
+    written_axes: Vec<String>,
+    has_baseline: bool,
 }
 
-/// Refuses a name that is no column.
-fn is_column(reader: &mut Reader, at: &Item<'_>, name: &str, columns: &[String]) -> bool {
-    let is_open = OPEN_COLUMNS.iter().any(|beginning| name.starts_with(beginning));
-    if is_open || columns.iter().any(|column| column == name) {
-        return true;
+impl Columns {
+    fn of(axes: &[axes::Axis], written_axes: Vec<String>, has_baseline: bool) -> Self {
+        let of_axes = axes.iter().flat_map(|axis| (0..axis.values.len()).flat_map(|value| axis.columns(value).into_keys()));
+        let mut names: Vec<String> = common_columns().into_iter().chain(of_axes).collect();
+        names.sort();
+        names.dedup();
+        Self { names, written_axes, has_baseline }
     }
-    let near = nearest(name, columns.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    reader.refuse(at, format!("{}: results have no column {name:?}", at.path), format!("{near}the columns are {}", columns.join(", ")));
-    false
+
+    /// Refuses a name that is no column, or one that has nothing for what it is to do.
+    fn check(&self, reader: &mut Reader, at: &Item<'_>, name: &str, needs_numbers: bool) -> bool {
+        if self.written_axes.iter().any(|axis| axis == name) {
+            return true;
+        }
+        if !is_share_column(name) && !self.names.iter().any(|column| column == name) {
+            let near = alike_columns(name, self.names.iter().cloned());
+            let near = near.first().map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+            let help = format!("{near}the columns are {}", self.names.join(", "));
+            reader.refuse(at, format!("{}: results have no column {name:?}", at.path), help);
+            return false;
+        }
+        if needs_numbers && is_text_column(name) {
+            let help = "choose a column of numbers, such as latency_s or error_percent; texts are for facet and color, and for the axes of a heat map";
+            reader.refuse(at, format!("{}: the column {name:?} holds no numbers", at.path), help);
+            return false;
+        }
+        if is_against_baseline(name) && !self.has_baseline {
+            let help = "say which points are 1: `baseline: (chip: \"edge-16x16\", recipe: \"w8a8\")`";
+            reader.refuse(at, format!("{}: {name} is against a baseline, and the experiment has none", at.path), help);
+            return false;
+        }
+        true
+    }
 }
 
-fn require(reader: &mut Reader, item: Option<Item<'_>>, columns: &[String]) -> Vec<Requirement> {
+fn require(reader: &mut Reader, item: Option<Item<'_>>, columns: &Columns) -> Vec<Requirement> {
     let mut all = Vec::new();
     for entry in item.and_then(|item| reader.list(Some(item), 0..=MOST)).unwrap_or_default() {
         let Some(text) = reader.text(Some(entry.clone())) else { continue };
         match Requirement::parse(&text) {
-            Ok(requirement) if is_column(reader, &entry, &requirement.column, columns) => all.push(requirement),
+            Ok(requirement) if columns.check(reader, &entry, &requirement.column, true) => all.push(requirement),
             Ok(_) => {}
             Err(what) => reader.refuse(&entry, what, "write it like \"accuracy >= 0.98\""),
         }
@@ -377,14 +409,15 @@ fn require(reader: &mut Reader, item: Option<Item<'_>>, columns: &[String]) -> V
     all
 }
 
-fn plots(reader: &mut Reader, item: Option<Item<'_>>, columns: &[String]) -> Vec<SweepPlot> {
+fn plots(reader: &mut Reader, item: Option<Item<'_>>, columns: &Columns) -> Vec<SweepPlot> {
     let mut all = Vec::new();
     for entry in item.and_then(|item| reader.list(Some(item), 0..=MOST)).unwrap_or_default() {
         let options = ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
         match options.from_str::<SweepPlot>(&entry.node.line()) {
             Ok(plot) => {
-                let names = plot.columns();
-                if names.iter().filter(|name| !is_column(reader, &entry, name, columns)).count() == 0 {
+                let faults =
+                    plot.columns().into_iter().filter(|(name, needs_numbers)| !columns.check(reader, &entry, name, *needs_numbers));
+                if faults.count() == 0 {
                     all.push(plot);
                 }
             }

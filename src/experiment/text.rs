@@ -2,6 +2,7 @@
 
 use crate::chip::{Item, Kind, Node, Reader, join, nearest};
 use std::fmt::Display;
+use std::path::Path;
 
 /// The entries of a map whose keys are texts, each once.
 pub(super) fn map<'t>(reader: &mut Reader, item: Option<Item<'t>>, example: &str) -> Vec<(String, &'t Node, Item<'t>)> {
@@ -40,16 +41,29 @@ pub(super) fn count(reader: &mut Reader, item: Option<Item<'_>>, least: u64, mos
     number
 }
 
-/// One of some names; a fault offers the nearest.
-pub(super) fn one_of(reader: &mut Reader, item: Option<Item<'_>>, names: &[String], what: &str) -> Option<String> {
+/// One of some names, which know what is written by what `known_as` makes of it; a fault offers the nearest.
+pub(super) fn one_of(
+    reader: &mut Reader,
+    item: Option<Item<'_>>,
+    names: &[String],
+    what: &str,
+    known_as: impl Fn(String) -> String,
+) -> Option<String> {
     let item = item?;
-    let name = reader.text(Some(item.clone()))?;
+    let name = known_as(reader.text(Some(item.clone()))?);
     if names.contains(&name) {
         return Some(name);
     }
     let near = nearest(&name, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
     reader.refuse(&item, format!("{} must be {what} of the experiment", item.path), format!("{near}there are {}", names.join(", ")));
     None
+}
+
+/// A path as the working folder has it: what is not there is looked for beside the experiment. Names stay as they are.
+pub(super) fn beside(experiment: &Path, name: String) -> String {
+    let is_path = name.contains(['/', std::path::MAIN_SEPARATOR]) || [".ron", ".onnx", ".csv"].iter().any(|end| name.ends_with(end));
+    let path = experiment.parent().unwrap_or(Path::new("")).join(&name);
+    if is_path && !Path::new(&name).exists() && path.is_file() { path.to_string_lossy().into_owned() } else { name }
 }
 
 /// Another stage's message as a fault: its first line, and its help.

@@ -1,13 +1,7 @@
 //! Columns of results: whether there is one, whether it has numbers, and which way is better.
 
 use super::FindingsError;
-use crate::report::{Cell, SweepResults, WeightsAt};
-
-/// How alike a name must be to be offered (Jaro and Winkler, 0 to 1), and how many are.
-const ALIKE: f64 = 0.75;
-const OFFERED: usize = 4;
-/// A longer name is not compared.
-const LONGEST: usize = 64;
+use crate::report::{Cell, SweepResults, WeightsAt, alike_columns, is_against_baseline};
 
 /// Which way a figure is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,27 +76,13 @@ impl Workload {
     }
 }
 
-/// The columns that are most like a name, the most alike first.
-pub fn nearest_columns(results: &SweepResults, name: &str) -> Vec<String> {
-    let columns = results.columns();
-    let wanted = name.to_lowercase();
-    if wanted.is_empty() || wanted.len() > LONGEST {
-        return Vec::new();
-    }
-    let likeness = |column: &str| if column.contains(&wanted) { 1.0 } else { strsim::jaro_winkler(&wanted, column) };
-    let mut near: Vec<(f64, String)> =
-        columns.into_iter().map(|column| (likeness(&column), column)).filter(|(alike, _)| *alike >= ALIKE).collect();
-    near.sort_by(|one, other| other.0.total_cmp(&one.0));
-    near.into_iter().take(OFFERED).map(|(_, column)| column).collect()
-}
-
 /// Refuses a column that there is not.
 pub(super) fn known(results: &SweepResults, name: &str) -> Result<(), FindingsError> {
     if results.columns().iter().any(|column| column == name) {
         return Ok(());
     }
     let shown: String = name.escape_debug().take(80).collect();
-    Err(FindingsError::NoColumn { near: nearest_columns(results, name), name: shown })
+    Err(FindingsError::NoColumn { near: alike_columns(name, results.columns()), name: shown })
 }
 
 /// Refuses a column without numbers, if it has anything.
@@ -126,6 +106,8 @@ pub(super) fn nothing(results: &SweepResults, x: &str, y: &str) -> FindingsError
     } else if failed == results.points.len() {
         let first = results.points.iter().find_map(|point| point.reason.clone()).unwrap_or_default();
         format!("each has its reason in points.csv; the first is: {first}")
+    } else if [x, y].into_iter().any(is_against_baseline) && results.provenance.baseline.is_none() {
+        "the experiment has no baseline, which speedup and energy_gain are against: give it one".to_owned()
     } else {
         "points that are only timed have no accuracy: choose other fields, or run with samples".to_owned()
     };
@@ -149,4 +131,27 @@ pub(super) fn values(results: &SweepResults, places: &[usize], column: &str) -> 
         (None, None) => std::cmp::Ordering::Equal,
     });
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::findings::study;
+    use crate::report::{Cell, alike_columns, common_columns, is_share_column, is_text_column};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn what_is_said_of_columns_before_a_sweep_holds_of_its_results() {
+        let results = study();
+        let axes = results.axes();
+        let (mut had, common) = (results.columns(), common_columns());
+        had.retain(|name| !axes.contains(name) && !is_share_column(name));
+        let sorted = |names: &[String]| names.iter().cloned().collect::<BTreeSet<String>>();
+        assert_eq!(sorted(&had), sorted(&common));
+        for name in &had {
+            let cells = (0..results.points.len()).map(|place| results.cell(place, name)).filter(|cell| *cell != Cell::Empty);
+            assert!(cells.into_iter().all(|cell| matches!(cell, Cell::Text(_)) == is_text_column(name)), "{name}");
+        }
+        let alike = |name: &str| alike_columns(name, common_columns()).first().cloned().unwrap_or_default();
+        assert_eq!([alike("latncy"), alike("eror_percent"), alike("qqq")], ["latency_s", "error_percent", ""]);
+    }
 }

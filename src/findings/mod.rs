@@ -13,7 +13,7 @@ mod matrix;
 #[cfg(test)]
 pub(crate) use fixture::study;
 
-pub use column::{Better, Workload, better, is_energy, is_of_cycles, nearest_columns};
+pub use column::{Better, Workload, better, is_energy, is_of_cycles};
 pub use effects::{Effect, Effects, effect_figures, effects};
 pub use front::{Mark, Panel, Scatter, ScatterRequest, scatter};
 pub use heat::{Heat, HeatCell, HeatPanel, heat};
@@ -79,7 +79,7 @@ pub enum FindingsError {
 
 fn nearest_help(near: &[String]) -> String {
     match near {
-        [] => "the header of points.csv names all fields".to_owned(),
+        [] => "such as latency_s, error_percent, energy_pj_per_sample, chip and recipe; the header of points.csv names all".to_owned(),
         near => format!("the nearest are {}; the header of points.csv names all", near.join(", ")),
     }
 }

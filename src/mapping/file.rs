@@ -123,6 +123,11 @@ impl MappingFile {
                 let layout = pin.layout.unwrap_or(unless.layout);
                 (*choice, found) = (Choice { stationary: pin.stationary, tiling, layout }, true);
             }
+            if !found && self.layers.iter().all(|pin| !layers.contains(&pin.layer.as_str())) {
+                return fault(
+                    "the network has no such layer that the array computes, nor any other of the mapping: it is another network's",
+                );
+            }
             if !found {
                 return fault("the network has no such layer that the array computes");
             }
@@ -161,6 +166,8 @@ mod tests {
         }
         let message = file.choices(&["a"], first).unwrap_err().to_string();
         assert!(message.contains("\"c\"") && message.contains("no such layer"), "{message}");
+        let message = file.choices(&["x"], first).unwrap_err().to_string();
+        assert!(message.contains("another network's"), "{message}");
         let twice = MappingFile { layers: vec![pin("a"), pin("a")] };
         assert!(twice.choices(&["a"], first).unwrap_err().to_string().contains("twice"));
     }

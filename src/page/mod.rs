@@ -31,6 +31,8 @@ struct Page {
     facts: Vec<(String, String)>,
     /// Lists below the facts: what failed, what could not be drawn.
     lists: Vec<List>,
+    /// Small tables below the lists, such as a confusion matrix.
+    tables: Vec<Table>,
     /// What the rows of the table are, such as `points`.
     what: String,
     pictures: Vec<Picture>,
@@ -45,6 +47,15 @@ struct Page {
 struct List {
     title: String,
     items: Vec<String>,
+}
+
+/// A table of numbers behind a name each row.
+#[derive(Debug, Serialize)]
+struct Table {
+    title: String,
+    /// Names of the columns, that of the rows' names first.
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -128,6 +139,7 @@ mod tests {
             "<svg",
             "Content-Security-Policy",
             "systole run --chip",
+            "<th scope=\"col\" class=\"number\">named 9</th>",
         ] {
             assert!(html.contains(wanted), "{wanted} is missing");
         }

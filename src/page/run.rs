@@ -1,10 +1,13 @@
 //! The page of a run: its facts, pictures, and layers.
 
 use super::data::{Data, DataRow, Part, accounts, by_account, number, share};
-use super::{Page, Row, pictures};
+use super::{Page, Row, Table, pictures};
 use crate::plot::Drawn;
-use crate::report::{LayerSummary, Summary, human, ratio};
+use crate::report::{ClassSummary, LayerSummary, Summary, human, ratio};
 use std::collections::BTreeMap;
+
+/// A confusion matrix of more classes is too wide to read.
+const MOST_CLASSES: usize = 20;
 
 /// The page of a run with its pictures.
 pub fn run_page(summary: &Summary, drawn: &[Drawn]) -> String {
@@ -74,6 +77,7 @@ pub fn run_page(summary: &Summary, drawn: &[Drawn]) -> String {
         lead: "One run, cycle by cycle, with the real numbers in every memory.".to_owned(),
         facts: facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect(),
         lists: Vec::new(),
+        tables: summary.classes.iter().map(|classes| classes_table(classes)).collect(),
         what: "layers".to_owned(),
         pictures: pictures(drawn),
         columns: columns.iter().map(|name| ((*name).to_owned(), is_number(name))).collect(),
@@ -84,6 +88,22 @@ pub fn run_page(summary: &Summary, drawn: &[Drawn]) -> String {
         ],
     };
     page.html(&data)
+}
+
+/// The confusion matrix with each class's scores; of many classes the scores alone.
+fn classes_table(classes: &[ClassSummary]) -> Table {
+    let named = if classes.len() > MOST_CLASSES { &[] } else { classes };
+    let scores = ["class", "samples", "precision", "recall", "F1"].map(str::to_owned);
+    let cells = |row: &ClassSummary| {
+        let scores = [row.precision, row.recall, row.f1].map(|score| format!("{score:.4}"));
+        let counts = named.iter().map(|class| row.named.get(&class.class).map_or_else(String::new, |count| human::count(*count)));
+        [row.class.to_string(), human::count(row.samples)].into_iter().chain(scores).chain(counts).collect()
+    };
+    Table {
+        title: "What the chip named the samples of each class".to_owned(),
+        columns: scores.into_iter().chain(named.iter().map(|class| format!("named {}", class.class))).collect(),
+        rows: classes.iter().map(cells).collect(),
+    }
 }
 
 /// A layer's cells in the table.

@@ -107,6 +107,7 @@ pub fn sweep_page(results: &SweepResults, pictures: &SweepPictures) -> String {
         lead: "Each point is one recipe of one workload on one chip, simulated cycle by cycle. Choosing goes by the select split; errors are those of the report split.".to_owned(),
         facts: facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect(),
         lists,
+        tables: Vec::new(),
         what: "points".to_owned(),
         pictures: super::pictures(drawn),
         columns: table.iter().map(|(name, column)| (name.clone(), results.done().any(|place| results.cell(place, column).number().is_some()))).collect(),

@@ -2,11 +2,11 @@
 //!
 //! Not here: files (`network::export` makes the bytes, `cli` writes them).
 
+use super::judged::judged;
 use super::numbers::dequantize;
 use super::outside::training;
 use super::prepare::{pruned, quantized, report_samples, tile_of};
 use super::pruning::{CONFIDENCE, rounded, step};
-use super::run::judged;
 use super::summary::joined;
 use super::{PipelineError, RunOptions};
 use crate::chip::Chip;
@@ -60,7 +60,7 @@ pub fn compress(model: &Model, chip: Option<&Chip>, options: &RunOptions) -> Res
     let reference = if is_quantized { Some(integer_run(&network, chip, options, &samples.inputs)?) } else { None };
     let in_integers = reference.as_ref().and_then(|trace| trace.layer(network.logits().id)).map(|logits| dequantize(&network, logits));
 
-    let metrics = judged(model.card(), samples.truth(), [Some(&before), Some(&after), in_integers.as_ref(), None])?;
+    let metrics = judged(model.card(), samples.truth(), [Some(&before), Some(&after), in_integers.as_ref(), None])?.metrics;
     // A task without classes has nothing that is right or wrong.
     let labels = matches!(samples.truth(), Truth::Labels(_)).then_some(&samples.labels);
     let rights = [("float", Some(&before)), ("compressed_float", Some(&after)), ("integer", in_integers.as_ref())]

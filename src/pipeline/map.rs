@@ -1,9 +1,9 @@
 //! Looks for the best mapping of a network or a layer table onto a chip: each stage by itself, then all together.
 
 use super::prepare::first_format;
-use super::summary::bound_by;
+use super::summary::{bound_by, roofs};
 use super::{Cost, Objective, PipelineError, RunOptions};
-use crate::chip::{Chip, Dram};
+use crate::chip::Chip;
 use crate::energy::EnergyReport;
 use crate::mapping::{
     Bounds, Budget, Choice, Found, InputBuffer, Layout, Lowered, Mapping, MappingError, OutputBuffer, Spread, Stage, WeightBuffer, Work,
@@ -292,16 +292,11 @@ impl Searched {
                 bound_by: bound_by(&self.bounds.stages[last], &self.run.stages[last]).to_string(),
             }
         });
-        let formats = self.mapping.stages().iter().filter_map(|stage| chip.format(stage.problem.weight, stage.problem.activation));
-        // An ideal bus is as fast as the slower of DRAM and an engine; behind banks each engine has a link of its own.
-        let link = chip.dma().bytes_per_cycle.as_f64();
-        let links = if let Dram::Banked(_) = chip.dram() { f64::from(chip.dma().engines) * link } else { link };
         Roofline {
             chip: chip.name().to_string(),
             network: network.to_string(),
             batch: self.mapping.batch(),
-            peak_macs_per_cycle: formats.map(|format| chip.peak_macs_per_cycle(format)).max().unwrap_or(0),
-            dram_bytes_per_cycle: chip.dram().bytes_per_cycle(chip.clock()).as_f64().min(links),
+            roofs: roofs(chip, &self.mapping),
             layers: layers.collect(),
         }
     }

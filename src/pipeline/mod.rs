@@ -10,6 +10,7 @@ mod dram;
 mod error;
 mod gemm;
 mod host;
+mod judged;
 mod map;
 mod mixed;
 mod model;

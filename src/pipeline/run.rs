@@ -1,16 +1,15 @@
 //! Runs every batch on the machine and every sample through the references, and compares.
 
 use super::host::batch_bytes;
+use super::judged::{Judged, judged};
 use super::numbers::{Compared, Fidelity, dequantize, floors};
 use super::pruning::pruning;
 use super::summary::{Facts, Ran, host_row, joined};
 use super::whatif::what_if;
 use super::{Numbers, PipelineError, Prepared, RunOptions, TIMING_ONLY, summary};
 use crate::counts::{ActionCounts, TrafficBytes};
-use crate::data::{Task, Truth};
+use crate::data::Task;
 use crate::mapping::Work;
-use crate::metrics::evaluate;
-use crate::model::Card;
 use crate::network::{Layer, LayerId, Op};
 use crate::reference::{float, integer};
 use crate::report::{MetricValues, Summary, WhatIf};
@@ -95,13 +94,13 @@ pub fn run(prepared: &Prepared<'_>, options: &RunOptions, progress: &(dyn Fn() +
         integer,
         chip_logits,
     };
-    let metrics = metrics(prepared, &numbers)?;
-    let warnings = warnings(prepared, &metrics);
+    let judged = judged_numbers(prepared, &numbers)?;
+    let warnings = warnings(prepared, &judged.metrics);
     let stages = prepared.mapping.stages();
     let compared = Compared::of(numbers.integer_logits(&prepared.quantized), &numbers.chip_logits, &stages[stages.len() - 1].name);
     let floors = floors(&prepared.quantized);
     let ran = Ran {
-        metrics: Some(metrics),
+        judged: Some(judged),
         compared: Some(compared),
         engine: options.engine.name(),
         ..ran(prepared, |layer| numbers.fidelity(&prepared.quantized, &floors, layer))
@@ -153,7 +152,7 @@ pub(super) fn ran<'a>(prepared: &'a Prepared<'_>, fidelity: impl Fn(LayerId) -> 
         samples: prepared.samples.count() as u64,
         layers: facts.collect(),
         host: prepared.quantized.layers().filter(|layer| is_hosts(prepared, layer)).map(host_row).collect(),
-        metrics: None,
+        judged: None,
         compared: None,
         model_sha256: joined(prepared.model.files()),
         data_sha256: Some(joined(&prepared.samples.files)),
@@ -317,30 +316,12 @@ fn sums<'r>(like: &Run, runs: impl Iterator<Item = &'r Run>) -> (Vec<ActionCount
     (actions, traffic)
 }
 
-/// Each metric, as every execution gives it.
-fn metrics(prepared: &Prepared<'_>, numbers: &Numbers) -> Result<BTreeMap<String, MetricValues>, PipelineError> {
+/// What is known of the samples, held against what every execution of a run computed.
+fn judged_numbers(prepared: &Prepared<'_>, numbers: &Numbers) -> Result<Judged, PipelineError> {
     let integer = dequantize(&prepared.quantized, numbers.integer_logits(&prepared.quantized));
     let chip = dequantize(&prepared.quantized, &numbers.chip_logits);
     let logits = [numbers.float.logits(), numbers.compressed.logits(), &integer, &chip].map(Some);
     judged(prepared.model.card(), prepared.samples.truth(), logits)
-}
-
-/// Each metric of a card by the logits of four executions: float, compressed float, integer, chip; nothing of those that there are not.
-pub(super) fn judged(
-    card: &Card,
-    truth: Truth<'_>,
-    logits: [Option<&Array2<f32>>; 4],
-) -> Result<BTreeMap<String, MetricValues>, PipelineError> {
-    let mut all: BTreeMap<String, MetricValues> = BTreeMap::new();
-    for (execution, logits) in logits.into_iter().enumerate() {
-        let Some(logits) = logits else { continue };
-        for (name, value) in evaluate(card.task, &card.metrics, logits.view(), truth)? {
-            let values = all.entry(name).or_default();
-            let of = [&mut values.float, &mut values.compressed_float, &mut values.integer, &mut values.chip];
-            *of.into_iter().nth(execution).expect("bug: there are four executions") = Some(value);
-        }
-    }
-    Ok(all)
 }
 
 fn warnings(prepared: &Prepared<'_>, metrics: &BTreeMap<String, MetricValues>) -> Vec<Warning> {

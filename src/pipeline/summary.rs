@@ -1,16 +1,17 @@
 //! Turns what a run did into its summary.
 
+use super::judged::Judged;
 use super::numbers::{Compared, Fidelity};
 use super::residency::residency;
 use super::run::Totals;
 use super::{PipelineError, RunOptions};
-use crate::chip::{Chip, Format};
+use crate::chip::{Chip, Dram, Format};
 use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
 use crate::data::{FileHash, sha256_hex};
 use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account};
 use crate::mapping::{Mapping, PassedOn, Stage, StageBound, WeightStart, lower_bounds};
 use crate::network::Layer;
-use crate::report::{ChipSummary, LayerSummary, MetricValues, NetworkSummary, Provenance, Summary, WeightsAt, ratio};
+use crate::report::{ChipSummary, LayerSummary, NetworkSummary, Provenance, Roofs, Summary, WeightsAt, ratio};
 use crate::sim::StageRun;
 use crate::units::Cycles;
 use std::collections::BTreeMap;
@@ -29,7 +30,8 @@ pub(super) struct Ran<'a> {
     pub(super) layers: Vec<Facts>,
     /// Rows of layers that the host computes.
     pub(super) host: Vec<LayerSummary>,
-    pub(super) metrics: Option<BTreeMap<String, MetricValues>>,
+    /// What its outputs are worth; none where there are no numbers.
+    pub(super) judged: Option<Judged>,
     pub(super) compared: Option<Compared>,
     pub(super) model_sha256: String,
     pub(super) data_sha256: Option<String>,
@@ -61,6 +63,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
     let windows = ran.mapping.stages().iter().zip(&totals.first.stages);
     let possible: u128 = windows.map(|(stage, run)| u128::from((run.window * programs).get()) * u128::from(peak(chip, stage))).sum();
     let latency = totals.first.total_cycles / chip.clock();
+    let (metrics, classes) = ran.judged.map_or((None, None), |judged| (Some(judged.metrics), judged.classes));
     let what_if = totals.what_if.as_ref().map(|stages| stages.iter().copied().sum());
     Ok(Summary {
         chip: chip_summary(chip, format),
@@ -85,6 +88,7 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         cycles_per_sample: ratio(total_cycles.as_f64(), ran.samples as f64),
         cycles_lower_bound: programs * bounds.program.get(),
         what_if,
+        roofs: roofs(chip, ran.mapping),
         latency_s: latency.get(),
         throughput_per_s: ratio(options.batch as f64, latency.get()),
         energy_pj: energy.total.get(),
@@ -95,7 +99,8 @@ pub(super) fn summarize(ran: Ran<'_>, options: &RunOptions, totals: &Totals) -> 
         macs_dense: macs * programs,
         macs_executed: of_array + of_vector * programs,
         utilization: ratio(of_array as f64, possible as f64),
-        metrics: ran.metrics,
+        metrics,
+        classes,
         mismatches: ran.compared.as_ref().map(|compared| compared.mismatches),
         output_values: ran.compared.as_ref().map_or(0, |compared| compared.values),
         output_hash: ran.compared.as_ref().map(|compared| compared.output_hash.clone()),
@@ -134,6 +139,18 @@ fn chip_summary(chip: &Chip, format: &Format) -> ChipSummary {
 fn energy(ran: &Ran<'_>, totals: &Totals) -> Result<EnergyReport, PipelineError> {
     let windows = totals.first.stages.iter().map(|stage| stage.window * totals.programs);
     Ok(energy_of(&EnergyTable::resolve(ran.chip)?, ran.mapping, totals.actions.iter().copied().zip(windows)))
+}
+
+/// The most that the chip could do a cycle in the formats of these stages, and move.
+pub(super) fn roofs(chip: &Chip, mapping: &Mapping) -> Roofs {
+    let formats = mapping.stages().iter().filter_map(|stage| chip.format(stage.problem.weight, stage.problem.activation));
+    // An ideal bus is as fast as the slower of DRAM and an engine; behind banks each engine has a link of its own.
+    let link = chip.dma().bytes_per_cycle.as_f64();
+    let links = if let Dram::Banked(_) = chip.dram() { f64::from(chip.dma().engines) * link } else { link };
+    Roofs {
+        macs_per_cycle: formats.map(|format| chip.peak_macs_per_cycle(format)).max().unwrap_or(0),
+        dram_bytes_per_cycle: chip.dram().bytes_per_cycle(chip.clock()).as_f64().min(links),
+    }
 }
 
 /// Multiply-accumulates that the array could do a cycle in a stage's formats.

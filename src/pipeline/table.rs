@@ -78,7 +78,7 @@ pub(super) fn time_table_sharing<E: From<PipelineError>>(
         samples: options.batch,
         layers: facts.collect(),
         host: Vec::new(),
-        metrics: None,
+        judged: None,
         compared: None,
         model_sha256: sha256.to_string(),
         data_sha256: None,

@@ -4,11 +4,11 @@
 //! progress (`cli`).
 
 use super::compress::integer_run;
+use super::judged::judged;
 use super::numbers::dequantize;
 use super::outside::Models;
 use super::prepare::{classes_of, report_samples};
 use super::pruning::{CONFIDENCE, rounded};
-use super::run::judged;
 use super::summary::joined;
 use super::{PipelineError, RunOptions};
 use crate::compress::{Recipe, Step, Surroundings};
@@ -166,7 +166,7 @@ impl TrainSession {
         let asked = [Metric::Accuracy, Metric::Precision(Average::Macro), Metric::Recall(Average::Macro), Metric::F1(Average::Macro)];
         let own = self.model.card().metrics.iter().copied().filter(|metric| !asked.contains(metric));
         let card = Card { metrics: asked.iter().copied().chain(own).collect(), ..self.model.card().clone() };
-        let metrics = judged(&card, samples.truth(), [Some(&logits), None, integers.as_ref(), None])?;
+        let metrics = judged(&card, samples.truth(), [Some(&logits), None, integers.as_ref(), None])?.metrics;
         let right = right(integers.as_ref().unwrap_or(&logits).view(), &samples.labels);
         let (count, all) = (right.iter().filter(|right| **right).count() as u64, right.len() as u64);
         let [low, high] = wilson(count, all, CONFIDENCE);

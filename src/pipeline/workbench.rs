@@ -11,10 +11,11 @@
 //! What is asked for while another thread computes it is waited for. That must not happen on a thread of rayon's pool, which the computation may need:
 //! callers ask from threads of their own. Not here: which runs are made (`sweep`).
 
+use super::judged::judged;
 use super::numbers::{Compared, Fidelity, Noise, dequantize, floor, floors};
 use super::plan::ChoiceStore;
 use super::prepare::{batch_fits, first_format, pruned, quantized, report_samples, tile_of};
-use super::run::{judged, ran, run_machine};
+use super::run::{ran, run_machine};
 use super::summary::{Ran, summarize};
 use super::table::time_table_sharing;
 use super::{PipelineError, Prepared, RunOptions, choose_formats, time};
@@ -232,7 +233,7 @@ fn simulated(
     let (integer, chip) = (dequantize(quantized, &referenced.integer_logits), dequantize(quantized, &chip_logits));
     let logits = [&scored.float_logits, &referenced.compressed_logits, &integer, &chip].map(Some);
     let ran = Ran {
-        metrics: Some(judged(prepared.model.card(), prepared.samples.truth(), logits)?),
+        judged: Some(judged(prepared.model.card(), prepared.samples.truth(), logits)?),
         compared: Some(compared),
         engine: options.engine.name(),
         ..ran(prepared, |layer| referenced.fidelities.get(&layer).copied().unwrap_or_default())

@@ -7,6 +7,14 @@
 pub(super) enum Spread {
     Linear,
     Log,
+    /// Logarithmic, of powers of two and marked at them.
+    Log2,
+}
+
+impl Spread {
+    pub(super) fn is_log(self) -> bool {
+        self != Self::Linear
+    }
 }
 
 /// An axis from one value to another, both positive where it is logarithmic.
@@ -27,9 +35,11 @@ impl Axis {
     /// The logarithmic axis that holds all positive values, with some room on both sides.
     pub(super) fn log(values: impl Iterator<Item = f64> + Clone, start: f64, length: f64) -> Self {
         let shown = values.filter(|value| is_positive(*value));
-        let (least, most) = (shown.clone().fold(f64::INFINITY, f64::min), shown.fold(0.0, f64::max));
+        let (least, most) = (shown.clone().fold(f64::INFINITY, f64::min), shown.clone().fold(0.0, f64::max));
         let (from, to) = if least <= most { (least / 1.3, most * 1.3) } else { (1.0, 10.0) };
-        Self { spread: Spread::Log, from, to, start, length }
+        let is_power = |value: f64| libm::log2(value).fract() == 0.0;
+        let spread = if least < most && shown.clone().all(is_power) { Spread::Log2 } else { Spread::Log };
+        Self { spread, from, to, start, length }
     }
 
     /// The linear axis that holds all values, with some room on both sides.
@@ -60,7 +70,7 @@ impl Axis {
     pub(super) fn place(self, value: f64) -> f64 {
         let share = match self.spread {
             Spread::Linear => (value - self.from) / (self.to - self.from),
-            Spread::Log => libm::log(value / self.from) / libm::log(self.to / self.from),
+            Spread::Log | Spread::Log2 => libm::log(value / self.from) / libm::log(self.to / self.from),
         };
         self.start + self.length * share
     }
@@ -70,6 +80,7 @@ impl Axis {
         match self.spread {
             Spread::Linear => self.linear_ticks(),
             Spread::Log => self.log_ticks(),
+            Spread::Log2 => self.binary_ticks(),
         }
     }
 
@@ -85,6 +96,14 @@ impl Axis {
         }
         // Within less than a factor of two there may be no such value.
         if ticks.len() < 2 { self.linear_ticks() } else { ticks }
+    }
+
+    /// Powers of two, of many every second or third one.
+    fn binary_ticks(self) -> Vec<f64> {
+        let (first, last) = (libm::ceil(libm::log2(self.from)), libm::floor(libm::log2(self.to)));
+        let every = libm::ceil((last - first + 1.0) / 10.0).max(1.0);
+        let powers = std::iter::successors(Some(first), |power| Some(power + every)).take_while(|power| *power <= last);
+        powers.map(libm::exp2).collect()
     }
 
     fn linear_ticks(self) -> Vec<f64> {
@@ -107,6 +126,9 @@ mod tests {
         assert_eq!(axis.ticks().len(), 7, "1, 2, 5, 10, 20, 50, 100");
         assert_eq!(Axis { to: 1e6, ..axis }.ticks().len(), 7, "powers of ten alone");
         assert!(Axis { from: 2.1, to: 3.9, ..axis }.ticks().len() >= 3, "no power of ten, and still ticks");
+        let binary = Axis::log([4.0, 64.0, 8.0].into_iter(), 0.0, 1.0);
+        assert_eq!((binary.spread(), binary.ticks()), (Spread::Log2, vec![4.0, 8.0, 16.0, 32.0, 64.0]));
+        assert_eq!(Axis::log([4.0, 9.0].into_iter(), 0.0, 1.0).spread(), Spread::Log);
         let empty = Axis::log([0.0, f64::NAN].into_iter(), 0.0, 1.0);
         assert!(empty.from < empty.to);
     }

@@ -10,6 +10,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontDesc, FontFamily, FontStyle, register_font};
+use std::cell::RefCell;
+use std::fmt::Write;
 use std::sync::LazyLock;
 
 /// Something that can be drawn on a page.
@@ -27,6 +29,8 @@ pub(super) struct Canvas<'a, DB: DrawingBackend> {
     /// Pixels a point.
     scale: f64,
     text: TextMode,
+    /// Widths of the texts whose words were left to the viewer, in the order in which they were drawn, in points.
+    widths: RefCell<Vec<f64>>,
 }
 
 /// Who sets text.
@@ -128,6 +132,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
     }
 
     fn words(&self, text: &str, at: (f64, f64), ink: Ink) -> Result<(), PlotError> {
+        self.widths.borrow_mut().push(width_of(text, ink.size, ink.is_bold));
         let horizontal = match ink.align {
             Align::Left => HPos::Left,
             Align::Centre => HPos::Center,
@@ -200,13 +205,26 @@ pub(super) fn width_of(text: &str, size: f64, is_bold: bool) -> f64 {
 pub(super) fn svg(drawing: &impl Drawing) -> Result<String, PlotError> {
     FONTS.clone()?;
     let mut text = String::new();
+    let widths;
     {
         let area = SVGBackend::with_string(&mut text, drawing.size()).into_drawing_area();
         area.fill(&PAPER).map_err(failed)?;
-        drawing.draw(&Canvas { area: &area, scale: 1.0, text: TextMode::Words })?;
+        let canvas = Canvas { area: &area, scale: 1.0, text: TextMode::Words, widths: RefCell::default() };
+        drawing.draw(&canvas)?;
         area.present().map_err(failed)?;
+        widths = canvas.widths.into_inner();
     }
-    Ok(text)
+    Ok(fitted(&text, &widths))
+}
+
+/// An SVG whose texts are as wide as they are in our font, whatever font the viewer has: nothing overlaps that we set apart.
+fn fitted(svg: &str, widths: &[f64]) -> String {
+    let mut parts = svg.split("<text ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for (part, width) in parts.zip(widths) {
+        let _ = write!(text, "<text textLength=\"{width:.1}\" lengthAdjust=\"spacingAndGlyphs\" {part}");
+    }
+    text
 }
 
 /// The drawing as PNG, two pixels a point.
@@ -217,8 +235,35 @@ pub(super) fn png(drawing: &impl Drawing) -> Result<Vec<u8>, PlotError> {
     {
         let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
         area.fill(&PAPER).map_err(failed)?;
-        drawing.draw(&Canvas { area: &area, scale: f64::from(PNG_SCALE), text: TextMode::Outlines })?;
+        drawing.draw(&Canvas { area: &area, scale: f64::from(PNG_SCALE), text: TextMode::Outlines, widths: RefCell::default() })?;
         area.present().map_err(failed)?;
     }
     encoder::encode(width, height, &pixels).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Two;
+
+    impl Drawing for Two {
+        fn size(&self) -> (u32, u32) {
+            (200, 100)
+        }
+
+        fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Result<(), PlotError> {
+            let ink = Ink { size: 12.0, colour: BLACK, is_bold: false, align: Align::Left };
+            canvas.text("a <text b", (10.0, 10.0), ink)?;
+            canvas.text("cc", (10.0, 50.0), Ink { is_bold: true, ..ink })
+        }
+    }
+
+    #[test]
+    fn a_viewer_s_font_takes_the_room_of_ours() {
+        let svg = svg(&Two).unwrap();
+        let wide = |text: &str, is_bold: bool| format!("<text textLength=\"{:.1}\"", width_of(text, 12.0, is_bold));
+        assert!(svg.contains(&wide("a <text b", false)) && svg.contains(&wide("cc", true)), "{svg}");
+        assert_eq!((svg.matches("<text ").count(), svg.matches("</text>").count()), (2, 2));
+    }
 }

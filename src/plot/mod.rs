@@ -142,6 +142,7 @@ pub fn graph_dot(report: &ModelReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Roofs;
     use crate::report::fixture;
 
     #[test]
@@ -184,8 +185,8 @@ mod tests {
         };
         let layers = vec![layer("one", 1000, 100, 50), layer("none", 0, 0, 7), layer("same", 1000, 100, 50)];
         let (chip, network) = ("edge".to_owned(), "net".to_owned());
-        let roofs = Roofline { chip, network, batch: 1, peak_macs_per_cycle: 256, dram_bytes_per_cycle: 16.0, layers };
-        assert_eq!(roofs.ridge().to_bits(), 16.0_f64.to_bits());
+        let roofs = Roofline { chip, network, batch: 1, roofs: Roofs { macs_per_cycle: 256, dram_bytes_per_cycle: 16.0 }, layers };
+        assert_eq!(roofs.roofs.ridge().to_bits(), 16.0_f64.to_bits());
         let (svg, png) = roofline(&roofs).unwrap();
         assert!(png.starts_with(b"\x89PNG") && svg.contains("DRAM bandwidth") && svg.contains("256 MACs a cycle") && svg.contains("1, 3"));
         // An empty chart is one too.

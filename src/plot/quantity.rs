@@ -35,6 +35,10 @@ fn plain(column: &str) -> String {
     if column.contains('.') {
         return column.to_owned();
     }
+    // Parts of the energy and kinds of traffic are sums over all samples, as `energy_pj` is.
+    if let Some(part) = column.strip_prefix("energy_pj_") {
+        return format!("energy of the run: {}", part.replace("dram", "DRAM"));
+    }
     let base = ["_bytes", "_percent", "_cycles", "_mm2", "_hz", "_s", "_pj"].iter().find_map(|unit| column.strip_suffix(unit));
     base.filter(|base| !base.is_empty()).unwrap_or(column).replace('_', " ").replace("dram", "DRAM")
 }
@@ -129,5 +133,6 @@ mod tests {
     #[test]
     fn names_leave_units_to_the_ticks() {
         assert_eq!([name("dram_read_bytes"), name("latency_s"), name("array.rows")], ["DRAM read", "latency of a batch", "array.rows"]);
+        assert_eq!(name("energy_pj_dram"), "energy of the run: DRAM");
     }
 }

@@ -5,8 +5,8 @@ use crate::report::{Roofline, human, ratio};
 
 /// The chart of a roofline.
 pub(super) fn chart(roofline: &Roofline) -> Chart {
-    let peak = roofline.peak_macs_per_cycle as f64;
-    let (rate, ridge) = (roofline.dram_bytes_per_cycle, roofline.ridge());
+    let peak = roofline.roofs.macs_per_cycle as f64;
+    let (rate, ridge) = (roofline.roofs.dram_bytes_per_cycle, roofline.roofs.ridge());
     let dots = roofline.layers.iter().map(|layer| {
         let a_cycle = |cycles: u64| ratio(layer.macs as f64, cycles as f64);
         let (simulated, bound) = (a_cycle(layer.total_cycles), a_cycle(layer.cycles_lower_bound));
@@ -30,7 +30,7 @@ pub(super) fn chart(roofline: &Roofline) -> Chart {
         x_label: "MACs a byte of DRAM".to_owned(),
         y_label: "MACs a cycle".to_owned(),
         lines: vec![roof(
-            format!("{} MACs a cycle; {} B a cycle", human::count(roofline.peak_macs_per_cycle), human::digits(rate)),
+            format!("{} MACs a cycle; {} B a cycle", human::count(roofline.roofs.macs_per_cycle), human::digits(rate)),
             vec![(least, least * rate), (ridge, peak), (most, peak)],
         )],
         full: "simulated".to_owned(),

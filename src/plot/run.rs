@@ -50,14 +50,9 @@ pub(super) fn facts(summary: &Summary) -> String {
     )
 }
 
-/// A run's layers under the roofs of its chip, those of the array's default format and of DRAM's bus; layers without products or without bytes are
-/// left out. Figures are those of a batch.
+/// A run's layers under the roofs of its chip; layers without products are left out. Figures are those of a batch.
 pub(super) fn roofline(summary: &Summary) -> Roofline {
     let programs = summary.programs().max(1);
-    let clock = summary.chip.clock_hz as f64;
-    // Two operations a multiply-accumulate.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a chip has fewer than 2^53 PEs")]
-    let peak = ratio(summary.chip.peak_tops * 1e12, 2.0 * clock).round() as u64;
     let layers = summary.layers.iter().filter(|layer| layer.macs_executed > 0 && layer.total_cycles > 0);
     let layers = layers.map(|layer| RooflineLayer {
         name: layer.name.clone(),
@@ -71,8 +66,7 @@ pub(super) fn roofline(summary: &Summary) -> Roofline {
         chip: summary.chip.name.clone(),
         network: summary.network.name.clone(),
         batch: summary.batch,
-        peak_macs_per_cycle: peak,
-        dram_bytes_per_cycle: ratio(summary.chip.dram_bytes_per_s, clock),
+        roofs: summary.roofs,
         layers: layers.collect(),
     }
 }
@@ -174,12 +168,10 @@ mod tests {
     use crate::report::fixture;
 
     #[test]
-    fn a_run_s_roofs_are_those_of_its_chip() {
-        // 0.3584 TOPS at 700 MHz are 256 multiply-accumulates a cycle; 12.8 GB/s are 18.29 bytes.
+    fn a_run_s_layers_stand_as_they_are_of_a_batch() {
         let roofs = roofline(&fixture::simplenet());
-        assert_eq!(roofs.peak_macs_per_cycle, 256);
-        assert!((roofs.dram_bytes_per_cycle - 12.8e9 / 7e8).abs() < 1e-9);
-        // Of a batch: 50,176 multiply-accumulates of fc1 in 4,123 cycles; the softmax has none.
+        assert_eq!(roofs.roofs.macs_per_cycle, 256);
+        // 50,176 multiply-accumulates of fc1 in 4,123 cycles; the softmax has none.
         assert_eq!((roofs.layers.len(), roofs.layers[0].macs, roofs.layers[0].total_cycles), (3, 50_176, 4_123));
     }
 

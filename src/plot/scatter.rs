@@ -17,9 +17,10 @@ use super::canvas::{Align, Canvas, Drawing, Ink, width_of};
 use super::palette::{FAINT_INK, GRID, INK, PAPER, SHADE, series};
 use super::quantity;
 use super::words::{LABEL_SIZE, MARGIN, NOTE_SIZE, NOTE_STEP, Taken, caption, draw_caption, draw_title, key_places, plain};
-use crate::findings::{Mark, Panel, Scatter, is_energy};
+use crate::findings::{Better, Mark, Panel, Scatter, better, is_energy};
 use crate::report::human;
 use plotters::prelude::{DrawingBackend, RGBColor};
+use std::collections::BTreeMap;
 
 const LEFT: f64 = 92.0;
 /// Between panels.
@@ -69,7 +70,7 @@ impl<'s> Picture<'s> {
         let xs = |panel: &Panel| panel.marks.iter().map(|mark| shown(&scatter.x, mark.x)).collect::<Vec<f64>>();
         let ys = || marks().map(|mark| shown(&scatter.y, mark.y));
         let axis = |values: Vec<f64>, spread: Spread| match spread {
-            Spread::Log => Axis::log(values.iter().copied(), 0.0, 1.0),
+            Spread::Log | Spread::Log2 => Axis::log(values.iter().copied(), 0.0, 1.0),
             Spread::Linear => Axis::linear(values.iter().copied(), 0.0, 1.0),
         };
         let spread = quantity::spread(&scatter.x, scatter.panels.iter().flat_map(xs));
@@ -91,6 +92,9 @@ impl<'s> Picture<'s> {
         };
         if marks().any(is_zero_error) {
             notes.push("errors of 0 stand where half a sample would".to_owned());
+        }
+        if scatter.panels.iter().any(|panel| asides(panel).iter().any(|aside| *aside != 0.0)) {
+            notes.push("points of the same figures stand side by side".to_owned());
         }
         if scatter.left_out > 0 {
             let points = human::plural(scatter.left_out as u64, "point");
@@ -127,11 +131,13 @@ impl<'s> Picture<'s> {
         let (right, bottom) = (left + self.size.0, top + self.size.1);
         let (x, y) = (self.x[number].moved(left, self.size.0), self.y.moved(bottom, -self.size.1));
         let lowest = |column: &str, axis: Axis, value: f64| {
-            let is_zero_error = column.ends_with("error_percent") && value == 0.0 && axis.spread() == Spread::Log;
+            let is_zero_error = column.ends_with("error_percent") && value == 0.0 && axis.spread().is_log();
             // The axis begins a third below the half sample.
             axis.place(if is_zero_error { axis.ends().0 * 1.3 } else { value })
         };
         let at = |mark: &Mark| (lowest(&self.scatter.x, x, mark.x), lowest(&self.scatter.y, y, mark.y));
+        let asides = asides(panel);
+        let drawn_at = |mark: usize| (at(&panel.marks[mark]).0 + asides[mark], at(&panel.marks[mark]).1);
         let (labels, common) = labels(panel);
         canvas.text(&format!("{}{common}", panel.title), (left, top - 32.0), Ink { size: 13.0, is_bold: true, ..plain(INK) })?;
         for (step, is_tie) in panel.ties.iter().enumerate() {
@@ -152,7 +158,13 @@ impl<'s> Picture<'s> {
             }
             steps.push(place);
         }
-        if steps.len() > 1 {
+        if let (Some(first), Some(last)) = (steps.first().copied(), steps.last().copied()) {
+            // Beyond its ends: all that is worse in one figure than the best of the other.
+            let worse = |column: &str, ends: [f64; 2]| if better(column) == Better::Less { ends[1] } else { ends[0] };
+            let (over, under) = (worse(&self.scatter.x, [left, right]), worse(&self.scatter.y, [bottom, top]));
+            let (cheap, good) = if better(&self.scatter.x) == Better::Less { (first, last) } else { (last, first) };
+            canvas.line(&[cheap, (cheap.0, under)], FAINT_INK, 1.0)?;
+            canvas.line(&[good, (over, good.1)], FAINT_INK, 1.0)?;
             canvas.line(&steps, INK, 1.6)?;
         }
         let mut taken = Taken::default();
@@ -160,22 +172,22 @@ impl<'s> Picture<'s> {
             let [one, other] = [pair[0], pair[1]];
             taken.take([one.0.min(other.0) - 1.0, one.1.min(other.1) - 1.0, one.0.max(other.0) + 1.0, one.1.max(other.1) + 1.0]);
         }
-        for (number, mark) in panel.marks.iter().enumerate() {
-            let at = at(mark);
+        for number in 0..panel.marks.len() {
+            let at = drawn_at(number);
             taken.take([at.0 - 6.0, at.1 - 6.0, at.0 + 6.0, at.1 + 6.0]);
             if panel.near.contains(&number) {
                 draw_ring(canvas, at)?;
             }
         }
         for is_of_front in [false, true] {
-            for (_, mark) in panel.marks.iter().enumerate().filter(|(number, _)| panel.front.contains(number) == is_of_front) {
+            for (number, mark) in panel.marks.iter().enumerate().filter(|(number, _)| panel.front.contains(number) == is_of_front) {
                 let radius = if is_of_front || panel.front.is_empty() { RADIUS + 0.6 } else { RADIUS - 0.8 };
-                draw_mark(canvas, at(mark), radius, mark.group, series(mark.group))?;
+                draw_mark(canvas, drawn_at(number), radius, mark.group, series(mark.group))?;
             }
         }
         let few = if panel.front.is_empty() && panel.marks.len() <= 12 { (0..panel.marks.len()).collect() } else { Vec::new() };
         for mark in panel.front.iter().chain(&few).copied() {
-            let (text, place) = (human::shorten(&labels[mark], 34), at(&panel.marks[mark]));
+            let (text, place) = (human::shorten(&labels[mark], 34), drawn_at(mark));
             if let Some(label) = taken.label(&text, place, bounds) {
                 let end = label.0 + width_of(&text, LABEL_SIZE, true);
                 let near = place.0.clamp(label.0, end);
@@ -215,7 +227,7 @@ impl<'s> Picture<'s> {
         }
         canvas.rectangle((left - 0.5, top), (left + 0.5, bottom), FAINT_INK)?;
         canvas.rectangle((left, bottom - 0.5), (right, bottom + 0.5), FAINT_INK)?;
-        let log = |axis: Axis| if axis.spread() == Spread::Log { " (log)" } else { "" };
+        let log = |axis: Axis| if axis.spread().is_log() { " (log)" } else { "" };
         let x_label = format!("{}{}", quantity::name(&self.scatter.x), log(x));
         canvas.text(&x_label, (left + self.size.0 / 2.0, bottom + 36.0), Ink { size: NOTE_SIZE, ..small })?;
         let y_label = format!("{}{}", quantity::name(&self.scatter.y), log(y));
@@ -234,6 +246,7 @@ impl<'s> Picture<'s> {
         let (least, most) = (libm::log10(x_from * y_from), libm::log10(x_to * y_to));
         let every = libm::ceil((most - least) / ISO_LINES as f64).max(1.0);
         let mut power = libm::ceil(least / every) * every;
+        let mut labels = Vec::new();
         while power < most {
             let product = libm::pow(10.0, power);
             // From where it enters the panel to where it leaves.
@@ -244,14 +257,32 @@ impl<'s> Picture<'s> {
                 let end = places[1];
                 if end.1 < bounds[3] - 14.0 || end.0 > bounds[0] + 90.0 {
                     let text = iso_text(across, up, product);
-                    let (px, py) = (end.0.min(bounds[2] - 4.0), (end.1 - 9.0).clamp(bounds[1] + 24.0, bounds[3] - 8.0));
-                    canvas.text(&text, (px, py), Ink { size: 10.0, align: Align::Right, ..plain(FAINT_INK) })?;
+                    let place = (end.0.min(bounds[2] - 4.0), (end.1 - 9.0).clamp(bounds[1] + 24.0, bounds[3] - 8.0));
+                    labels.push((text, place));
                 }
             }
             power += every;
         }
+        // Above all lines, so that none strikes a label through.
+        for (text, (x, y)) in labels {
+            canvas.rectangle((x - width_of(&text, 10.0, false) - 2.0, y - 6.0), (x + 2.0, y + 6.0), PAPER)?;
+            canvas.text(&text, (x, y), Ink { size: 10.0, align: Align::Right, ..plain(FAINT_INK) })?;
+        }
         Ok(())
     }
+}
+
+/// How far each point stands aside of its place, in points of the page: those of the very same figures would hide each other.
+fn asides(panel: &Panel) -> Vec<f64> {
+    let key = |mark: &Mark| (mark.x.to_bits(), mark.y.to_bits());
+    let mut places: BTreeMap<(u64, u64), Vec<usize>> = BTreeMap::new();
+    panel.marks.iter().enumerate().for_each(|(number, mark)| places.entry(key(mark)).or_default().push(number));
+    let mut asides = vec![0.0; panel.marks.len()];
+    for together in places.values() {
+        let middle = (together.len() - 1) as f64 / 2.0;
+        together.iter().enumerate().for_each(|(turn, number)| asides[*number] = (turn as f64 - middle) * 1.5 * RADIUS);
+    }
+    asides
 }
 
 /// The labels of a panel's points, without what those of all points that are labelled end with; and that, for the panel's title.

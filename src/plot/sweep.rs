@@ -11,7 +11,7 @@ use crate::findings::{
     Better, ChipMatrix, Heat, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, Workload, better, chip_matrices,
     effect_figures, effects, heat, scatter as points_of, transfers,
 };
-use crate::report::{SweepPlot, SweepResults, axes_text, human};
+use crate::report::{SweepPlot, SweepResults, axes_text, human, is_against_baseline};
 
 /// Chips that a caption names.
 const MOST_CHIPS: usize = 6;
@@ -32,7 +32,7 @@ pub struct SweepPictures {
 /// # Errors
 /// Fields that there are not, or that have no numbers; nothing to show; whatever the drawing library says.
 pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Drawn, PlotError> {
-    draw_scatter(results, &points_of(results, request)?, request.has_front)
+    draw_scatter(results, &points_of(results, request)?, request)
 }
 
 /// Draws a field for each pair of values of `x` and `y`, coloured by `z`.
@@ -41,7 +41,7 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Dr
 /// As [`scatter()`].
 pub fn heatmap(results: &SweepResults, axes: [&str; 3], facet: Option<&str>) -> Result<Drawn, PlotError> {
     let found = heat(results, axes, facet)?;
-    let name = file_name(&format!("heat-{}-{}-{}", found.z, found.x, found.y));
+    let name = file_name(&format!("heat-{}-{}-{}{}", found.z, found.x, found.y, by(None, facet)));
     drawn(&name, &fields::Picture::of(heat_fields(results, &found)))
 }
 
@@ -131,7 +131,7 @@ fn drawn(name: &str, drawing: &impl canvas::Drawing) -> Result<Drawn, PlotError>
     Ok(Drawn { name: name.to_owned(), svg: canvas::svg(drawing)?, png: canvas::png(drawing)? })
 }
 
-fn draw_scatter(results: &SweepResults, points: &Scatter, has_front: bool) -> Result<Drawn, PlotError> {
+fn draw_scatter(results: &SweepResults, points: &Scatter, request: ScatterRequest<'_>) -> Result<Drawn, PlotError> {
     let title = capital(&format!("{} against {}", quantity::name(&points.y), quantity::name(&points.x)));
     let mut notes = vec![results.provenance.question.clone()];
     notes.extend(points.notes.iter().cloned());
@@ -141,9 +141,16 @@ fn draw_scatter(results: &SweepResults, points: &Scatter, has_front: bool) -> Re
     notes.push(chips(results));
     let samples = results.points.iter().map(|point| point.samples).max().unwrap_or(0);
     let half_sample = 50.0 / samples.max(1) as f64;
-    let kind = if has_front { "pareto" } else { "points" };
-    let name = file_name(&format!("{kind}-{}-{}", points.y, points.x));
+    let kind = if request.has_front { "pareto" } else { "points" };
+    let name = file_name(&format!("{kind}-{}-{}{}", points.y, points.x, by(request.color, request.facet)));
     drawn(&name, &Points::of(points, title, notes, half_sample))
+}
+
+/// What a file's name says of colours and panels that are not those of every picture.
+fn by(color: Option<&str>, facet: Option<&str>) -> String {
+    let color = color.filter(|color| *color != "chip").map(|color| format!("-color-{color}"));
+    let facet = facet.filter(|facet| !["model", "batch", "weights"].contains(facet)).map(|facet| format!("-facet-{facet}"));
+    color.unwrap_or_default() + &facet.unwrap_or_default()
 }
 
 /// A name of a file out of names of fields.
@@ -224,6 +231,15 @@ fn heat_fields(results: &SweepResults, found: &Heat) -> Fields {
     }
     if is_log {
         notes.push("colours by logarithm".to_owned());
+    }
+    if let Some(baseline) = results.provenance.baseline.as_ref().filter(|_| is_against_baseline(&found.z)) {
+        let axes = results.axes();
+        let shown = if axes.iter().any(|axis| [&found.x, &found.y].contains(&axis)) {
+            ": an axis by itself shows in latency_s or energy_pj_per_sample, not in what is against a baseline that takes it too"
+        } else {
+            ""
+        };
+        notes.push(format!("1 is {} on {} at the same values of the axes{shown}", baseline.recipe, baseline.chip));
     }
     notes.push(chips(results));
     let title = capital(&format!("{} by {} and {}", quantity::name(&found.z), quantity::name(&found.x), quantity::name(&found.y)));
@@ -378,7 +394,7 @@ mod tests {
         let names: Vec<&str> = pictures.drawn.iter().map(|drawn| drawn.name.as_str()).collect();
         let wanted = [
             "pareto-error_percent-latency_s",
-            "heat-speedup-dram.bytes_per_cycle-recipe",
+            "heat-speedup-dram.bytes_per_cycle-recipe-facet-chip",
             "pareto-error_percent-latency_s-2",
             "pareto-error_percent-cycles_per_sample",
             "pareto-error_percent-energy_pj_per_sample",

@@ -1,8 +1,8 @@
 //! Summaries for tests of reports and pictures: invented figures that are consistent with each other.
 
 use super::{
-    ChipSummary, EnergyPjByPart, LayerSummary, MemoryUse, MetricValues, NetworkSummary, Provenance, Residency, Summary, TensorLife,
-    WeightsAt, ratio,
+    ChipSummary, ClassSummary, EnergyPjByPart, LayerSummary, MemoryUse, MetricValues, NetworkSummary, Provenance, Residency, Roofs,
+    Summary, TensorLife, WeightsAt, ratio,
 };
 use crate::counts::{OperandTraffic, ReadWrite, StallReason, TrafficBytes};
 use std::collections::BTreeMap;
@@ -68,6 +68,17 @@ fn residency(layers: &[LayerSummary]) -> Residency {
     Residency { memories, tensors, passed_on: last as u64, spilled: 0, smallest_scratchpad: None }
 }
 
+/// Ten classes of as many samples, of which each fifth is named as the next.
+fn classes(samples: u64) -> Vec<ClassSummary> {
+    let (each, next) = (samples / 10, samples / 50);
+    let class = |class: u64| {
+        let named = [(class, each - next), ((class + 1) % 10, next)].into_iter().filter(|(_, count)| *count > 0).collect();
+        let score = ratio((each - next) as f64, each as f64);
+        ClassSummary { class, samples: each, precision: score, recall: score, f1: score, named }
+    };
+    (0..10).map(class).collect()
+}
+
 /// A run of these layers.
 pub(crate) fn run(name: &str, samples: u64, layers: Vec<LayerSummary>) -> Summary {
     let sum = |figure: fn(&LayerSummary) -> u64| layers.iter().map(figure).sum::<u64>();
@@ -102,6 +113,7 @@ pub(crate) fn run(name: &str, samples: u64, layers: Vec<LayerSummary>) -> Summar
         pruning: None,
         mixed_precision: None,
         batch: 1,
+        roofs: Roofs { macs_per_cycle: 256, dram_bytes_per_cycle: 16.0 },
         weights: WeightsAt::Cold,
         engine: "wavefront".to_owned(),
         samples,
@@ -129,6 +141,7 @@ pub(crate) fn run(name: &str, samples: u64, layers: Vec<LayerSummary>) -> Summar
         macs_dense: macs,
         macs_executed: macs,
         utilization: ratio(macs as f64, cycles as f64 * 256.0),
+        classes: Some(classes(samples)),
         metrics: Some(BTreeMap::from([(
             "accuracy".to_owned(),
             MetricValues { float: Some(0.9742), compressed_float: Some(0.9742), integer: Some(0.9738), chip: Some(0.9738) },

@@ -46,14 +46,15 @@ pub use mixed::{MixedFormat, MixedLayer, MixedPoint, MixedPrecision};
 pub use model::{ModelKind, ModelLayer, ModelReport, PrunedWeights, model_json, model_terminal, models_json, models_terminal, shape};
 pub use pruning::{PairedAccuracy, PrunedLayer, PruningStep, PruningSummary, Unpruned};
 pub use residency::{MemoryUse, Residency, SmallestScratchpad, TensorLife};
-pub use roofline::{Roofline, RooflineLayer};
+pub use roofline::{Roofline, RooflineLayer, Roofs};
 pub use summary::{
-    ChipSummary, EnergyPjByPart, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio,
+    ChipSummary, ClassSummary, EnergyPjByPart, LayerSummary, MetricValues, Mismatch, NetworkSummary, Provenance, Summary, WeightsAt, ratio,
 };
 pub(crate) use sweep::axes_text;
 pub use sweep::{
     AxisValue, Cell, PointFigures, PointLayer, PointRow, PointStatus, RESULTS_VERSION, Relation, Relative, Requirement, SweepBaseline,
-    SweepPlot, SweepProvenance, SweepReadError, SweepResults, Training, bits_of, layers_csv_of, point_line, points_csv, sweep_columns,
+    SweepPlot, SweepProvenance, SweepReadError, SweepResults, Training, alike_columns, bits_of, common_columns, is_against_baseline,
+    is_share_column, is_text_column, layers_csv_of, point_line, points_csv, sweep_columns,
 };
 pub use terminal::{LayerRows, terminal};
 pub use topology::{TopologyReport, TopologyRow, topology_csv, topology_json, topology_terminal};

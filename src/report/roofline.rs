@@ -6,6 +6,22 @@ use super::csv::csv_of;
 use super::ratio;
 use serde::{Deserialize, Serialize};
 
+/// The most that a chip could do and move a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Roofs {
+    /// MACs a cycle of its array, in that of the formats that ran in which it does most.
+    pub macs_per_cycle: u64,
+    /// Bytes a cycle between DRAM and the chip: the slower of the bus and the DMA engines.
+    pub dram_bytes_per_cycle: f64,
+}
+
+impl Roofs {
+    /// The MACs a byte from which on the array binds rather than DRAM.
+    pub fn ridge(&self) -> f64 {
+        ratio(self.macs_per_cycle as f64, self.dram_bytes_per_cycle)
+    }
+}
+
 /// A chip's roofs, and layers below them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
@@ -15,10 +31,8 @@ pub struct Roofline {
     pub network: String,
     /// Samples in a batch.
     pub batch: u64,
-    /// MACs a cycle at most.
-    pub peak_macs_per_cycle: u64,
-    /// Bytes a cycle between DRAM and the chip at most.
-    pub dram_bytes_per_cycle: f64,
+    /// Its roofs.
+    pub roofs: Roofs,
     /// The layers.
     pub layers: Vec<RooflineLayer>,
 }
@@ -48,11 +62,6 @@ impl RooflineLayer {
 }
 
 impl Roofline {
-    /// The MACs a byte from which on the array binds rather than DRAM.
-    pub fn ridge(&self) -> f64 {
-        ratio(self.peak_macs_per_cycle as f64, self.dram_bytes_per_cycle)
-    }
-
     /// The layers as CSV, a header first.
     ///
     /// # Panics

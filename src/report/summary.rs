@@ -3,7 +3,7 @@
 //! Cycles, counts, bytes and energy are sums over all programs of the run unless a field says otherwise; a program processes one batch. No
 //! field holds a number that is not finite: what does not exist is `None`, `null` in JSON. Not here: how anything is computed or printed.
 
-use super::{MixedPrecision, PruningSummary, Residency, WhatIf};
+use super::{MixedPrecision, PruningSummary, Residency, Roofs, WhatIf};
 use crate::counts::{StallReason, TrafficBytes};
 use crate::energy::EnergyByPart;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct Summary {
     pub cycles_lower_bound: u64,
     /// What each resource costs of `total_cycles`; none where it was not asked for.
     pub what_if: Option<WhatIf>,
+    /// The most that the chip could do and move a cycle.
+    #[serde(default)]
+    pub roofs: Roofs,
     /// Seconds that one batch takes.
     pub latency_s: f64,
     /// Samples a second, batch after batch.
@@ -61,6 +64,9 @@ pub struct Summary {
     pub utilization: f64,
     /// Each metric as three references and the chip give it; none where there are no labels.
     pub metrics: Option<BTreeMap<String, MetricValues>>,
+    /// What the chip named the samples of each class, in the order of classes; none where there are no labels.
+    #[serde(default)]
+    pub classes: Option<Vec<ClassSummary>>,
     /// Output values in which chip and integer reference differ; none where they were not compared.
     pub mismatches: Option<u64>,
     /// Output values that were compared.
@@ -244,6 +250,23 @@ pub struct MetricValues {
     pub integer: Option<f64>,
     /// What the chip computed.
     pub chip: Option<f64>,
+}
+
+/// One class, by what the chip named the samples of the run: a row of the confusion matrix, and its scores. 0 where nothing is counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassSummary {
+    /// Its label.
+    pub class: u64,
+    /// Samples that are of it.
+    pub samples: u64,
+    /// Of the samples that were named so, the share that are, 0 to 1.
+    pub precision: f64,
+    /// Of the samples that are, the share that were named so, 0 to 1.
+    pub recall: f64,
+    /// `2 precision recall / (precision + recall)`.
+    pub f1: f64,
+    /// How many of its samples were named what; classes that none was named are left out.
+    pub named: BTreeMap<u64, u64>,
 }
 
 /// An output value in which chip and integer reference differ.

@@ -4,13 +4,15 @@
 //! the lines stand in the order of the points, whoever finished first, and the tables stand beside them. Not here: which points there are (`run`).
 
 use super::SweepError;
-use crate::report::{PointRow, ResultFolder, SweepProvenance, SweepResults, layers_csv_of, point_line, points_csv};
+use crate::report::{PointRow, ResultFolder, SweepProvenance, SweepResults, human, layers_csv_of, point_line, points_csv};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The log's name.
 pub(super) const POINTS: &str = "points.jsonl";
+/// The name of the experiment's text.
+pub(super) const EXPERIMENT: &str = "experiment.ron";
 /// The provenance's name.
 pub(super) const PROVENANCE: &str = "provenance.json";
 
@@ -39,7 +41,7 @@ impl Log {
         let provenance = if place.exists() {
             let text = fs::read_to_string(&place).map_err(|error| write(&place, &error, 0))?;
             let found = SweepResults::provenance_of(&text, &place)?;
-            belongs(folder, &found, provenance)?;
+            belongs(folder, &found, provenance, experiment)?;
             known = recover(&path)?;
             found
         } else {
@@ -50,7 +52,7 @@ impl Log {
                 return Err(SweepError::Other { path: folder.to_owned(), what: "a run".to_owned() });
             }
             let json = pretty(provenance);
-            made.write_files(&[("experiment.ron", experiment.as_bytes()), (PROVENANCE, json.as_bytes())])?;
+            made.write_files(&[(EXPERIMENT, experiment.as_bytes()), (PROVENANCE, json.as_bytes())])?;
             provenance.clone()
         };
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(|error| write(&path, &error, known.len()))?;
@@ -123,10 +125,14 @@ fn write(path: &Path, error: &io::Error, kept: usize) -> SweepError {
 }
 
 /// Refuses a folder of another version, experiment, chip, model or shard.
-fn belongs(folder: &Path, found: &SweepProvenance, wanted: &SweepProvenance) -> Result<(), SweepError> {
+fn belongs(folder: &Path, found: &SweepProvenance, wanted: &SweepProvenance, experiment: &str) -> Result<(), SweepError> {
+    let of_another = || {
+        let there = fs::read_to_string(folder.join(EXPERIMENT)).unwrap_or_default();
+        format!("another experiment ({:?}){}", found.question, first_difference(&there, experiment))
+    };
     let differs = [
         (found.version != wanted.version, format!("systole {}, and this is {}", found.version, wanted.version)),
-        (found.experiment_sha256 != wanted.experiment_sha256, format!("another experiment ({:?})", found.question)),
+        (found.experiment_sha256 != wanted.experiment_sha256, of_another()),
         (found.chips != wanted.chips, "the same experiment with other chips: a chip file has changed since".to_owned()),
         (
             found.models != wanted.models,
@@ -141,6 +147,18 @@ fn belongs(folder: &Path, found: &SweepProvenance, wanted: &SweepProvenance) -> 
         Some((_, what)) => Err(SweepError::Other { path: folder.to_owned(), what }),
         None => Ok(()),
     }
+}
+
+/// Where two texts begin to differ, for a message; nothing where they do not.
+fn first_difference(there: &str, here: &str) -> String {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (there, here) = (lines(there), lines(here));
+    let shown =
+        |line: Option<&String>| line.map_or_else(|| "has ended".to_owned(), |line| format!("is `{}`", human::shorten(line.trim(), 60)));
+    let number = (0..there.len().max(here.len())).find(|number| there.get(*number) != here.get(*number));
+    number.map_or_else(String::new, |number| {
+        format!(", which differs from line {} on: it {} there and {} here", number + 1, shown(there.get(number)), shown(here.get(number)))
+    })
 }
 
 /// The whole lines of the log; a torn last one is cut off.
@@ -161,4 +179,16 @@ fn recover(path: &Path) -> Result<Vec<PointRow>, SweepError> {
         cut.map_err(|error| write(path, &error, points.len()))?;
     }
     Ok(points)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_difference;
+
+    #[test]
+    fn the_first_line_that_differs_is_told() {
+        assert_eq!(first_difference("a\nb\n", "a\nb\n"), "");
+        assert_eq!(first_difference("a\n  b,\nc", "a\nx\nc"), ", which differs from line 2 on: it is `b,` there and is `x` here");
+        assert_eq!(first_difference("a", "a\nx"), ", which differs from line 2 on: it has ended there and is `x` here");
+    }
 }

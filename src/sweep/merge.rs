@@ -1,7 +1,7 @@
 //! Joins shards: folders of one experiment, of one version, whose points are put together in their order.
 
 use super::SweepError;
-use super::log::{lock, pretty, write_results};
+use super::log::{EXPERIMENT, PROVENANCE, lock, pretty, write_results};
 use crate::report::{PointRow, ResultFolder, SweepProvenance, SweepResults};
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,8 +17,7 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> Result<SweepResults, SweepError
     for folder in folders {
         let results = SweepResults::load(folder)?;
         let fault = |what: String| SweepError::Merge { path: folder.clone(), what };
-        let experiment =
-            fs::read(folder.join("experiment.ron")).map_err(|error| fault(format!("cannot read its experiment.ron: {error}")))?;
+        let experiment = fs::read(folder.join(EXPERIMENT)).map_err(|error| fault(format!("cannot read its {EXPERIMENT}: {error}")))?;
         let whole = SweepProvenance { shard: None, command: String::new(), ..results.provenance.clone() };
         match &joined {
             None => joined = Some((SweepProvenance { shard: None, ..results.provenance.clone() }, experiment)),
@@ -43,7 +42,7 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> Result<SweepResults, SweepError
         return Err(SweepError::Other { path: out.to_owned(), what: "a sweep already".to_owned() });
     }
     let json = pretty(&provenance);
-    made.write_files(&[("experiment.ron", &experiment), ("provenance.json", json.as_bytes())])?;
+    made.write_files(&[(EXPERIMENT, &experiment), (PROVENANCE, json.as_bytes())])?;
     let results = SweepResults::new(provenance, points.into_values().collect());
     write_results(&made, &results)?;
     Ok(results)

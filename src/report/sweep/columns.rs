@@ -4,7 +4,8 @@
 
 use super::point::{AxisValue, PointFigures, PointRow, PointStatus};
 use super::results::SweepResults;
-use crate::counts::{Operand, StallReason};
+use crate::counts::{Operand, StallReason, TrafficBytes};
+use crate::report::EnergyPjByPart;
 use std::collections::BTreeSet;
 
 /// What stands in a cell.
@@ -110,14 +111,40 @@ const FIGURES: [(&str, Figure); 33] = [
 /// What a point is beside others of its sweep.
 const RELATIVE: [&str; 4] = ["speedup", "energy_gain", "meets_requirements", "is_on_front"];
 
+/// Columns that hold texts.
+const TEXTS: [&str; 14] = [
+    "point_id",
+    "status",
+    "reason",
+    "chip",
+    "model",
+    "weights",
+    "recipe",
+    "recipe_steps",
+    "training",
+    "mapping",
+    "dram_model",
+    "meets_requirements",
+    "is_on_front",
+    "run",
+];
+
+/// The beginning of columns that there are as many of as formats.
+const SHARE: &str = "macs_share_";
+
+/// How alike a name must be to be offered (Jaro and Winkler, 0 to 1), and how many are.
+const ALIKE: f64 = 0.75;
+const OFFERED: usize = 4;
+/// A longer name is not compared.
+const LONGEST: usize = 64;
+
 /// The parts of energy, each a column `energy_pj_<part>`.
-fn parts(figures: &PointFigures) -> Vec<(String, Cell)> {
+fn parts(energy: &EnergyPjByPart) -> Vec<(String, Cell)> {
     let name = |name: &str| format!("energy_pj_{}", name.to_lowercase().replace("macs", "mac"));
-    figures.energy_pj_by_part.parts().iter().map(|(part, value)| (name(part), Cell::Number(*value))).collect()
+    energy.parts().iter().map(|(part, value)| (name(part), Cell::Number(*value))).collect()
 }
 
-fn traffic(figures: &PointFigures) -> Vec<(String, Cell)> {
-    let bytes = &figures.traffic_bytes;
+fn traffic(bytes: &TrafficBytes) -> Vec<(String, Cell)> {
     let places = [("dram", &bytes.dram), ("scratchpad", &bytes.scratchpad), ("accumulator", &bytes.accumulator)];
     let mut columns = Vec::new();
     for (place, by_operand) in places {
@@ -136,6 +163,41 @@ pub fn sweep_columns() -> Vec<&'static str> {
     names.chain(["run", "right_bits", "layers", "macs_share", "energy_pj_by_part", "traffic_bytes"]).collect()
 }
 
+/// Every column that points have whatever their axes, but shares of formats (`macs_share_int8_x_int8`), of which there are as many as formats.
+pub fn common_columns() -> Vec<String> {
+    let names = INPUTS.iter().map(|(name, _)| *name).chain(FIGURES.iter().map(|(name, _)| *name)).chain(RELATIVE).chain(["run"]);
+    let more = parts(&EnergyPjByPart::default()).into_iter().chain(traffic(&TrafficBytes::default())).map(|(name, _)| name);
+    names.map(str::to_owned).chain(more).collect()
+}
+
+/// Whether a column, which is no axis, holds texts.
+pub fn is_text_column(name: &str) -> bool {
+    TEXTS.contains(&name)
+}
+
+/// Whether a column is the share of a format.
+pub fn is_share_column(name: &str) -> bool {
+    name.starts_with(SHARE)
+}
+
+/// Whether a column is against the baseline, and empty without one.
+pub fn is_against_baseline(name: &str) -> bool {
+    ["speedup", "energy_gain"].contains(&name)
+}
+
+/// The columns that are most like a name, the most alike first.
+pub fn alike_columns(name: &str, columns: impl IntoIterator<Item = String>) -> Vec<String> {
+    let wanted = name.to_lowercase();
+    if wanted.is_empty() || wanted.len() > LONGEST {
+        return Vec::new();
+    }
+    let likeness = |column: &str| if column.contains(&wanted) { 1.0 } else { strsim::jaro_winkler(&wanted, column) };
+    let mut near: Vec<(f64, String)> =
+        columns.into_iter().map(|column| (likeness(&column), column)).filter(|(alike, _)| *alike >= ALIKE).collect();
+    near.sort_by(|one, other| other.0.total_cmp(&one.0));
+    near.into_iter().take(OFFERED).map(|(_, column)| column).collect()
+}
+
 impl SweepResults {
     /// Every column that the points have, in the order of `points.csv`: inputs, axes, what a point is beside others, figures.
     pub fn columns(&self) -> Vec<String> {
@@ -143,9 +205,9 @@ impl SweepResults {
         names.extend(self.axes());
         names.extend(RELATIVE.iter().map(|name| (*name).to_owned()));
         names.extend(FIGURES.iter().map(|(name, _)| (*name).to_owned()));
-        names.extend(self.formats().iter().map(|format| format!("macs_share_{format}")));
+        names.extend(self.formats().iter().map(|format| format!("{SHARE}{format}")));
         if let Some(figures) = self.points.iter().find_map(|point| point.figures.as_ref()) {
-            names.extend(parts(figures).into_iter().chain(traffic(figures)).map(|(name, _)| name));
+            names.extend(parts(&figures.energy_pj_by_part).into_iter().chain(traffic(&figures.traffic_bytes)).map(|(name, _)| name));
         }
         names.push("run".to_owned());
         names
@@ -191,10 +253,10 @@ impl SweepResults {
         if let Some((_, of)) = FIGURES.iter().find(|(name, _)| *name == column) {
             return of(figures);
         }
-        if let Some(share) = column.strip_prefix("macs_share_") {
+        if let Some(share) = column.strip_prefix(SHARE) {
             return Cell::Number(figures.macs_share.get(share).copied().unwrap_or(0.0));
         }
-        let found = parts(figures).into_iter().chain(traffic(figures)).find(|(name, _)| name == column);
+        let found = parts(&figures.energy_pj_by_part).into_iter().chain(traffic(&figures.traffic_bytes)).find(|(name, _)| name == column);
         found.map_or(Cell::Empty, |(_, cell)| cell)
     }
 }

@@ -38,7 +38,8 @@ impl Requirement {
         let ((column, bound), relation) = found.ok_or_else(form)?;
         let bound: f64 = bound.trim().parse().map_err(|_| form())?;
         let column = column.trim();
-        if column.is_empty() || !bound.is_finite() {
+        // A sign that there is not, such as => or ==, leaves a part of it with the column.
+        if column.is_empty() || column.contains(['<', '>', '=', '!']) || !bound.is_finite() {
             return Err(form());
         }
         Ok(Self { column: column.to_owned(), relation, bound })
@@ -80,7 +81,7 @@ mod tests {
         let accuracy = Requirement::parse("accuracy>=0.8").unwrap();
         assert!(accuracy.violation(0.8) == 0.0 && (accuracy.violation(0.6) - 0.25).abs() < 1e-12);
         assert!(Requirement::parse("x<1").unwrap().violation(1.0) > 0.0);
-        for text in ["", "accuracy", "accuracy = 1", ">= 1", "x >= y", "x >= NaN", "x >= inf"] {
+        for text in ["", "accuracy", "accuracy = 1", ">= 1", "x >= y", "x >= NaN", "x >= inf", "x => 1", "x == 1", "x != 1", "x =< 1"] {
             assert!(Requirement::parse(text).is_err(), "{text}");
         }
     }

@@ -97,13 +97,15 @@ pub enum SweepPlot {
 }
 
 impl SweepPlot {
-    /// The columns that it goes by.
-    pub fn columns(&self) -> Vec<&str> {
-        let (x, y, more) = match self {
-            Self::Pareto { x, y, facet, color } | Self::Scatter { x, y, facet, color } => (x, y, [facet.as_ref(), color.as_ref()]),
-            Self::Heatmap { x, y, z, facet } => (x, y, [Some(z), facet.as_ref()]),
+    /// The columns that it goes by, and whether they are to hold numbers.
+    pub fn columns(&self) -> Vec<(&str, bool)> {
+        let columns = match self {
+            Self::Pareto { x, y, facet, color } | Self::Scatter { x, y, facet, color } => {
+                [(Some(x), true), (Some(y), true), (facet.as_ref(), false), (color.as_ref(), false)]
+            }
+            Self::Heatmap { x, y, z, facet } => [(Some(x), false), (Some(y), false), (Some(z), true), (facet.as_ref(), false)],
         };
-        [Some(x), Some(y)].into_iter().chain(more).flatten().map(String::as_str).collect()
+        columns.into_iter().filter_map(|(name, needs_numbers)| Some((name?.as_str(), needs_numbers))).collect()
     }
 }
 
