@@ -14,8 +14,8 @@ use systole::pipeline::{self, RunOptions};
 use systole::reference::float;
 use systole::report::Summary;
 
-/// The networks.
-const MODELS: [&str; 2] = ["simplenet-mnist", "lenet-mnist"];
+/// The networks, and what is done to layers of theirs on edge-16x16.
+const MODELS: [(&str, &[&str]); 2] = [("simplenet-mnist", &[]), ("lenet-mnist", &["rank:24@f1"])];
 /// The chips, and what is done on each: steps joined by `+`.
 const RUNS: &[(&str, &[&str])] = &[
     ("edge-16x16", &["w16a16", "w8a8", "w4a8", "w4a8,tensor", "w4a4", "w2a8", "w1a1", "mixed:w8a8/w4a8/w2a8,cycles,loss:0.005"]),
@@ -90,7 +90,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let samples: Option<usize> = arguments.next().map(|count| count.parse()).transpose()?;
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(["network", "samples"].iter().chain(&COLUMNS))?;
-    for name in MODELS {
+    for (name, own) in MODELS {
         let model = model::load(name)?;
         let report = model.split(Split::Report, samples)?;
         let count = report.count();
@@ -104,8 +104,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let of_float = [format!("{share:.2}%"), format!("{low:.2} to {high:.2}"), format!("{share:.2}%")];
         let head = [name.to_string(), count.to_string(), "float".to_string(), String::new(), String::new(), size.to_string()];
         csv.write_record(head.into_iter().chain(of_float).chain(std::iter::repeat_n(String::new(), 5)))?;
-        for (chip, recipes) in RUNS {
-            for recipe in *recipes {
+        for (chip, recipes) in RUNS.iter().copied().chain([("edge-16x16", own)]) {
+            for recipe in recipes {
                 let fields = run(&model, chip, recipe, samples)?.fields();
                 println!("| `{}` | {} |", fields[0], fields[1..].join(" | "));
                 csv.write_record([name.to_string(), count.to_string()].into_iter().chain(fields))?;

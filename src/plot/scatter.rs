@@ -158,18 +158,15 @@ impl<'s> Picture<'s> {
             }
             steps.push(place);
         }
-        if let (Some(first), Some(last)) = (steps.first().copied(), steps.last().copied()) {
-            // Beyond its ends: all that is worse in one figure than the best of the other.
-            let worse = |column: &str, ends: [f64; 2]| if better(column) == Better::Less { ends[1] } else { ends[0] };
-            let (over, under) = (worse(&self.scatter.x, [left, right]), worse(&self.scatter.y, [bottom, top]));
-            let (cheap, good) = if better(&self.scatter.x) == Better::Less { (first, last) } else { (last, first) };
-            canvas.line(&[cheap, (cheap.0, under)], FAINT_INK, 1.0)?;
-            canvas.line(&[good, (over, good.1)], FAINT_INK, 1.0)?;
+        let beyond = self.beyond(&steps, [left, top, right, bottom]);
+        for line in &beyond {
+            canvas.line(line, FAINT_INK, 1.0)?;
+        }
+        if steps.len() > 1 {
             canvas.line(&steps, INK, 1.6)?;
         }
         let mut taken = Taken::default();
-        for pair in steps.windows(2) {
-            let [one, other] = [pair[0], pair[1]];
+        for [one, other] in steps.windows(2).map(|pair| [pair[0], pair[1]]).chain(beyond) {
             taken.take([one.0.min(other.0) - 1.0, one.1.min(other.1) - 1.0, one.0.max(other.0) + 1.0, one.1.max(other.1) + 1.0]);
         }
         for number in 0..panel.marks.len() {
@@ -199,6 +196,16 @@ impl<'s> Picture<'s> {
             }
         }
         Ok(())
+    }
+
+    /// The front beyond its ends, to the panel's edges: what is worse in one figure than the best of the other. `steps` go along x.
+    fn beyond(&self, steps: &[(f64, f64)], [left, top, right, bottom]: [f64; 4]) -> Vec<[(f64, f64); 2]> {
+        let (Some(first), Some(last)) = (steps.first().copied(), steps.last().copied()) else { return Vec::new() };
+        let is_less = |column: &str| better(column) == Better::Less;
+        let (is_less_across, is_less_up) = (is_less(&self.scatter.x), is_less(&self.scatter.y));
+        let (cheap, good) = if is_less_across { (first, last) } else { (last, first) };
+        let (over, under) = (if is_less_across { right } else { left }, if is_less_up { top } else { bottom });
+        vec![[cheap, (cheap.0, under)], [good, (over, good.1)]]
     }
 
     fn draw_axes<DB: DrawingBackend>(
