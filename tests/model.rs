@@ -80,6 +80,14 @@ fn card(from: &str, to: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
+fn classes_without_names_are_numbers() {
+    let names = "    labels: [\"0\", \"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\"],\n";
+    let (_folder, path) = card(names, "");
+    let named = model::load("simplenet-mnist").unwrap();
+    assert_eq!(model::load(path.to_str().unwrap()).unwrap().card().labels, named.card().labels);
+}
+
+#[test]
 fn faults_of_a_card_have_their_place() {
     let cases = [
         ("metrics: [Accuracy]", "metrics: [Sharpness]", "card.ron:13:15: metrics[0]: Unexpected variant named `Sharpness`"),
@@ -92,6 +100,7 @@ fn faults_of_a_card_have_their_place() {
         ("std: 1.0", "std: 0.0", "card.ron:11:55: preprocessing.std: is 0"),
         ("OneOver(255.0)", "OneOver(NaN)", "card.ron:11:21: preprocessing.scale: is OneOver(NaN)"),
         ("\"9\"", "\"8\"", "labels: names two classes alike"),
+        ("classes: 10", "classes: 2000000000", "task: has 2000000000 classes"),
         (", \"9\"", "", "labels: has 9 names and the task 10 classes"),
         ("from: 0, until: 1024", "from: 49000, until: 51000", "card.ron:33:9: splits.calibrate: is train 49000 until 51000 and train is"),
         ("from: 50000", "from: 49999", "splits.select: is train 49999 until 60000 and shares samples with train"),

@@ -7,6 +7,9 @@ use crate::data::{Metric, Source, Task};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// More classes are a fault of the card.
+const MOST_CLASSES: usize = 1_000_000;
+
 /// The version of the cards that are read.
 const FORMAT_VERSION: u32 = 1;
 
@@ -110,11 +113,21 @@ impl Checks<'_> {
         let labels = file.labels.len();
         match task {
             Task::Classification { classes } => {
-                self.demand(classes >= 2, "task", || format!("has {classes} classes"), "a classification has 2 classes or more");
+                self.demand(
+                    (2..=MOST_CLASSES).contains(&classes),
+                    "task",
+                    || format!("has {classes} classes"),
+                    "a classification has 2 classes or more, and a million at most",
+                );
                 let top = file.metrics.iter().find(|metric| matches!(metric, Metric::TopK(k) if *k == 0 || *k > classes));
                 self.demand(top.is_none(), "metrics", || format!("is {:?}", file.metrics), "the k of TopK is 1 to the number of classes");
                 let names = || format!("has {labels} names and the task {classes} classes");
-                self.demand(labels == classes, "labels", names, "give each class a name");
+                self.demand(
+                    [0, classes].contains(&labels),
+                    "labels",
+                    names,
+                    "give each class a name, or leave labels out: then they are numbers",
+                );
             }
             Task::Regression { outputs } => {
                 self.demand(outputs >= 1, "task", || format!("has {outputs} outputs"), "a regression has 1 output or more");
@@ -202,6 +215,9 @@ fn accept(file: CardFile, folder: &Path) -> Checked {
     };
     let splits = [&file.splits.train, &file.splits.calibrate, &file.splits.select, &file.splits.report].map(source);
     let network = folder.join(&file.network);
-    let CardFile { name, source, notes, training, preprocessing, task, metrics, labels, .. } = file;
+    let CardFile { name, source, notes, training, preprocessing, task, metrics, mut labels, .. } = file;
+    if let (Task::Classification { classes }, true) = (task, labels.is_empty()) {
+        labels = (0..classes).map(|class| class.to_string()).collect();
+    }
     Checked { card: Card { name, source, notes, training, preprocessing, task, metrics, labels }, network, splits }
 }

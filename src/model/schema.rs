@@ -27,7 +27,8 @@ pub(super) struct CardFile {
     pub(super) task: Task,
     /// How it is judged.
     pub(super) metrics: Vec<Metric>,
-    /// The classes' names, in the order of the outputs.
+    /// The classes' names, in the order of the outputs; their numbers where there are none.
+    #[serde(default)]
     pub(super) labels: Vec<String>,
     /// Data sets that the splits are made of.
     pub(super) data: Vec<DataFile>,
