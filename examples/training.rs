@@ -29,7 +29,9 @@ const ALONE: &[(&str, &str, &str)] = &[
     ("simplenet-mnist-trained", "w8a8", "edge-16x16"),
     ("lenet-mnist-trained", "w8a8", "edge-16x16"),
     ("sfc-mnist", "as-imported", "xnor-16x16"),
+    ("lfc-mnist", "as-imported", "xnor-16x16"),
     ("cnn-mnist-w1a1", "as-imported", "xnor-16x16"),
+    ("simplenet-half-mnist-distilled", "w8a8", "edge-16x16"),
 ];
 
 const COLUMNS: [&str; 9] =

@@ -67,9 +67,17 @@ impl<'a> Epoch<'a> {
     }
 }
 
+/// Samples of one step.
+pub(super) struct Batch {
+    /// Row-major, shifted where that is asked for.
+    pub(super) inputs: Vec<f32>,
+    pub(super) labels: Vec<u32>,
+    /// Their places among the examples.
+    pub(super) places: Vec<usize>,
+}
+
 impl Iterator for Epoch<'_> {
-    /// Inputs, row-major, and labels.
-    type Item = (Vec<f32>, Vec<u32>);
+    type Item = Batch;
 
     fn next(&mut self) -> Option<Self::Item> {
         let places = self.order.get(self.next..self.order.len().min(self.next + self.batch)).filter(|places| !places.is_empty())?;
@@ -86,7 +94,8 @@ impl Iterator for Epoch<'_> {
                 }
             }
         }
-        Some((inputs, places.iter().map(|place| self.examples.labels[*place]).collect()))
+        let labels = places.iter().map(|place| self.examples.labels[*place]).collect();
+        Some(Batch { inputs, labels, places: places.to_vec() })
     }
 }
 
@@ -123,7 +132,8 @@ mod tests {
         let labels_of = |seed, epoch| -> Vec<Vec<u32>> {
             let epoch = Epoch::new(examples, &[4], (4, 0, 0.0), generator(seed, epoch)).unwrap();
             epoch
-                .map(|(inputs, labels)| {
+                .map(|Batch { inputs, labels, places }| {
+                    assert!(labels.iter().zip(&places).all(|(label, place)| *label as usize == *place));
                     assert!(inputs.chunks(4).zip(&labels).all(|(row, label)| row.iter().all(|x| (x - *label as f32).abs() < 1e-6)));
                     labels
                 })

@@ -1,11 +1,13 @@
 //! A teacher: a trained network whose outputs a student learns beside the labels.
 
 use super::TrainError;
-use super::forward::Mode;
-use super::graph::{Graph, Parts};
+use super::batches::Batch;
+use super::graph::{Graph, Parts, rows};
 use super::parameters::Parameter;
+use super::trainer::judged;
 use crate::network::Network;
 use burn_tensor::{Device, Tensor, TensorData};
+use ndarray::{Array2, Axis};
 use std::collections::BTreeSet;
 
 /// A network that is only asked.
@@ -31,13 +33,37 @@ impl Teacher {
         Ok(Self { graph, parameters })
     }
 
-    /// Logits of samples, row-major.
-    pub(super) fn logits(&self, inputs: Vec<f32>, samples: usize) -> Vec<f32> {
-        let device = Device::flex();
-        let elements = inputs.len() / samples.max(1);
-        let inputs = Tensor::from_data(TensorData::new(inputs, [samples, elements]), &device);
-        let leaves: Vec<Tensor<1>> = self.parameters.iter().map(|parameter| parameter.leaf(&device)).collect();
-        let passed = self.graph.forward(inputs, &self.parameters, &leaves, &[], Mode::Judging);
-        passed.logits.into_data().try_to_vec().unwrap_or_default()
+    /// Logits of samples (n x elements): n x outputs.
+    fn logits(&self, inputs: &Array2<f32>) -> Array2<f32> {
+        judged(&self.graph, &self.parameters, &[], inputs)
+    }
+}
+
+/// What a teacher says of the samples of a training.
+pub(super) enum Lessons<'t> {
+    /// It is asked about every batch, whose images move.
+    Asked(&'t Teacher),
+    /// Of each sample as it is, n x outputs: it was asked once.
+    Known(Array2<f32>),
+}
+
+impl<'t> Lessons<'t> {
+    /// Of these samples (n x elements).
+    pub(super) fn of(teacher: &'t Teacher, inputs: &Array2<f32>, do_images_move: bool) -> Self {
+        if do_images_move { Self::Asked(teacher) } else { Self::Known(teacher.logits(inputs)) }
+    }
+
+    /// The teacher's logits of a batch: its samples x outputs.
+    pub(super) fn of_batch(&self, batch: &Batch, device: &Device) -> Tensor<2> {
+        let samples = batch.labels.len();
+        let logits = match self {
+            Self::Known(all) => all.select(Axis(0), &batch.places),
+            Self::Asked(teacher) => {
+                let inputs = Array2::from_shape_vec((samples, batch.inputs.len() / samples), batch.inputs.clone());
+                teacher.logits(&inputs.expect("bug: the samples of a batch have as many numbers each"))
+            }
+        };
+        let outputs = logits.ncols();
+        Tensor::from_data(TensorData::new(rows(&logits), [samples, outputs]), device)
     }
 }

@@ -1,6 +1,6 @@
 //! The training loop: epochs of batches, each a step of the optimizer; the select split judges every epoch, and the report split is never seen.
 
-use super::batches::{Epoch, Examples, generator, image};
+use super::batches::{Batch, Epoch, Examples, generator, image};
 use super::finish::finished;
 use super::forward::Mode;
 use super::graph::{Graph, Parts, rows};
@@ -8,7 +8,7 @@ use super::loss::loss;
 use super::optimizer::Optimizer;
 use super::parameters::{Parameter, Running};
 use super::settings::{Keep, Settings};
-use super::teacher::Teacher;
+use super::teacher::{Lessons, Teacher};
 use super::{TrainError, checkpoint, masks};
 use crate::compress::{Ranges, Recipe, calibrate_as, quantize, with_roundings};
 use crate::metrics::accuracy;
@@ -180,8 +180,9 @@ impl Trainer {
                 return Err(TrainError::Label { sample, split, label: examples.labels[sample], outputs });
             }
         }
+        let lessons = teacher.map(|teacher| Lessons::of(teacher, train.inputs, self.settings.shift > 0));
         for epoch in self.state.epochs.len() + 1..=self.settings.epochs {
-            let report = self.epoch(epoch, train, select, teacher, watch)?;
+            let report = self.epoch(epoch, train, select, lessons.as_ref(), watch)?;
             if self.settings.keep == Keep::Best && self.state.best.as_ref().is_none_or(|best| report.select_accuracy > best.select_accuracy)
             {
                 let State { parameters, running, .. } = &self.state;
@@ -200,7 +201,7 @@ impl Trainer {
         epoch: usize,
         train: Examples<'_>,
         select: Examples<'_>,
-        teacher: Option<&Teacher>,
+        lessons: Option<&Lessons<'_>>,
         watch: &mut dyn Watch,
     ) -> Result<EpochReport, TrainError> {
         let Settings { batch, shift, .. } = self.settings;
@@ -208,16 +209,17 @@ impl Trainer {
         let shape = self.template.input().output.shape.clone();
         let batches = Epoch::new(train, &shape, (batch, shift, self.background), generator(self.settings.seed, epoch))?;
         let (mut sum, mut seen, mut rate) = (0.0, 0, 0.0);
-        for (number, (inputs, labels)) in batches.enumerate() {
+        for (number, batch) in batches.enumerate() {
             let step = (epoch - 1) * steps + number;
             rate = self.settings.schedule.rate(self.settings.lr, step, steps * self.settings.epochs);
             self.thin_out(step, steps);
-            let loss = self.step(inputs, &labels, teacher, rate);
+            let samples = batch.labels.len();
+            let loss = self.step(batch, lessons, rate);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { epoch, step: number + 1, loss, lr: rate, kept: watch.kept(epoch) });
             }
-            sum += f64::from(loss) * labels.len() as f64;
-            seen += labels.len();
+            sum += f64::from(loss) * samples as f64;
+            seen += samples;
             watch.step(Progress { epoch, step: number + 1, steps, loss: sum / seen as f64 });
         }
         let select_accuracy = accuracy(self.logits(select.inputs).view(), select.labels);
@@ -234,19 +236,16 @@ impl Trainer {
     }
 
     /// One batch: its loss, whose gradients move the parameters.
-    fn step(&mut self, inputs: Vec<f32>, labels: &[u32], teacher: Option<&Teacher>, rate: f64) -> f32 {
+    fn step(&mut self, batch: Batch, lessons: Option<&Lessons<'_>>, rate: f64) -> f32 {
         let device = Device::flex().autodiff();
+        let taught = lessons.map(|lessons| lessons.of_batch(&batch, &device));
+        let Batch { inputs, labels, .. } = batch;
         let elements = inputs.len() / labels.len();
-        let taught = teacher.map(|teacher| {
-            let logits = teacher.logits(inputs.clone(), labels.len());
-            let outputs = logits.len() / labels.len();
-            Tensor::<2>::from_data(TensorData::new(logits, [labels.len(), outputs]), &device)
-        });
         let inputs = Tensor::from_data(TensorData::new(inputs, [labels.len(), elements]), &device);
         let State { parameters, running, optimizer, .. } = &mut self.state;
         let leaves: Vec<Tensor<1>> = parameters.iter().map(|parameter| parameter.leaf(&device)).collect();
         let passed = self.graph.forward(inputs, parameters, &leaves, running, Mode::Training);
-        let loss = loss(&self.settings, passed.logits, labels, taught);
+        let loss = loss(&self.settings, passed.logits, &labels, taught);
         let value = first(&loss);
         if !value.is_finite() {
             return value;
