@@ -363,7 +363,8 @@ fn energy_of_points(results: &SweepResults) -> Option<Bars> {
         "points on the front of latency and select error".clone_into(&mut note);
         places.truncate(MOST_BARS);
     }
-    let are_several = Workload::all(results).len() > 1;
+    let workloads = Workload::all(results);
+    let are_several = workloads.iter().any(|workload| workload.model != workloads[0].model);
     let rows = places.into_iter().filter_map(|place| {
         let point = &results.points[place];
         let figures = point.figures.as_ref()?;
