@@ -370,6 +370,14 @@ impl Columns {
         Self { names, written_axes, has_baseline }
     }
 
+    /// The names, of which those that go by parts and memories stand as one each.
+    fn listed(&self) -> String {
+        let is_one =
+            |name: &&String| !name.starts_with("traffic_") && (!name.starts_with("energy_pj_") || name.as_str() == "energy_pj_per_sample");
+        let forms = ["energy_pj_<part>", "macs_share_<format>", "traffic_<memory>_<operand>_read_bytes and _write_bytes"];
+        self.names.iter().filter(is_one).map(String::as_str).chain(forms).collect::<Vec<_>>().join(", ")
+    }
+
     /// Refuses a name that is no column, or one that has nothing for what it is to do.
     fn check(&self, reader: &mut Reader, at: &Item<'_>, name: &str, needs_numbers: bool) -> bool {
         if self.written_axes.iter().any(|axis| axis == name) {
@@ -378,7 +386,7 @@ impl Columns {
         if !is_share_column(name) && !self.names.iter().any(|column| column == name) {
             let near = alike_columns(name, self.names.iter().cloned());
             let near = near.first().map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-            let help = format!("{near}the columns are {}", self.names.join(", "));
+            let help = format!("{near}the columns are {}", self.listed());
             reader.refuse(at, format!("{}: results have no column {name:?}", at.path), help);
             return false;
         }
