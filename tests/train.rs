@@ -120,7 +120,8 @@ fn a_killed_training_resumes_to_the_same_end() {
     assert_eq!(after.report.epochs.len(), 3);
 
     // What is damaged, or of another training, is refused.
-    let other = TrainRequest { settings: Settings { lr: 0.5, ..request.settings.clone() }, ..request.clone() };
+    let with = |settings: Settings| TrainRequest { settings, ..request.clone() };
+    let other = with(Settings { batch: 50, ..request.settings.clone() });
     let refused =
         |request: &TrainRequest, bytes: &[u8]| TrainSession::new(request).unwrap().resume(bytes, "x.safetensors").unwrap_err().to_string();
     let error = refused(&other, &checkpoint);
@@ -129,6 +130,21 @@ fn a_killed_training_resumes_to_the_same_end() {
     assert!(error.contains("no safetensors file"), "{error}");
     let error = refused(&request, b"");
     assert!(error.contains("no safetensors file"), "{error}");
+    // A bit that flipped, in a number and in what is said.
+    let number = checkpoint.len() - 3;
+    let said = checkpoint.windows(6).position(|bytes| bytes == b"step\\\"").unwrap() + 7;
+    for (place, bit) in [(number, 1), (said, 1)] {
+        let mut flipped = checkpoint.clone();
+        flipped[place] ^= bit;
+        let error = refused(&request, &flipped);
+        assert!(error.contains("not those that were written"), "{error}");
+    }
+    // A training that diverged goes on with another rate, one that was too short with more epochs, and none with fewer than it has.
+    let go_on = |settings: Settings| TrainSession::new(&with(settings)).unwrap().resume(&checkpoint, "x.safetensors");
+    assert!(go_on(Settings { lr: 1e-4, epochs: 5, schedule: Schedule::Constant, ..request.settings.clone() }).is_ok());
+    let two = whole.checkpoints.lock().unwrap()[1].clone();
+    let error = refused(&with(Settings { epochs: 1, ..request.settings.clone() }), &two);
+    assert!(error.contains("it has 2 epochs, and 1 are asked for"), "{error}");
 }
 
 /// A network that was trained through formats a little, what it yielded while it was trained, and what its integers yield.
@@ -304,8 +320,20 @@ fn a_teacher_moves_its_student_and_one_that_does_not_fit_is_refused() {
     // A teacher without weight teaches nothing.
     assert_eq!(weights(alone.model.network()), weights(taught_none.model.network()));
     assert_ne!(weights(alone.model.network()), weights(taught_half.model.network()));
+    // A teacher whose samples are prepared otherwise is shown them so.
+    let folder = tempfile::tempdir().unwrap();
+    let lenet = std::fs::read_to_string("models/lenet-mnist.ron").unwrap();
+    let data = std::fs::canonicalize("data").unwrap().display().to_string();
+    let relative = |text: &str| text.replace("../data", "data");
+    let moved = relative(&lenet.replace("scale: OneOver(255.0), mean: 0.0, std: 1.0", "scale: Times(0.007843137), mean: 1.0, std: 2.0"));
+    assert_ne!(moved, relative(&lenet), "{lenet}");
+    std::os::unix::fs::symlink(data, folder.path().join("data")).unwrap();
+    std::fs::copy("models/lenet-mnist.onnx", folder.path().join("lenet-mnist.onnx")).unwrap();
+    std::fs::write(folder.path().join("moved.ron"), moved).unwrap();
+    let of_moved = taught(Some(&folder.path().join("moved.ron").display().to_string()), 0.5);
+    assert_ne!(weights(of_moved.model.network()), weights(alone.model.network()));
     let other = Definition::parse("NetworkDef(format_version: 1, name: \"o\", input: [10], layers: [Dense(units: 10)])", "o.ron").unwrap();
-    let error = Teacher::new(&other.network, model::load("lenet-mnist").unwrap().network()).unwrap_err().to_string();
+    let error = Teacher::new(&other.network, model::load("lenet-mnist").unwrap().network(), [1.0, 0.0]).unwrap_err().to_string();
     assert!(error.contains("takes 10 numbers") && error.contains("help: "), "{error}");
 }
 
@@ -350,5 +378,38 @@ fn bad_input_is_refused_with_help() {
         ..request("simplenet-mnist", settings())
     };
     let found = error(again);
-    assert!(found.contains("integer weights already"), "{found}");
+    assert!(found.contains("weights in integers") && found.contains("--init drawn"), "{found}");
+    // What trains already, what has no zero, and signs that say nothing.
+    let quantized = |text: &str| TrainRequest { recipe: Some(recipe(text)), begin: Begin::Kept, ..request("simplenet-mnist", settings()) };
+    let found = error(quantized("finetune:1,0.001+w8a8"));
+    assert!(found.contains("finetune:1,0.001") && found.contains("so does this command"), "{found}");
+    let sparse = Settings { sparsity: Some(0.5), ..settings() };
+    let found = error(TrainRequest { settings: sparse, ..quantized("w1a1") });
+    assert!(found.contains("--sparsity is 0.5") && found.contains("binary weights have no zero"), "{found}");
+    let found = error(quantized("w1a1@*"));
+    assert!(found.contains("never below 0") && found.contains("mean: 0.5"), "{found}");
+}
+
+#[test]
+fn a_folder_of_two_pairs_is_trained_on_the_one_and_judged_on_the_other() {
+    let text = "NetworkDef(format_version: 1, name: \"d\", data: Some(\"simplenet-mnist\"), input: [784], layers: [Dense(units: 10)])";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("d.ron"), text).unwrap();
+    for model in ["simplenet-mnist".to_string(), folder.path().join("d.ron").display().to_string()] {
+        let on_folder = TrainRequest { data: Some("data/mnist".to_string()), samples: Some(2000), ..request(&model, settings()) };
+        let trained = TrainSession::new(&on_folder).unwrap().run(&mut Keeper::default()).unwrap();
+        let card = model::load("simplenet-mnist").unwrap();
+        assert_eq!(trained.model.card().preprocessing, card.card().preprocessing, "{model}");
+        let data = |split| trained.model.split_data(split).unwrap().clone();
+        assert_eq!(
+            (data(Split::Train).range, data(Split::Select).range, data(Split::Report).range),
+            (Some(0..50_000), Some(50_000..60_000), Some(0..10_000))
+        );
+        assert!(data(Split::Train).source.files()[0].ends_with("train-images-idx3-ubyte.gz"));
+        assert!(data(Split::Report).source.files()[0].ends_with("t10k-images-idx3-ubyte.gz"));
+    }
+    // More samples than a split has are all of it.
+    let all = TrainRequest { samples: Some(20_000), ..request("simplenet-mnist", Settings { epochs: 1, ..settings() }) };
+    let trained = TrainSession::new(&all).unwrap().run(&mut Keeper::default()).unwrap();
+    assert_eq!(trained.report.samples, 10_000);
 }

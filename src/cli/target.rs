@@ -26,8 +26,12 @@ impl Target {
         // A name is a card's in models/, too.
         let read = [PathBuf::from(model), Path::new("models").join(format!("{model}.ron"))];
         let same = |one: &Path, other: &Path| matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b);
-        if read.iter().any(|read| same(read, &target.card()) || same(&read.with_extension("onnx"), path)) {
-            return Err(format!("{} is the model that is read\n  help: choose another file with --out", path.display()).into());
+        let card = target.card();
+        for (written, read) in read.iter().flat_map(|read| [(card.as_path(), read.clone()), (path, read.with_extension("onnx"))]) {
+            if same(&read, written) {
+                let help = "choose another file with --out; its card (.ron) and report (.json) lie beside it";
+                return Err(format!("{} is the model that is read, and would be written over\n  help: {help}", written.display()).into());
+            }
         }
         Ok(target)
     }

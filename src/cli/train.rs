@@ -14,7 +14,7 @@ pub(crate) struct TrainArguments {
     /// A model card (.ron) or the name of one, a float ONNX file, or a definition (a `NetworkDef` in RON)
     #[arg(long, value_name = "DEF")]
     model: String,
-    /// Whose data is trained on, where the model does not say: a model card or its name, a folder with a pair of IDX files, or an NPZ file with x and y
+    /// Whose data is trained on, where the model does not say: a model card or its name, a folder with a pair of IDX files (or two, train... and t10k... or test...), or an NPZ file with x and y
     #[arg(long, value_name = "D")]
     data: Option<String>,
     /// Where weights begin: drawn anew, or kept as the model has them. Not given: kept with a recipe, else drawn; those of a definition always are
@@ -27,7 +27,7 @@ pub(crate) struct TrainArguments {
     #[arg(long, value_enum, default_value_t = Optimizer::Adam)]
     optimizer: Optimizer,
     /// The learning rate of the first step
-    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3, allow_negative_numbers = true)]
     lr: f64,
     /// How the learning rate goes on: constant, along half a cosine to 0, or a tenth from half of the steps on and a hundredth from three quarters on
     #[arg(long, value_enum, default_value_t = Schedule::Constant)]
@@ -70,9 +70,9 @@ pub(crate) struct TrainArguments {
     /// The teacher's share of the loss
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     distill_weight: f64,
-    /// Only the first N samples of each split; all where it is not given
-    #[arg(long, value_name = "N")]
-    samples: Option<usize>,
+    /// Only the first N samples of each split, all of one that has fewer; all where it is not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    samples: Option<u64>,
     /// Write the network to this file (.onnx), a model card beside it (.ron), and the report (.json)
     #[arg(long, value_name = "F")]
     out: PathBuf,
@@ -83,8 +83,8 @@ pub(crate) struct TrainArguments {
     #[arg(long)]
     resume: bool,
     /// Threads; on one the same seed gives the same weights
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    threads: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
     /// Print the report as JSON in place of lines
     #[arg(long)]
     json: bool,

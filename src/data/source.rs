@@ -30,6 +30,17 @@ pub fn load(images: &Path, labels: &Path) -> Result<Dataset, DataError> {
     source.read(0..source.count()?)
 }
 
+/// The names of what is in a folder, in order.
+fn names_in(folder: &Path) -> Result<Vec<String>, DataError> {
+    let fault = |error| DataError::read(folder, &error);
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fault)? {
+        names.push(entry.map_err(fault)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 impl Source {
     /// The data that a user points at: an NPZ file, or a folder with a pair of IDX files. In a folder those are taken whose names begin with
     /// `t10k` or `test` where there are such, and have `images` and `labels` in them.
@@ -41,12 +52,7 @@ impl Source {
             std::fs::metadata(path).map_err(|error| DataError::read(path, &error))?;
             return Ok(Self::Npz(path.to_path_buf()));
         }
-        let fault = |error| DataError::read(path, &error);
-        let mut names: Vec<String> = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(fault)? {
-            names.push(entry.map_err(fault)?.file_name().to_string_lossy().into_owned());
-        }
-        names.sort_unstable();
+        let names = names_in(path)?;
         let pick = |word: &str| -> Result<PathBuf, DataError> {
             let all: Vec<&String> = names.iter().filter(|name| name.contains(word)).collect();
             let test: Vec<&String> = all.iter().copied().filter(|name| name.starts_with("t10k") || name.starts_with("test")).collect();
@@ -65,6 +71,25 @@ impl Source {
             }
         };
         Ok(Self::Idx { images: pick("images")?, labels: pick("labels")? })
+    }
+
+    /// The data that a user points at to be trained on, and what is apart from it for reporting: in a folder with a pair of IDX files whose names begin
+    /// with `train` beside what [`Self::find`] finds, these two; else what that finds alone.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_train(path: &Path) -> Result<(Self, Option<Self>), DataError> {
+        let found = Self::find(path)?;
+        let Self::Idx { images, .. } = &found else { return Ok((found, None)) };
+        let names = names_in(path)?;
+        let of = |word: &str| {
+            let mut all = names.iter().filter(|name| name.starts_with("train") && name.contains(word));
+            all.next().filter(|_| all.next().is_none()).map(|name| path.join(name))
+        };
+        match (of("images"), of("labels")) {
+            (Some(own), Some(labels)) if own != *images => Ok((Self::Idx { images: own, labels }, Some(found))),
+            _ => Ok((found, None)),
+        }
     }
 
     /// The files, in a fixed order.

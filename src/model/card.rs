@@ -93,6 +93,24 @@ impl Preprocessing {
         (scaled - self.mean) / self.std
     }
 
+    /// What makes of a number that was prepared as `other` says the one that this yields: a factor, and what is added then.
+    pub fn after(&self, other: &Self) -> [f32; 2] {
+        if self == other {
+            return [1.0, 0.0];
+        }
+        let factor = |of: &Self| match of.scale {
+            Scale::Times(factor) => f64::from(factor),
+            Scale::OneOver(divisor) => 1.0 / f64::from(divisor),
+        };
+        // x = (stored f - m) / s, so that stored = (x s + m) / f.
+        let ratio = factor(self) / factor(other);
+        let scale = ratio * f64::from(other.std) / f64::from(self.std);
+        let offset = (ratio * f64::from(other.mean) - f64::from(self.mean)) / f64::from(self.std);
+        #[expect(clippy::cast_possible_truncation, reason = "samples are f32")]
+        let both = [scale as f32, offset as f32];
+        both
+    }
+
     /// All samples: n x the elements of one, in row-major order.
     pub(super) fn apply_all(&self, samples: &Values) -> Array2<f32> {
         let rows = samples.shape()[0];
@@ -180,5 +198,29 @@ impl Samples {
     /// What a network is judged by.
     pub fn truth(&self) -> Truth<'_> {
         self.targets.as_ref().map_or(Truth::Labels(&self.labels), |targets| Truth::Numbers(targets.view()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_preparation_follows_from_another() {
+        let of = |scale, mean, std| Preprocessing { scale, mean, std, layout: Layout::Flatten };
+        let all = [
+            of(Scale::OneOver(255.0), 0.0, 1.0),
+            of(Scale::Times(1.0), 127.5, 64.0),
+            of(Scale::Times(0.25), -3.0, 0.5),
+            Preprocessing::NONE,
+        ];
+        for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other))) {
+            let [factor, offset] = one.after(other);
+            for stored in [0.0, 3.0, 77.0, 255.0] {
+                let (wanted, found) = (one.apply(stored), other.apply(stored) * factor + offset);
+                assert!((wanted - found).abs() <= 1e-4 * wanted.abs().max(1.0), "{one:?} after {other:?}: {wanted} and {found}");
+            }
+        }
+        assert_eq!(all[0].after(&all[0]).map(f32::to_bits), [1.0_f32, 0.0].map(f32::to_bits));
     }
 }

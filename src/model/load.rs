@@ -92,14 +92,16 @@ impl Model {
         Ok(model)
     }
 
-    /// A network on data that no card describes: the first 70 percent of the samples are trained on (the first 1,024 of them calibrate), 15 are for
-    /// choosing, and the last 15 for reporting.
+    /// A network on data that no card describes. In a folder with a pair of IDX files `train...` beside one `t10k...` or `test...` the second is for
+    /// reporting, and of the first five sixths are trained on and the rest is for choosing. Of other data the first 70 percent are trained on, 15 are
+    /// for choosing, and the last 15 for reporting. The first 1,024 that are trained on calibrate.
     ///
     /// # Errors
     /// If there is no such data, or it has fewer than 20 samples.
-    pub fn on_data(network: Network, path: &Path) -> Result<Self, ModelError> {
-        let source = Source::find(path).map_err(|error| data_fault(error, ""))?;
-        let count = source.count().map_err(|error| data_fault(error, ""))?;
+    pub fn on_data(network: Network, path: &Path, preprocessing: Preprocessing) -> Result<Self, ModelError> {
+        let fault = |error| data_fault(error, "");
+        let (source, apart) = Source::find_train(path).map_err(fault)?;
+        let count = source.count().map_err(fault)?;
         let classes = network.logits().output.elements();
         let name = network.name().to_string();
         if count < 20 {
@@ -110,15 +112,21 @@ impl Model {
                 help: "give 20 samples or more, or a model card that says the splits",
             });
         }
-        let (train, select) = (count * 70 / 100, count * 85 / 100);
-        let split = |range| SplitData { source: source.clone(), range: Some(range) };
-        let splits = [split(0..train), split(0..train.min(1024)), split(train..select), split(select..count)];
+        let split = |source: &Source, range| SplitData { source: source.clone(), range: Some(range) };
+        let (train, select, report) = if let Some(apart) = &apart {
+            let train = count * 5 / 6;
+            (train, split(&source, train..count), split(apart, 0..apart.count().map_err(fault)?))
+        } else {
+            let (train, select) = (count * 70 / 100, count * 85 / 100);
+            (train, split(&source, train..select), split(&source, select..count))
+        };
+        let splits = [split(&source, 0..train), split(&source, 0..train.min(1024)), select, report];
         let card = Card {
             name,
             source: path.display().to_string(),
             notes: Vec::new(),
             training: Training::Plain,
-            preprocessing: Preprocessing::NONE,
+            preprocessing,
             task: Task::Classification { classes },
             metrics: vec![Metric::Accuracy],
             labels: (0..classes).map(|class| class.to_string()).collect(),

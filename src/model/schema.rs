@@ -15,6 +15,7 @@ pub(super) struct CardFile {
     /// Where the model comes from: a document, an address, or who made it how.
     pub(super) source: String,
     /// What a reader of its figures must know.
+    #[serde(default)]
     pub(super) notes: Vec<String>,
     /// What training knew of the model's compression; nothing, where it is not said.
     #[serde(default, skip_serializing_if = "Training::is_plain")]

@@ -17,7 +17,7 @@ use thiserror::Error;
 pub enum PipelineError {
     /// What goes by accuracy, of a model whose task names no classes.
     #[error(
-        "{what} goes by accuracy, and the task of model \"{model}\" names no classes\n  help: leave it out, or give a model that classifies"
+        "{what} goes by accuracy, and the task of model \"{model}\" names no classes\n  help: give a model that classifies; others are run, pruned and quantized without it"
     )]
     NoClasses {
         /// What was asked for.

@@ -325,12 +325,15 @@ fn judged_numbers(prepared: &Prepared<'_>, numbers: &Numbers) -> Result<Judged, 
 }
 
 fn warnings(prepared: &Prepared<'_>, metrics: &BTreeMap<String, MetricValues>) -> Vec<Warning> {
-    let Task::Classification { classes } = prepared.model.card().task else { return Vec::new() };
-    let samples = prepared.samples.count();
-    match metrics.get("accuracy").and_then(|values| values.float) {
-        Some(accuracy) if is_at_chance(accuracy, classes, samples) => vec![Warning::AtChance { accuracy, classes, samples }],
-        _ => Vec::new(),
-    }
+    let accuracy = metrics.get("accuracy").and_then(|values| values.float);
+    accuracy.and_then(|accuracy| at_chance(prepared.model.card().task, accuracy, prepared.samples.count() as u64)).into_iter().collect()
+}
+
+/// What is said of a classification that is no better than guessing.
+pub(super) fn at_chance(task: Task, accuracy: f64, samples: u64) -> Option<Warning> {
+    let Task::Classification { classes } = task else { return None };
+    let samples = usize::try_from(samples).unwrap_or(usize::MAX);
+    is_at_chance(accuracy, classes, samples).then_some(Warning::AtChance { accuracy, classes, samples })
 }
 
 /// Whether a guesser could well have this accuracy: no more than three standard deviations above chance. Too few samples tell nothing: they

@@ -7,16 +7,16 @@ use super::compress::integer_run;
 use super::judged::judged;
 use super::numbers::dequantize;
 use super::outside::Models;
-use super::prepare::{classes_of, report_samples};
+use super::prepare::classes_of;
 use super::pruning::{CONFIDENCE, rounded};
+use super::run::at_chance;
 use super::summary::joined;
-use super::{PipelineError, RunOptions};
+use super::{PipelineError, RunOptions, Warning};
 use crate::compress::{Recipe, Step, Surroundings};
 use crate::data::{Average, Metric};
 use crate::metrics::{right, wilson};
-use crate::model::{self, Card, Model, Samples, Split, Training};
-use crate::network::{Network, Op, fuse_activations};
-use crate::reference::float;
+use crate::model::{self, Card, Model, Preprocessing, Samples, Split, Training};
+use crate::network::{Network, Op, Weight, fuse_activations};
 use crate::report::{Interval, TrainedEpoch, TrainingReport};
 use crate::train::{
     Definition, EpochReport, Examples, Loss, Progress, Schedule, Settings, Start, Teacher, TrainError, Trainer, Watch, drawn, on_threads,
@@ -76,6 +76,8 @@ pub struct Trained {
     pub training: Training,
     /// The figures.
     pub report: TrainingReport,
+    /// What seems wrong.
+    pub warnings: Vec<Warning>,
 }
 
 impl TrainSession {
@@ -85,6 +87,10 @@ impl TrainSession {
     /// The first stage that cannot do its part, with its own message.
     pub fn new(request: &TrainRequest) -> Result<Self, PipelineError> {
         request.settings.check()?;
+        let mut steps = request.recipe.iter().flat_map(Recipe::pruning);
+        if let Some(step) = steps.find(|step| matches!(step, Step::FineTune { .. })) {
+            return Err(TrainError::TrainsAlready { step: step.to_string() }.into());
+        }
         let Subject { model, norms, has_weights } = subject(request)?;
         let begin = if has_weights { request.begin } else { Begin::Drawn };
         classes_of(&model, "training")?;
@@ -98,6 +104,9 @@ impl TrainSession {
             let outside = Models { model: &model, seed: request.settings.seed };
             let around = Surroundings { samples: calibration.view(), tile: [1, 1], outside: Some(&outside) };
             network = recipe.prune(&network, around)?.0;
+        }
+        if let Some(layer) = network.layers().find(|layer| has_integers(&layer.op)) {
+            return Err(TrainError::Integers { layer: layer.name.clone() }.into());
         }
         let train = model.split(Split::Train, request.samples)?;
         let select = model.split(Split::Select, request.samples)?;
@@ -132,6 +141,11 @@ impl TrainSession {
         Ok(self.trainer.resume(bytes, path)?)
     }
 
+    /// Epochs that are done.
+    pub fn epochs(&self) -> usize {
+        self.trainer.epochs().len()
+    }
+
     /// Trains to the end, and judges what came out on the report split.
     ///
     /// # Errors
@@ -148,12 +162,14 @@ impl TrainSession {
             card.notes = vec![note];
             card.training = training;
         })?;
-        Ok(Trained { model, training, report })
+        let warnings = at_chance(model.card().task, report.accuracy.value, report.samples).into_iter().collect();
+        Ok(Trained { model, training, report, warnings })
     }
 
     fn report(&self, network: &Network) -> Result<TrainingReport, PipelineError> {
-        let samples = report_samples(&self.model, self.request.samples)?;
-        let logits = float::run(network, samples.inputs.view())?.logits().clone();
+        let samples = self.model.split(Split::Report, self.request.samples)?;
+        // As training computed them, fake-quantized where formats were trained through.
+        let logits = self.trainer.kept_logits(&samples.inputs);
         let recipe = self.request.recipe.as_ref();
         let quantizes = recipe.filter(|recipe| !recipe.quantization().is_empty());
         let integers = match quantizes {
@@ -259,7 +275,7 @@ fn subject(request: &TrainRequest) -> Result<Subject, PipelineError> {
     let Some(definition) = definition else {
         let model = model::load(&request.model)?;
         let model = match &request.data {
-            Some(data) => on_data_of(data, model.network().clone(), &model.card().name)?,
+            Some(data) => on_data_of(data, model.network().clone(), &model.card().name, model.card().preprocessing)?,
             None => model,
         };
         return Ok(Subject { model, norms: BTreeSet::new(), has_weights: true });
@@ -273,19 +289,22 @@ fn subject(request: &TrainRequest) -> Result<Subject, PipelineError> {
         }
         .into());
     };
-    let model = on_data_of(data, definition.network, &name)?;
-    let model = match definition.preprocessing {
+    // What is not said of samples is as the model has it whose data the definition names.
+    let named = definition.data.as_ref().filter(|_| definition.preprocessing.is_none()).and_then(|data| model::load(data).ok());
+    let preprocessing = definition.preprocessing.or_else(|| named.map(|model| model.card().preprocessing));
+    let model = on_data_of(data, definition.network, &name, preprocessing.unwrap_or(Preprocessing::NONE))?;
+    let model = match preprocessing {
         Some(preprocessing) => model.with_network(model.network().clone(), |card| card.preprocessing = preprocessing)?,
         None => model,
     };
     Ok(Subject { model, norms: definition.norms, has_weights: false })
 }
 
-/// A network with the data of a model of this name or path, or of a data set.
-fn on_data_of(data: &str, network: Network, name: &str) -> Result<Model, PipelineError> {
+/// A network with the data of a model of this name or path, or of a data set whose samples are prepared so.
+fn on_data_of(data: &str, network: Network, name: &str, preprocessing: Preprocessing) -> Result<Model, PipelineError> {
     let path = Path::new(data);
     if path.is_dir() || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
-        return Ok(Model::on_data(network, path)?);
+        return Ok(Model::on_data(network, path, preprocessing)?);
     }
     let name = name.to_string();
     Ok(model::load(data)?.with_network(network, |card| card.name = name)?)
@@ -293,11 +312,8 @@ fn on_data_of(data: &str, network: Network, name: &str) -> Result<Model, Pipelin
 
 fn teacher(name: &str, student: &Model, network: &Network) -> Result<Teacher, PipelineError> {
     let model = model::load(name)?;
-    if model.card().preprocessing != student.card().preprocessing {
-        let problem = "takes samples that are prepared otherwise".to_string();
-        return Err(TrainError::Teacher { teacher: name.to_string(), problem }.into());
-    }
-    Ok(Teacher::new(&fuse_activations(model.network())?, network)?)
+    let prepared = model.card().preprocessing.after(&student.card().preprocessing);
+    Ok(Teacher::new(&fuse_activations(model.network())?, network, prepared)?)
 }
 
 /// What a pixel of nothing is, as the network sees it.
@@ -331,6 +347,15 @@ fn note(report: &TrainingReport) -> String {
         report.epochs.len(),
         report.seed
     )
+}
+
+/// Whether a layer's weights are integers already.
+fn has_integers(op: &Op) -> bool {
+    match op {
+        Op::Dense(dense) => matches!(dense.weight, Weight::Integer { .. }),
+        Op::Conv(conv) => matches!(conv.weight, Weight::Integer { .. }),
+        _ => false,
+    }
 }
 
 /// Weights of all layers, and those that are zero.

@@ -3,6 +3,7 @@
 use super::TrainError;
 use super::parameters::{Parameter, Running};
 use super::trainer::{Best, EpochReport, State};
+use crate::data::sha256_hex;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,23 @@ struct Said {
     epochs: Vec<EpochReport>,
     /// The best epoch, and its accuracy on the select split.
     best: Option<(usize, f64)>,
+    /// SHA-256 of the rest of this and of all tensors: a bit that flipped is no training.
+    sha256: String,
+}
+
+impl Said {
+    /// The hash of what is said and of the file's tensors.
+    fn digest<'t>(&self, tensors: impl Iterator<Item = (&'t str, &'t [u8])>) -> String {
+        let plain = Self { sha256: String::new(), fingerprint: self.fingerprint.clone(), epochs: self.epochs.clone(), ..*self };
+        let mut all = serde_json::to_vec(&plain).expect("bug: what is said is plain data");
+        let mut tensors: Vec<(&str, &[u8])> = tensors.collect();
+        tensors.sort_unstable();
+        for (name, bytes) in tensors {
+            all.extend(name.as_bytes());
+            all.extend(bytes);
+        }
+        sha256_hex(&all)
+    }
 }
 
 /// Calls `f` with each list of numbers and its name, in a fixed order. Masks are the zeros of their parameters.
@@ -49,11 +67,12 @@ fn each_running(prefix: &str, all: &mut [Running], f: &mut dyn FnMut(&str, &mut 
 
 /// The bytes of a checkpoint.
 pub(super) fn to_bytes(state: &State, fingerprint: &str) -> Vec<u8> {
-    let said = Said {
+    let mut said = Said {
         fingerprint: fingerprint.to_string(),
         step: state.optimizer.step,
         epochs: state.epochs.clone(),
         best: state.best.as_ref().map(|best| (best.epoch, best.select_accuracy)),
+        sha256: String::new(),
     };
     let mut tensors: Vec<(String, usize, Vec<u8>)> = Vec::new();
     each(&mut state.clone(), &mut |name, values| {
@@ -68,6 +87,7 @@ pub(super) fn to_bytes(state: &State, fingerprint: &str) -> Vec<u8> {
             ));
         }
     }
+    said.sha256 = said.digest(tensors.iter().map(|(name, _, bytes)| (name.as_str(), bytes.as_slice())));
     let views = tensors
         .iter()
         .map(|(name, count, bytes)| (name, TensorView::new(Dtype::F32, vec![*count], bytes).expect("bug: four bytes a number")));
@@ -89,6 +109,10 @@ pub(super) fn restore(state: &mut State, bytes: &[u8], fingerprint: &str, path: 
     let said: Said = said
         .and_then(|text| serde_json::from_str(text).ok())
         .ok_or_else(|| damaged("it does not say that it is one of systole's".to_string()))?;
+    let tensors = file.tensors();
+    if said.sha256 != said.digest(tensors.iter().map(|(name, view)| (name.as_str(), view.data()))) {
+        return Err(damaged("its numbers are not those that were written".to_string()));
+    }
     if said.fingerprint != fingerprint {
         return Err(TrainError::Checkpoint {
             path: path.to_string(),

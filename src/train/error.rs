@@ -69,12 +69,36 @@ pub enum TrainError {
         outputs: usize,
     },
     /// A teacher that does not fit.
-    #[error("the teacher \"{teacher}\" {problem}\n  help: a teacher takes the same samples, prepared alike, and yields as many classes")]
+    #[error("the teacher \"{teacher}\" {problem}\n  help: a teacher takes samples of as many numbers, and yields as many classes")]
     Teacher {
         /// The teacher.
         teacher: String,
         /// What does not fit.
         problem: String,
+    },
+    /// A recipe with a step that trains.
+    #[error(
+        "step {step} of the recipe trains, and so does this command\n  help: leave the step out; systole run and systole compress do it"
+    )]
+    TrainsAlready {
+        /// The step.
+        step: String,
+    },
+    /// A network in integers.
+    #[error(
+        "layer \"{layer}\" has weights in integers, and training moves real ones\n  help: train the float model that it was made from, or draw weights anew with --init drawn"
+    )]
+    Integers {
+        /// The layer.
+        layer: String,
+    },
+    /// Binary values that tell nothing.
+    #[error(
+        "the values of \"{layer}\" are never below 0, and binary ones keep their signs alone: all of them would be +1\n  help: move them, such as by `mean: 0.5` in the preprocessing of a card or a definition, or give what reads them more bits (w1a1 without @* leaves the first and the last layer at 8)"
+    )]
+    Signless {
+        /// The layer.
+        layer: String,
     },
     /// A loss that is infinite or not a number.
     #[error(

@@ -117,6 +117,14 @@ pub(super) struct Parts {
 }
 
 impl Graph {
+    /// Whether any weights are signs.
+    pub(super) fn has_binary_weights(&self) -> bool {
+        self.nodes.iter().any(|node| match &node.form {
+            Form::Weighted(weighted) => weighted.fake.is_some_and(|fake| fake.dtype() == Dtype::Binary),
+            _ => false,
+        })
+    }
+
     /// The graph of `network`, its weights the reals of `floats`, which has the same layers; `norms` names layers whose sums are normalised. `scales` says
     /// how grids are trained; without it nothing is trained, and weights may be integers.
     ///

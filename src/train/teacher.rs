@@ -15,14 +15,17 @@ use std::collections::BTreeSet;
 pub struct Teacher {
     graph: Graph,
     parameters: Vec<Parameter>,
+    /// A factor, and what is added then: what makes of a student's number the teacher's.
+    prepared: [f32; 2],
 }
 
 impl Teacher {
-    /// Makes a network a teacher, quantized ones too, of a student that takes and yields as many numbers.
+    /// Makes a network a teacher, quantized ones too, of a student that takes and yields as many numbers; `prepared` are a factor, and what is added
+    /// then, that make of a number as the student takes it the one that the teacher does.
     ///
     /// # Errors
     /// A layer that cannot be computed here, or sizes that differ.
-    pub fn new(teacher: &Network, student: &Network) -> Result<Self, TrainError> {
+    pub fn new(teacher: &Network, student: &Network, prepared: [f32; 2]) -> Result<Self, TrainError> {
         let sizes = |network: &Network| (network.input().output.elements(), network.logits().output.elements());
         let ((takes, yields), (wanted, classes)) = (sizes(teacher), sizes(student));
         if (takes, yields) != (wanted, classes) {
@@ -30,12 +33,16 @@ impl Teacher {
             return Err(TrainError::Teacher { teacher: teacher.name().to_string(), problem });
         }
         let Parts { graph, parameters, .. } = Graph::of(teacher, teacher, &BTreeSet::new(), None)?;
-        Ok(Self { graph, parameters })
+        Ok(Self { graph, parameters, prepared })
     }
 
     /// Logits of samples (n x elements): n x outputs.
     fn logits(&self, inputs: &Array2<f32>) -> Array2<f32> {
-        judged(&self.graph, &self.parameters, &[], inputs)
+        let [factor, offset] = self.prepared;
+        if (factor.to_bits(), offset.to_bits()) == (1.0_f32.to_bits(), 0.0_f32.to_bits()) {
+            return judged(&self.graph, &self.parameters, &[], inputs);
+        }
+        judged(&self.graph, &self.parameters, &[], &inputs.mapv(|x| x * factor + offset))
     }
 }
 

@@ -13,6 +13,7 @@ use super::{TrainError, checkpoint, masks};
 use crate::compress::{Ranges, Recipe, calibrate_as, quantize, with_roundings};
 use crate::metrics::accuracy;
 use crate::network::Network;
+use crate::numerics::Dtype;
 use burn_tensor::{Device, Tensor, TensorData};
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
@@ -139,12 +140,24 @@ impl Trainer {
                 (held, parts)
             }
         };
+        if let Some(sparsity) = settings.sparsity.filter(|_| parts.graph.has_binary_weights()) {
+            let help = "binary weights have no zero: leave it out, or give the layers more bits";
+            return Err(TrainError::Option { option: "sparsity", value: sparsity.to_string(), help });
+        }
+        let input = template.input();
+        let is_binary = input.output.quantization.is_some_and(|grid| grid.dtype == Dtype::Binary);
+        if is_binary && start.calibration.iter().all(|x| *x >= 0.0) {
+            return Err(TrainError::Signless { layer: input.name.clone() });
+        }
         let Parts { graph, mut parameters, running } = parts;
         parameters.iter_mut().filter(|parameter| parameter.kind.is_weight()).for_each(Parameter::hold_zeros);
         let optimizer = Optimizer::new(settings.optimizer, &parameters);
         let mut state = State { parameters, running, optimizer, epochs: Vec::new(), best: None };
         first_statistics(&graph, &mut state, &start.calibration);
-        let fingerprint = format!("{} {settings:?} {:?}", start.identity, start.formats.map(ToString::to_string));
+        // A training that diverged goes on with another rate, and one that was too short with more epochs.
+        let Settings { epochs, lr, schedule, .. } = Settings::default();
+        let lasting = Settings { epochs, lr, schedule, ..settings.clone() };
+        let fingerprint = format!("{} {lasting:?} {:?}", start.identity, start.formats.map(ToString::to_string));
         let fingerprint = crate::data::sha256_hex(fingerprint.as_bytes());
         let formats = start.formats.cloned();
         Ok(Self { settings: settings.clone(), template, graph, state, formats, background: start.background, fingerprint })
@@ -155,7 +168,16 @@ impl Trainer {
     /// # Errors
     /// A checkpoint that is damaged, or of another training.
     pub fn resume(&mut self, bytes: &[u8], path: &str) -> Result<(), TrainError> {
-        checkpoint::restore(&mut self.state, bytes, &self.fingerprint, path)
+        checkpoint::restore(&mut self.state, bytes, &self.fingerprint, path)?;
+        let done = self.state.epochs.len();
+        if done > self.settings.epochs {
+            return Err(TrainError::Checkpoint {
+                path: path.to_string(),
+                problem: format!("it has {done} epochs, and {} are asked for", self.settings.epochs),
+                help: "ask for as many or more with --epochs, or leave --resume out and choose another --checkpoint to begin anew",
+            });
+        }
+        Ok(())
     }
 
     /// Epochs that are done.
@@ -272,14 +294,25 @@ impl Trainer {
         judged(&self.graph, &self.state.parameters, &self.state.running, inputs)
     }
 
+    /// As [`Self::logits`], with the weights that the network has.
+    pub fn kept_logits(&self, inputs: &Array2<f32>) -> Array2<f32> {
+        let (parameters, running) = self.kept();
+        judged(&self.graph, parameters, running, inputs)
+    }
+
+    /// What is kept: of the last epoch, or of the best one.
+    fn kept(&self) -> (&[Parameter], &[Running]) {
+        let State { parameters, running, best, .. } = &self.state;
+        best.as_ref().map_or((parameters, running), |best| (&best.parameters, &best.running))
+    }
+
     /// The trained network: that of the last epoch, or of the best one, as the settings say. In integers where formats were trained through, and then
     /// nothing else but biases is rounded.
     ///
     /// # Errors
     /// None that a training can cause; the network's own checks run again.
     pub fn network(&self) -> Result<Network, TrainError> {
-        let State { parameters, running, best, .. } = &self.state;
-        let (parameters, running) = best.as_ref().map_or((parameters, running), |best| (&best.parameters, &best.running));
+        let (parameters, running) = self.kept();
         let network = finished(&self.template, &self.graph, parameters, running)?;
         match &self.formats {
             None => Ok(network),

@@ -2,8 +2,8 @@
 
 use super::super::options::user_fault;
 use super::super::run::command_line;
-use super::super::say;
 use super::super::target::Target;
+use super::super::{complain, say};
 use super::{Init, Keep, Loss, Optimizer, Scales, Schedule, TrainArguments};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
@@ -18,14 +18,23 @@ pub(super) fn run(arguments: &TrainArguments) -> Result<(), Box<dyn Error>> {
     let target = Target::new(&arguments.out, &arguments.model)?;
     let checkpoint = arguments.checkpoint.clone().unwrap_or_else(|| arguments.out.with_extension("safetensors"));
     let request = request(arguments)?;
+    let shown = checkpoint.display().to_string();
+    match (checkpoint.exists(), arguments.resume) {
+        (true, false) => {
+            let help = "--resume goes on from it; to begin anew, remove it or choose another file with --checkpoint";
+            return Err(format!("{shown} is there already, maybe of a training that was ended\n  help: {help}").into());
+        }
+        (false, true) => complain(&format!("note: there is no checkpoint {shown}, training begins anew")),
+        _ => {}
+    }
     let mut watch = Follower { bar: bar(), checkpoint: &checkpoint, last: None };
-    let done = train::on_threads(arguments.threads, || -> Result<Trained, Box<dyn Error + Send + Sync>> {
+    let done = train::on_threads(usize::from(arguments.threads), || -> Result<Trained, Box<dyn Error + Send + Sync>> {
         let mut session = TrainSession::new(&request)?;
         if arguments.resume && checkpoint.exists() {
-            let shown = checkpoint.display().to_string();
             let bytes = std::fs::read(&checkpoint).map_err(|error| format!("{shown}: the checkpoint cannot be read: {error}"))?;
             session.resume(&bytes, &shown)?;
-            watch.last = Some(shown);
+            complain(&format!("going on behind epoch {} of {}", session.epochs(), arguments.epochs));
+            watch.last = Some(shown.clone());
         }
         Ok(session.run(&mut watch)?)
     })?;
@@ -37,6 +46,9 @@ pub(super) fn run(arguments: &TrainArguments) -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(error),
         },
     };
+    for warning in &trained.warnings {
+        complain(&format!("warning: {warning}"));
+    }
     trained.report.out = Some(arguments.out.display().to_string());
     let card = model::card_as(&trained.model, target.path())?;
     target.write(trained.model.network(), card.as_deref(), &trained.report.json())?;
@@ -101,7 +113,7 @@ fn request(arguments: &TrainArguments) -> Result<TrainRequest, Box<dyn Error>> {
         recipe: (!is_empty).then_some(recipe),
         teacher: arguments.teacher.clone(),
         settings,
-        samples: arguments.samples,
+        samples: arguments.samples.map(|samples| usize::try_from(samples).unwrap_or(usize::MAX)),
         command: command_line(),
     })
 }
@@ -130,7 +142,13 @@ impl Watch for Follower<'_> {
 
     fn epoch(&mut self, report: &EpochReport, checkpoint: &dyn Fn() -> Vec<u8>) -> Result<(), Box<dyn Error + Send + Sync>> {
         let EpochReport { epoch, loss, select_accuracy, .. } = report;
-        self.bar.println(format!("epoch {epoch}: loss {loss:.4}, select accuracy {select_accuracy:.4}"));
+        let line = format!("epoch {epoch}: loss {loss:.4}, select accuracy {select_accuracy:.4}");
+        // A bar that nobody sees prints nothing.
+        if self.bar.is_hidden() {
+            complain(&line);
+        } else {
+            self.bar.println(line);
+        }
         let (folder, name) = place(self.checkpoint)?;
         // In the place of the last one, once it is whole.
         folder.write_files(&[(name, &checkpoint())])?;
@@ -140,7 +158,7 @@ impl Watch for Follower<'_> {
 
     fn kept(&self, _: usize) -> String {
         match &self.last {
-            Some(path) => format!("the last good checkpoint is {path}"),
+            Some(path) => format!("the last good checkpoint is {path}, and --resume goes on from it"),
             None => "no epoch was finished, so that there is no checkpoint".to_string(),
         }
     }
