@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use systole::experiment::Experiment;
 use systole::report::{PointRow, PointStatus, SweepResults};
 use systole::sweep::{self, ChoiceFolder, Progress, Shard, SweepOptions, quoted};
@@ -67,6 +68,10 @@ struct MergeArguments {
 pub(crate) fn run(arguments: &SweepArguments) -> Result<(), Box<dyn Error>> {
     if let Some(SweepCommand::Merge(merge)) = &arguments.command {
         let results = sweep::merge(&merge.folders, &merge.out)?;
+        let (found, all) = (results.points.len() as u64, results.provenance.points);
+        if found < all {
+            complain(&format!("note: {found} of {all} points: a shard is missing, or has not run to its end"));
+        }
         return show(&results, &merge.out, merge.json);
     }
     let path = arguments.experiment.as_ref().expect("bug: an experiment is required where there is no other command");
@@ -132,7 +137,10 @@ fn shard(text: &str) -> Result<Shard, String> {
     }
 }
 
-/// A bar on a terminal, nothing where standard error is piped.
+/// Between two lines of progress where there is no bar.
+const BETWEEN_LINES: Duration = Duration::from_secs(30);
+
+/// A bar on a terminal; lines now and then where standard error is piped.
 struct Bar {
     bar: ProgressBar,
     state: Mutex<State>,
@@ -141,6 +149,8 @@ struct Bar {
 #[derive(Default)]
 struct State {
     failed: usize,
+    /// How long it took until progress was last told where there is no bar.
+    told: Duration,
     best: Option<(f64, String)>,
 }
 
@@ -156,6 +166,16 @@ impl Bar {
         let style = ProgressStyle::with_template(template).expect("bug: the template is a constant that parses");
         let bar = ProgressBar::new(0).with_style(style.with_key("rate", rate).with_key("left", left));
         Self { bar, state: Mutex::default() }
+    }
+
+    /// A line for logs, every half minute.
+    fn tell(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.bar.elapsed();
+        if now.saturating_sub(state.told) >= BETWEEN_LINES {
+            state.told = now;
+            complain(&format!("{} of {} points, {} failed", self.bar.position(), self.bar.length().unwrap_or(0), state.failed));
+        }
     }
 
     fn take(&self, row: &PointRow) {
@@ -187,6 +207,9 @@ impl Progress for Bar {
     fn done(&self, row: &PointRow) {
         self.take(row);
         self.bar.inc(1);
+        if self.bar.is_hidden() {
+            self.tell();
+        }
     }
 }
 

@@ -50,18 +50,26 @@ impl Axis {
 }
 
 /// A value as columns: under its path, and as a number in the smallest unit where it has one.
+///
+/// A name that is a column of results already (a chip's `cores`, the `clock_hz` of its `clock`) is theirs: the path then stands behind `chip.`, and the number
+/// is left to the figure.
 pub fn columns(path: &str, text: &str) -> Vec<(String, AxisValue)> {
+    let is_taken = |name: &str| sweep_columns().contains(&name);
+    let own = if is_taken(path) { format!("chip.{path}") } else { path.to_owned() };
     if let Some(number) = text.replace('_', "").parse().ok().filter(|number: &f64| number.is_finite()) {
-        return vec![(path.to_owned(), AxisValue::Number(number))];
+        return vec![(own, AxisValue::Number(number))];
     }
     let shown = ron::from_str::<String>(text).unwrap_or_else(|_| text.to_owned());
-    let mut all = vec![(path.to_owned(), AxisValue::Text(shown))];
+    let mut all = vec![(own, AxisValue::Text(shown))];
     let quantity = text.strip_suffix(')').and_then(|rest| rest.split_once('('));
     if let Some((unit, number)) = quantity
         && let Some((_, worth, column)) = UNITS.iter().find(|(name, ..)| *name == unit.trim())
         && let Ok(number) = number.trim().replace('_', "").parse::<f64>()
     {
-        all.push((format!("{path}_{column}"), AxisValue::Number(number * worth)));
+        let name = format!("{path}_{column}");
+        if !is_taken(&name) {
+            all.push((name, AxisValue::Number(number * worth)));
+        }
     }
     all
 }
@@ -265,6 +273,9 @@ mod tests {
         let of_size = columns("s", "KiB(64)");
         assert_eq!(of_size[0].1, AxisValue::Text("KiB(64)".to_owned()));
         assert_eq!(of_size[1], ("s_bytes".to_owned(), AxisValue::Number(65536.0)));
+        let of_clock = columns("clock", "MHz(600)");
+        assert_eq!(of_clock, [("clock".to_owned(), AxisValue::Text("MHz(600)".to_owned()))], "clock_hz is a figure");
+        assert_eq!(columns("cores", "2"), [("chip.cores".to_owned(), AxisValue::Number(2.0))]);
         assert_eq!(columns("s", "Dense"), [("s".to_owned(), AxisValue::Text("Dense".to_owned()))]);
     }
 }

@@ -63,8 +63,10 @@ pub struct Experiment {
 /// A chip and the name that the experiment calls it by.
 #[derive(Debug)]
 pub struct BaseChip {
-    /// The name or path.
+    /// The name or path, as it is written.
     pub name: String,
+    /// The name, or the path from the working folder.
+    pub path: String,
     /// The chip.
     pub chip: Chip,
 }
@@ -72,8 +74,10 @@ pub struct BaseChip {
 /// A model and how it runs.
 #[derive(Debug)]
 pub struct Workload {
-    /// The model's name or path.
+    /// The model's name or path, as it is written.
     pub model: String,
+    /// The name, or the path from the working folder.
+    pub path: String,
     /// The model.
     pub found: Found,
     /// SHA-256 of the files of its network and card, and of its data where it is scored.

@@ -35,11 +35,11 @@ pub(super) fn read(text: String, path: &str) -> Result<Experiment, ExperimentErr
     let record = reader.record_with(Some(item), Some("Experiment"), &FIELDS, FIELDS.len() - 4, HELP);
     let Some(record) = record else { return Err(ExperimentError::Faulty(reader.faults)) };
     let question = reader.text(record.get("question"));
-    let known_as = |name: String| beside(Path::new(path), name);
-    let chips = chips(&mut reader, record.get("chips"), known_as);
-    let workloads = workloads(&mut reader, record.get("workloads"), known_as);
+    let found_at = |name: &str| beside(Path::new(path), name);
+    let chips = chips(&mut reader, record.get("chips"), found_at);
+    let workloads = workloads(&mut reader, record.get("workloads"), found_at);
     let known = [workloads.iter().map(|workload| workload.model.clone()).collect(), chips.iter().map(|base| base.name.clone()).collect()];
-    let drafts = drafts(&mut reader, record.get("recipes"), &known, known_as);
+    let drafts = drafts(&mut reader, record.get("recipes"), &known);
     let used: Vec<String> = drafts.iter().flat_map(|draft| draft.used.iter().cloned()).collect();
     let axes = axes::read(&mut reader, record.get("axes"), &chips, &used);
     let written_axes = record.get("axes").map(|item| axes::written(&item)).unwrap_or_default();
@@ -57,8 +57,8 @@ pub(super) fn read(text: String, path: &str) -> Result<Experiment, ExperimentErr
     let recipe_names = names(&mut recipes.iter().map(|recipe| recipe.name.clone()));
     let baseline = record.get("baseline").and_then(|item| {
         let fields = reader.record(Some(item), None, &["chip", "recipe"])?;
-        let chip = one_of(&mut reader, fields.get("chip"), &chip_names, "a chip", known_as);
-        let recipe = one_of(&mut reader, fields.get("recipe"), &recipe_names, "a recipe", |name| name);
+        let chip = one_of(&mut reader, fields.get("chip"), &chip_names, "a chip");
+        let recipe = one_of(&mut reader, fields.get("recipe"), &recipe_names, "a recipe");
         Some(SweepBaseline { chip: chip?, recipe: recipe? })
     });
     let columns = Columns::of(&axes, written_axes, record.get("baseline").is_some());
@@ -67,6 +67,17 @@ pub(super) fn read(text: String, path: &str) -> Result<Experiment, ExperimentErr
     let explore = record.get("explore").map_or(Some(Explore::Grid), |item| explore(&mut reader, &item));
     let rules = [("Free", AreaRule::Free), ("Iso", AreaRule::Iso)];
     let area = record.get("area").map_or(Some(AreaRule::Free), |item| reader.choice(Some(item), &rules));
+    if let Some(item) = record.get("area").filter(|_| area == Some(AreaRule::Iso))
+        && let Some(axis) = axes.iter().find(|axis| axis.paths.iter().any(|path| path.starts_with("scratchpads.0.capacity")))
+    {
+        let help = "leave the axis out, or write Free";
+        reader.refuse(&item, format!("with Iso the first scratchpad takes what area is left, and the axis {} sets it", axis.name), help);
+    }
+    if let Some(item) = record.get("seeds")
+        && let Some(twice) = seeds.iter().enumerate().find_map(|(place, seed)| seeds[..place].contains(seed).then_some(seed))
+    {
+        reader.refuse(&item, format!("the seed {twice} is there twice"), "remove one of them");
+    }
     match (reader.faults.is_empty(), question, plan, explore, area) {
         (true, Some(question), Some(plan), Some(explore), Some(area)) => {
             Ok(Experiment { text, question, chips, workloads, recipes, axes, plan, seeds, baseline, require, plots, explore, area })
@@ -75,27 +86,28 @@ pub(super) fn read(text: String, path: &str) -> Result<Experiment, ExperimentErr
     }
 }
 
-fn chips(reader: &mut Reader, item: Option<Item<'_>>, known_as: impl Fn(String) -> String) -> Vec<BaseChip> {
+fn chips(reader: &mut Reader, item: Option<Item<'_>>, found_at: impl Fn(&str) -> String) -> Vec<BaseChip> {
     let mut chips: Vec<BaseChip> = Vec::new();
     for entry in reader.list(item, 1..=MOST).unwrap_or_default() {
-        let Some(name) = reader.text(Some(entry.clone())).map(&known_as) else { continue };
+        let Some(name) = reader.text(Some(entry.clone())) else { continue };
+        let path = found_at(&name);
         if chips.iter().any(|base| base.name == name) {
             reader.refuse(&entry, format!("{name} is there twice"), "remove one of them");
             continue;
         }
-        match chip::load(&name, &[]) {
-            Ok(chip) => chips.push(BaseChip { name, chip }),
+        match chip::load(&path, &[]) {
+            Ok(chip) => chips.push(BaseChip { name, path, chip }),
             Err(ChipError::Unknown { name, help }) => reader.refuse(&entry, format!("there is no chip named `{name}`"), help),
             Err(error) => {
                 let (what, _) = message(&error);
-                reader.refuse(&entry, format!("{}: {what}", entry.path), format!("`systole chip check {name}` tells all that is wrong"));
+                reader.refuse(&entry, format!("{}: {what}", entry.path), format!("`systole chip check {path}` tells all that is wrong"));
             }
         }
     }
     chips
 }
 
-fn workloads(reader: &mut Reader, item: Option<Item<'_>>, known_as: impl Fn(String) -> String) -> Vec<Workload> {
+fn workloads(reader: &mut Reader, item: Option<Item<'_>>, found_at: impl Fn(&str) -> String) -> Vec<Workload> {
     let mut workloads = Vec::new();
     for entry in reader.list(item, 1..=MOST).unwrap_or_default() {
         let help = "a workload is written (model: \"lenet-mnist\", batch: 1, weights: Cold)";
@@ -111,8 +123,9 @@ fn workloads(reader: &mut Reader, item: Option<Item<'_>>, known_as: impl Fn(Stri
             }
             Some(item) => count(reader, Some(item), 1, 1 << 32).and_then(|count| usize::try_from(count).ok()).map(Samples::First),
         };
-        let Some(model) = reader.text(fields.get("model")).map(&known_as) else { continue };
-        let found = match model::find(&model) {
+        let Some(model) = reader.text(fields.get("model")) else { continue };
+        let path = found_at(&model);
+        let found = match model::find(&path) {
             Ok(found) => found,
             Err(error) => {
                 let (what, help) = message(&error);
@@ -123,7 +136,7 @@ fn workloads(reader: &mut Reader, item: Option<Item<'_>>, known_as: impl Fn(Stri
         let (Some(batch), Some(weights), Some(samples)) = (batch, weights, samples) else { continue };
         let samples = if matches!(found, Found::Table(_)) { Samples::TimingOnly } else { samples };
         match hash(&found, samples) {
-            Ok(sha256) => workloads.push(Workload { model, found, sha256, batch, weights, samples }),
+            Ok(sha256) => workloads.push(Workload { model, path, found, sha256, batch, weights, samples }),
             Err(error) => {
                 let (what, help) = message(&error);
                 reader.refuse(&entry, what, help);
@@ -162,12 +175,7 @@ struct Draft<'t> {
     only: [Option<Vec<String>>; 2],
 }
 
-fn drafts<'t>(
-    reader: &mut Reader,
-    item: Option<Item<'t>>,
-    known: &[Vec<String>; 2],
-    known_as: impl Fn(String) -> String,
-) -> Vec<Draft<'t>> {
+fn drafts<'t>(reader: &mut Reader, item: Option<Item<'t>>, known: &[Vec<String>; 2]) -> Vec<Draft<'t>> {
     let example = "recipes: { \"w8a8\": [Quantize(w: 8, a: 8)] }";
     let whole = item.clone();
     let mut drafts = Vec::new();
@@ -179,7 +187,7 @@ fn drafts<'t>(
             steps = fields.get("steps");
             only = [("models", "a model", &known[0]), ("chips", "a chip", &known[1])].map(|(field, what, names)| {
                 let entries = reader.list(Some(fields.get(field)?), 1..=MOST)?;
-                Some(entries.into_iter().filter_map(|entry| one_of(reader, Some(entry), names, what, &known_as)).collect())
+                Some(entries.into_iter().filter_map(|entry| one_of(reader, Some(entry), names, what)).collect())
             });
         }
         let Some(steps) = steps else { continue };

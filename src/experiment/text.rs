@@ -1,6 +1,7 @@
 //! Small readers that chip files do not need: maps, optional fields, names out of a list, and messages of other stages cut to a fault.
 
 use crate::chip::{Item, Kind, Node, Reader, join, nearest};
+use crate::model::way;
 use std::fmt::Display;
 use std::path::Path;
 
@@ -41,16 +42,10 @@ pub(super) fn count(reader: &mut Reader, item: Option<Item<'_>>, least: u64, mos
     number
 }
 
-/// One of some names, which know what is written by what `known_as` makes of it; a fault offers the nearest.
-pub(super) fn one_of(
-    reader: &mut Reader,
-    item: Option<Item<'_>>,
-    names: &[String],
-    what: &str,
-    known_as: impl Fn(String) -> String,
-) -> Option<String> {
+/// One of some names; a fault offers the nearest.
+pub(super) fn one_of(reader: &mut Reader, item: Option<Item<'_>>, names: &[String], what: &str) -> Option<String> {
     let item = item?;
-    let name = known_as(reader.text(Some(item.clone()))?);
+    let name = reader.text(Some(item.clone()))?;
     if names.contains(&name) {
         return Some(name);
     }
@@ -59,11 +54,15 @@ pub(super) fn one_of(
     None
 }
 
-/// A path as the working folder has it: what is not there is looked for beside the experiment. Names stay as they are.
-pub(super) fn beside(experiment: &Path, name: String) -> String {
+/// A path as the working folder has it: what is not there is looked for beside the experiment, and goes by the way there, however the experiment's own path
+/// was given. Names stay as they are.
+pub(super) fn beside(experiment: &Path, name: &str) -> String {
     let is_path = name.contains(['/', std::path::MAIN_SEPARATOR]) || [".ron", ".onnx", ".csv"].iter().any(|end| name.ends_with(end));
-    let path = experiment.parent().unwrap_or(Path::new("")).join(&name);
-    if is_path && !Path::new(&name).exists() && path.is_file() { path.to_string_lossy().into_owned() } else { name }
+    let path = experiment.parent().unwrap_or(Path::new("")).join(name);
+    if !is_path || Path::new(name).exists() || !path.is_file() {
+        return name.to_owned();
+    }
+    way(Path::new("."), &path).unwrap_or_else(|_| path.to_string_lossy().into_owned())
 }
 
 /// Another stage's message as a fault: its first line, and its help.

@@ -7,6 +7,9 @@ use super::column::{self, Workload};
 use super::{FindingsError, MAX_VALUES};
 use crate::report::{Cell, SweepResults, ratio};
 
+/// A mean square of logarithms that is no more is rounding, and nothing to be told.
+const FLAT: f64 = 1e-20;
+
 /// What each axis tells of a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effects {
@@ -73,14 +76,21 @@ pub fn effects(results: &SweepResults, figure: &str) -> Result<Effects, Findings
             mean(&mut points.iter().filter(|(place, _)| results.cell(*place, &axis) == *value).map(|(_, value)| *value))
         };
         let means: Vec<(String, f64)> = values.iter().map(|value| (value.text(), of(&shown, value).0)).collect();
-        // Points that do not have the axis are a value of their own.
+        // About the mean of the points that have the axis: what tells them from the others is another one, such as the recipe.
+        let (middle, _) =
+            mean(&mut centred.iter().filter(|(place, _)| results.cell(*place, &axis) != Cell::Empty).map(|(_, value)| *value));
         let between: f64 =
-            values.iter().chain([&Cell::Empty]).map(|value| of(&centred, value)).map(|(mean, count)| count * mean * mean).sum();
+            values.iter().map(|value| of(&centred, value)).map(|(mean, count)| count * (mean - middle) * (mean - middle)).sum();
         let end = |is_least: bool| {
             let ends = means.iter().map(|(name, mean)| (name.clone(), libm::exp(*mean)));
             ends.reduce(|best, one| if (one.1 < best.1) == is_least { one } else { best }).unwrap_or_default()
         };
-        found.push(Effect { share: ratio(between, all).clamp(0.0, 1.0), least: end(true), most: end(false), axis });
+        found.push(Effect {
+            share: if all > FLAT * shown.len() as f64 { ratio(between, all).clamp(0.0, 1.0) } else { 0.0 },
+            least: end(true),
+            most: end(false),
+            axis,
+        });
     }
     found.sort_by(|one, other| other.share.total_cmp(&one.share));
     Ok(Effects { figure: figure.to_owned(), effects: found, points: shown.len() })

@@ -101,7 +101,11 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Sc
     if shown.is_empty() {
         return Err(column::nothing(results, request.x, request.y));
     }
-    let groups: Vec<String> = column::values(results, &shown, color).iter().map(Cell::text).collect();
+    let group = |place: usize| named(&results.cell(place, color));
+    let mut groups: Vec<String> = column::values(results, &shown, color).iter().map(named).collect();
+    if shown.iter().any(|place| results.cell(*place, color) == Cell::Empty) {
+        groups.push(named(&Cell::Empty));
+    }
     if groups.len() > MAX_GROUPS {
         return Err(FindingsError::TooMany { what: "the colour", name: color.to_owned(), count: groups.len(), limit: MAX_GROUPS });
     }
@@ -126,12 +130,12 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Sc
                 place: *place,
                 x: number(*place, &x).unwrap_or_default(),
                 y: number(*place, &y).unwrap_or_default(),
-                group: groups.iter().position(|group| *group == results.cell(*place, color).text()).unwrap_or_default(),
+                group: groups.iter().position(|name| *name == group(*place)).unwrap_or_default(),
                 label: labels.label(*place),
             })
             .collect();
         let title = match request.facet {
-            Some(name) if !["batch", "weights", "model"].contains(&name) => format!("{name} {}, {}", facet.text(), workload.caption()),
+            Some(name) if !["batch", "weights", "model"].contains(&name) => format!("{name} {}, {}", named(&facet), workload.caption()),
             _ => workload.caption(),
         };
         panels.push(Panel { title, marks, front: Vec::new(), ties: Vec::new(), near: Vec::new() });
@@ -141,6 +145,11 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Sc
         scatter.find_fronts(results);
     }
     Ok(scatter)
+}
+
+/// A value as a key or a title says it, where a point may have none.
+fn named(cell: &Cell) -> String {
+    if *cell == Cell::Empty { "none".to_owned() } else { cell.text() }
 }
 
 /// The columns to show: latency in place of cycles where a panel would mix what does not compare. `key` says which panel a point is in.
@@ -183,6 +192,7 @@ struct Labels<'r> {
     results: &'r SweepResults,
     color: &'r str,
     has_chips: bool,
+    has_seeds: bool,
     /// Axes that tell points of one recipe and chip apart.
     varied: BTreeSet<(&'r str, &'r str, &'r str)>,
 }
@@ -201,7 +211,8 @@ impl<'r> Labels<'r> {
                 }
             }
         }
-        Self { results, color, has_chips: chips.len() > 1, varied }
+        let has_seeds = results.points.windows(2).any(|pair| pair[0].seed != pair[1].seed);
+        Self { results, color, has_chips: chips.len() > 1, has_seeds, varied }
     }
 
     fn label(&self, place: usize) -> String {
@@ -213,7 +224,12 @@ impl<'r> Labels<'r> {
         if self.color != "chip" && self.has_chips {
             parts.push(point.chip.clone());
         }
-        for path in point.axes.keys().filter(|path| *path != self.color) {
+        if self.has_seeds && self.color != "seed" {
+            parts.push(format!("seed {}", point.seed));
+        }
+        // A quantity stands there with its unit, and once more as a number.
+        let is_again = |path: &str| point.axes.keys().any(|other| other != path && path.starts_with(other.as_str()));
+        for path in point.axes.keys().filter(|path| *path != self.color && !is_again(path)) {
             if self.varied.contains(&(point.recipe.as_str(), point.chip.as_str(), path.as_str())) {
                 let short = path.rsplit('.').next().unwrap_or(path);
                 parts.push(format!("{short} {}", self.results.cell(place, path).text()));

@@ -17,4 +17,4 @@ pub use error::{Fault, ModelError};
 pub use find::{Found, LayerTable, find, find_table, names};
 pub use load::{Model, load};
 pub use shipped::shipped_names;
-pub use write::{card_as, card_beside};
+pub use write::{card_as, card_beside, way};

@@ -35,7 +35,7 @@ fn written(model: &Model, network: &Path, training: Training, notes: Vec<String>
     let file = network.file_name().and_then(|name| name.to_str()).ok_or_else(|| fault("its name is not UTF-8 text".to_string()))?;
     let stem = network.file_stem().and_then(|stem| stem.to_str()).unwrap_or(file);
     let folder = network.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let path_to = |path: &PathBuf| relative(folder, path).map_err(fault);
+    let path_to = |path: &PathBuf| way(folder, path).map_err(fault);
     let mut data: Vec<DataFile> = Vec::new();
     let mut splits = Vec::new();
     for split in Split::ALL {
@@ -76,7 +76,10 @@ fn written(model: &Model, network: &Path, training: Training, notes: Vec<String>
 }
 
 /// The way from a folder to a file, both of which are there.
-fn relative(folder: &Path, file: &Path) -> Result<String, String> {
+///
+/// # Errors
+/// What the system says, or that there is no way.
+pub fn way(folder: &Path, file: &Path) -> Result<String, String> {
     let found = |path: &Path| path.canonicalize().map_err(|error| format!("{} cannot be found: {error}", path.display()));
     let (folder, file) = (found(folder)?, found(file)?);
     let common = folder.components().zip(file.components()).take_while(|(a, b)| a == b).count();

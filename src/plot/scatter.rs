@@ -93,8 +93,8 @@ impl<'s> Picture<'s> {
         if marks().any(is_zero_error) {
             notes.push("errors of 0 stand where half a sample would".to_owned());
         }
-        if scatter.panels.iter().any(|panel| asides(panel).iter().any(|aside| *aside != 0.0)) {
-            notes.push("points of the same figures stand side by side".to_owned());
+        if scatter.panels.iter().any(|panel| nested(panel).iter().any(|share| *share < 1.0)) {
+            notes.push("points of the same figures stand within each other".to_owned());
         }
         if scatter.left_out > 0 {
             let points = human::plural(scatter.left_out as u64, "point");
@@ -136,8 +136,7 @@ impl<'s> Picture<'s> {
             axis.place(if is_zero_error { axis.ends().0 * 1.3 } else { value })
         };
         let at = |mark: &Mark| (lowest(&self.scatter.x, x, mark.x), lowest(&self.scatter.y, y, mark.y));
-        let asides = asides(panel);
-        let drawn_at = |mark: usize| (at(&panel.marks[mark]).0 + asides[mark], at(&panel.marks[mark]).1);
+        let shares = nested(panel);
         let (labels, common) = labels(panel);
         canvas.text(&format!("{}{common}", panel.title), (left, top - 32.0), Ink { size: 13.0, is_bold: true, ..plain(INK) })?;
         for (step, is_tie) in panel.ties.iter().enumerate() {
@@ -170,21 +169,30 @@ impl<'s> Picture<'s> {
             taken.take([one.0.min(other.0) - 1.0, one.1.min(other.1) - 1.0, one.0.max(other.0) + 1.0, one.1.max(other.1) + 1.0]);
         }
         for number in 0..panel.marks.len() {
-            let at = drawn_at(number);
+            let at = at(&panel.marks[number]);
             taken.take([at.0 - 6.0, at.1 - 6.0, at.0 + 6.0, at.1 + 6.0]);
             if panel.near.contains(&number) {
                 draw_ring(canvas, at)?;
             }
         }
-        for is_of_front in [false, true] {
-            for (number, mark) in panel.marks.iter().enumerate().filter(|(number, _)| panel.front.contains(number) == is_of_front) {
-                let radius = if is_of_front || panel.front.is_empty() { RADIUS + 0.6 } else { RADIUS - 0.8 };
-                draw_mark(canvas, drawn_at(number), radius, mark.group, series(mark.group))?;
-            }
+        let size = |number: usize| {
+            let is_large = panel.front.contains(&number) || panel.front.is_empty();
+            shares[number] * if is_large { RADIUS + 0.6 } else { RADIUS - 0.8 }
+        };
+        // Others before those of the front, and of each the larger first.
+        let mut order: Vec<usize> = (0..panel.marks.len()).collect();
+        order.sort_by(|one, other| {
+            let is_nested = |number: &usize| shares[*number] < 1.0;
+            let is_of_front = |number: &usize| panel.front.contains(number);
+            (is_nested(one), is_of_front(one)).cmp(&(is_nested(other), is_of_front(other))).then(size(*other).total_cmp(&size(*one)))
+        });
+        for number in order {
+            let mark = &panel.marks[number];
+            draw_mark(canvas, at(mark), size(number), mark.group, series(mark.group))?;
         }
         let few = if panel.front.is_empty() && panel.marks.len() <= 12 { (0..panel.marks.len()).collect() } else { Vec::new() };
         for mark in panel.front.iter().chain(&few).copied() {
-            let (text, place) = (human::shorten(&labels[mark], 34), drawn_at(mark));
+            let (text, place) = (human::shorten(&labels[mark], 44), at(&panel.marks[mark]));
             if let Some(label) = taken.label(&text, place, bounds) {
                 let end = label.0 + width_of(&text, LABEL_SIZE, true);
                 let near = place.0.clamp(label.0, end);
@@ -279,17 +287,23 @@ impl<'s> Picture<'s> {
     }
 }
 
-/// How far each point stands aside of its place, in points of the page: those of the very same figures would hide each other.
-fn asides(panel: &Panel) -> Vec<f64> {
+/// The share of its size that each point is drawn with, and the order of drawing: points of the very same figures stand within each other, the first the
+/// largest, so that none hides another.
+fn nested(panel: &Panel) -> Vec<f64> {
     let key = |mark: &Mark| (mark.x.to_bits(), mark.y.to_bits());
     let mut places: BTreeMap<(u64, u64), Vec<usize>> = BTreeMap::new();
-    panel.marks.iter().enumerate().for_each(|(number, mark)| places.entry(key(mark)).or_default().push(number));
-    let mut asides = vec![0.0; panel.marks.len()];
+    // What is on the front lies below: it is larger already.
+    let order = |is_of_front: bool| (0..panel.marks.len()).filter(move |number| panel.front.contains(number) == is_of_front);
+    order(true).chain(order(false)).for_each(|number| places.entry(key(&panel.marks[number])).or_default().push(number));
+    let mut shares = vec![1.0; panel.marks.len()];
     for together in places.values() {
-        let middle = (together.len() - 1) as f64 / 2.0;
-        together.iter().enumerate().for_each(|(turn, number)| asides[*number] = (turn as f64 - middle) * 1.5 * RADIUS);
+        let step = 1.0 / together.len() as f64;
+        together
+            .iter()
+            .enumerate()
+            .for_each(|(turn, number)| shares[*number] = 1.0 + 0.6 * step * (together.len() - 1) as f64 - turn as f64 * step);
     }
-    asides
+    shares
 }
 
 /// The labels of a panel's points, without what those of all points that are labelled end with; and that, for the panel's title.

@@ -310,7 +310,7 @@ fn transfer_fields(results: &SweepResults, found: &[Transfer]) -> Fields {
         format!(
             "found: the fastest that keeps what the experiment requires and errs at most {MAX_MORE_ERROR}% more on the select split than the best"
         ),
-        "–: does not run there".to_owned(),
+        "–: did not run there".to_owned(),
         chips(results),
     ];
     Fields { title: "How a recipe that was found for one chip does on another".to_owned(), notes, panels: panels.collect(), across: 2 }

@@ -9,8 +9,8 @@ pub(super) fn command(experiment: &Experiment, point: &Point, sets: &[(String, S
     let workload = &experiment.workloads[point.workload];
     let mut words = vec!["systole".to_owned(), "run".to_owned()];
     let mut add = |option: &str, value: &str| words.extend([option.to_owned(), quoted(value)]);
-    add("--model", &workload.model);
-    add("--chip", &experiment.chips[point.chip].name);
+    add("--model", &workload.path);
+    add("--chip", &experiment.chips[point.chip].path);
     for (path, value) in sets {
         add("--set", &format!("{path}={value}"));
     }

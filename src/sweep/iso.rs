@@ -37,10 +37,10 @@ pub(super) fn fill(base: &BaseChip, sets: &[(String, String)]) -> Result<(Chip, 
     let at = |bytes: u64| -> Result<(Chip, Vec<(String, String)>), IsoError> {
         let mut all = sets.to_vec();
         all.push((CAPACITY.to_owned(), format!("B({bytes})")));
-        Ok((chip::load(&base.name, &all)?, all))
+        Ok((chip::load(&base.path, &all)?, all))
     };
     // A capacity is whole rows of every bank.
-    let plain = chip::load(&base.name, sets)?;
+    let plain = chip::load(&base.path, sets)?;
     let pad = &plain.scratchpads()[0];
     let step = u64::from(pad.banks) * u64::from(pad.port_bytes);
     let fits = |steps: u64| -> Result<bool, IsoError> { Ok(area(&at(steps * step)?.0)? <= budget) };
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn what_a_smaller_array_saves_becomes_scratchpad_and_no_step_more_would_fit() {
         let chip = chip::load("edge-16x16", &[]).unwrap();
-        let base = BaseChip { name: "edge-16x16".to_owned(), chip };
+        let base = BaseChip { name: "edge-16x16".to_owned(), path: "edge-16x16".to_owned(), chip };
         let area = |chip: &Chip| AreaTable::resolve(chip).unwrap().total().get();
         let sets = vec![("array.rows".to_owned(), "8".to_owned()), ("array.cols".to_owned(), "8".to_owned())];
         let (found, all) = fill(&base, &sets).unwrap();

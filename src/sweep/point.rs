@@ -34,7 +34,7 @@ pub(super) fn row(experiment: &Experiment, bench: &Workbench<'_>, number: u64, p
     let mut axes = point.axes.clone();
     let mut sets = point.sets.clone();
     let built = match experiment.area {
-        AreaRule::Free => chip::load(&base.name, &point.sets).map_err(|error| error.to_string()),
+        AreaRule::Free => chip::load(&base.path, &point.sets).map_err(|error| error.to_string()),
         AreaRule::Iso => fill(base, &point.sets).map_err(|error| error.to_string()).map(|(chip, all)| {
             axes.extend(axis_columns(CAPACITY, &all[all.len() - 1].1));
             sets = all;

@@ -115,7 +115,12 @@ impl SweepResults {
         header.extend(["cycles\na sample", "latency\na batch", "energy\na sample", "speedup", "energy\ngain"]);
         let header: Vec<String> = header.into_iter().map(str::to_owned).collect();
         let mut lines = table(&header, left);
-        for place in &rows {
+        // What all rows have in common is said once.
+        let axes: Vec<Vec<String>> = rows.iter().map(|place| parts(&axes_text(&self.points[*place]))).collect();
+        let common: Vec<String> = axes.first().map_or_else(Vec::new, |first| {
+            first.iter().filter(|part| axes.len() > 1 && axes.iter().all(|other| other.contains(part))).cloned().collect()
+        });
+        for (place, axes) in rows.iter().zip(&axes) {
             let (point, relative) = (&self.points[*place], &self.relative[*place]);
             let Some(figures) = &point.figures else { continue };
             let mark = if Some(*place) == baseline { " (baseline)" } else { "" };
@@ -125,7 +130,8 @@ impl SweepResults {
                 point.training.name().to_owned(),
             ];
             if has_axes {
-                row.push(whole_parts(&axes_text(point), AXES_WIDTH));
+                let own: Vec<String> = axes.iter().filter(|part| !common.contains(part)).cloned().collect();
+                row.push(whole_parts(&own, AXES_WIDTH));
             }
             if is_scored {
                 let [low, high] = [figures.accuracy_high, figures.accuracy_low].map(|share| share.map(|share| 100.0 * (1.0 - share)));
@@ -145,7 +151,8 @@ impl SweepResults {
         let (model, batch, weights) = workload;
         let what =
             if is_scored { "error (chosen on the select split, shown on the report split) and latency" } else { "latency and energy" };
-        let mut text = rendered(&format!("{model}, batch {batch}, weights {}: the front of {what}", weights.name()), &lines);
+        let at = if common.is_empty() { String::new() } else { format!("; all at {}", common.join(", ")) };
+        let mut text = rendered(&format!("{model}, batch {batch}, weights {}: the front of {what}{at}", weights.name()), &lines);
         if all > MOST_ROWS {
             let _ = writeln!(text, "and {} more; points.csv has all", all - MOST_ROWS);
         }
@@ -285,12 +292,16 @@ fn shown_axes(point: &PointRow, is_wanted: impl Fn(&str) -> bool) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
+/// The parts of a list.
+fn parts(text: &str) -> Vec<String> {
+    text.split(", ").filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
 /// As many whole parts of a list as there is room for.
-fn whole_parts(text: &str, width: usize) -> String {
+fn whole_parts(parts: &[String], width: usize) -> String {
     let mut kept = String::new();
-    let parts: Vec<&str> = text.split(", ").collect();
     for (number, part) in parts.iter().enumerate() {
-        let more = if kept.is_empty() { (*part).to_owned() } else { format!("{kept}, {part}") };
+        let more = if kept.is_empty() { part.clone() } else { format!("{kept}, {part}") };
         if more.chars().count() > width && !kept.is_empty() {
             return format!("{kept} and {} more", parts.len() - number);
         }
