@@ -266,6 +266,9 @@ impl Scatter {
                 panel.marks.iter().map(cost).collect::<Vec<f64>>()
             });
             panel.front = pareto(&x, &y);
+            if panel.front.is_empty() {
+                self.notes.push(format!("{}: no point keeps what is required", panel.title));
+            }
             let rights: Vec<Option<Vec<bool>>> = panel.marks.iter().map(|mark| results.points[mark.place].right()).collect();
             // Samples that were got right tell errors apart, and nothing else.
             let has_error = [&self.x, &self.y].into_iter().any(|column| ["error_percent", "accuracy"].contains(&column.as_str()));

@@ -45,6 +45,18 @@ pub enum Warning {
         /// The samples.
         samples: usize,
     },
+    /// A network that was trained is no better than guessing.
+    Untrained {
+        /// Its accuracy.
+        accuracy: f64,
+    },
+    /// The last batch has empty places.
+    FilledUp {
+        /// The samples.
+        samples: u64,
+        /// Samples in a batch.
+        batch: u64,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -55,6 +67,15 @@ impl fmt::Display for Warning {
                 "the float reference, the network as imported, is right in {:.1}% of {samples} samples: no better than guessing among \
                  {classes} classes\n  help: check that the labels belong to the samples, and the card's preprocessing (scale, mean, std)",
                 accuracy * 100.0
+            ),
+            Self::Untrained { accuracy } => write!(
+                f,
+                "what was trained is right in {:.1}% of the samples: no better than guessing\n  help: choose a smaller --lr, more --epochs, or formats of more bits",
+                accuracy * 100.0
+            ),
+            Self::FilledUp { samples, batch } => write!(
+                f,
+                "{samples} samples are no whole batches of {batch}: the last one is filled up, and what a sample takes counts its empty places too\n  help: take a multiple with --samples"
             ),
         }
     }
@@ -325,20 +346,23 @@ fn judged_numbers(prepared: &Prepared<'_>, numbers: &Numbers) -> Result<Judged, 
 }
 
 fn warnings(prepared: &Prepared<'_>, metrics: &BTreeMap<String, MetricValues>) -> Vec<Warning> {
-    let accuracy = metrics.get("accuracy").and_then(|values| values.float);
-    accuracy.and_then(|accuracy| at_chance(prepared.model.card().task, accuracy, prepared.samples.count() as u64)).into_iter().collect()
-}
-
-/// What is said of a classification that is no better than guessing.
-pub(super) fn at_chance(task: Task, accuracy: f64, samples: u64) -> Option<Warning> {
-    let Task::Classification { classes } = task else { return None };
-    let samples = usize::try_from(samples).unwrap_or(usize::MAX);
-    is_at_chance(accuracy, classes, samples).then_some(Warning::AtChance { accuracy, classes, samples })
+    let (count, batch) = (prepared.samples.count(), prepared.mapping.batch());
+    let mut all = Vec::new();
+    if let (Task::Classification { classes }, Some(accuracy)) =
+        (prepared.model.card().task, metrics.get("accuracy").and_then(|values| values.float))
+        && is_at_chance(accuracy, classes, count)
+    {
+        all.push(Warning::AtChance { accuracy, classes, samples: count });
+    }
+    if !(count as u64).is_multiple_of(batch) {
+        all.push(Warning::FilledUp { samples: count as u64, batch });
+    }
+    all
 }
 
 /// Whether a guesser could well have this accuracy: no more than three standard deviations above chance. Too few samples tell nothing: they
 /// must be able to tell a guesser from a network that is better by a quarter of what there is to be gained.
-fn is_at_chance(accuracy: f64, classes: usize, samples: usize) -> bool {
+pub(super) fn is_at_chance(accuracy: f64, classes: usize, samples: usize) -> bool {
     let chance = 1.0 / classes.max(1) as f64;
     let spread = 3.0 * libm::sqrt(chance * (1.0 - chance) / samples.max(1) as f64);
     classes > 1 && spread <= 0.25 * (1.0 - chance) && accuracy <= chance + spread

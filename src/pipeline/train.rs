@@ -9,11 +9,11 @@ use super::numbers::dequantize;
 use super::outside::Models;
 use super::prepare::classes_of;
 use super::pruning::{CONFIDENCE, rounded};
-use super::run::at_chance;
+use super::run::is_at_chance;
 use super::summary::joined;
 use super::{PipelineError, RunOptions, Warning};
 use crate::compress::{Recipe, Step, Surroundings};
-use crate::data::{Average, Metric};
+use crate::data::{Average, Metric, Task};
 use crate::metrics::{right, wilson};
 use crate::model::{self, Card, Model, Preprocessing, Samples, Split, Training};
 use crate::network::{Network, Op, Weight, fuse_activations};
@@ -162,7 +162,9 @@ impl TrainSession {
             card.notes = vec![note];
             card.training = training;
         })?;
-        let warnings = at_chance(model.card().task, report.accuracy.value, report.samples).into_iter().collect();
+        let (accuracy, samples) = (report.accuracy.value, usize::try_from(report.samples).unwrap_or(usize::MAX));
+        let is_lost = matches!(model.card().task, Task::Classification { classes } if is_at_chance(accuracy, classes, samples));
+        let warnings = is_lost.then_some(Warning::Untrained { accuracy }).into_iter().collect();
         Ok(Trained { model, training, report, warnings })
     }
 

@@ -12,6 +12,7 @@ use crate::findings::{
     effect_figures, effects, heat, scatter as points_of, transfers,
 };
 use crate::report::{SweepPlot, SweepResults, axes_text, human, is_against_baseline};
+use std::collections::BTreeSet;
 
 /// Chips that a caption names.
 const MOST_CHIPS: usize = 6;
@@ -81,7 +82,9 @@ pub fn sweep(results: &SweepResults) -> Result<SweepPictures, PlotError> {
     }
     let axes = results.axes();
     let varied: Vec<&String> = axes.iter().filter(|axis| has_values(results, axis)).collect();
-    if let [x, y, ..] = varied[..] {
+    // Two that vary apart: of linked ones only a diagonal would be filled.
+    let pairs = varied.iter().enumerate().flat_map(|(place, x)| varied[place + 1..].iter().map(move |y| (*x, *y)));
+    if let Some((x, y)) = pairs.into_iter().find(|(x, y)| vary_apart(results, x, y)) {
         match heatmap(results, [x, y, "latency_s"], None) {
             Ok(drawn) => pictures.add(drawn),
             Err(PlotError::Findings(_)) => {}
@@ -167,6 +170,15 @@ fn has_values(results: &SweepResults, column: &str) -> bool {
     let mut texts = results.done().map(|place| results.cell(place, column).text());
     let first = texts.next();
     texts.any(|text| Some(&text) != first.as_ref())
+}
+
+/// Whether some value of one column meets several of the other, and the other way round.
+fn vary_apart(results: &SweepResults, x: &str, y: &str) -> bool {
+    let of = |column: &str| results.done().map(|place| results.cell(place, column).text()).collect::<Vec<_>>();
+    let (xs, ys) = (of(x), of(y));
+    let distinct = |values: &[String]| values.iter().collect::<BTreeSet<_>>().len();
+    let both = xs.iter().zip(&ys).collect::<BTreeSet<_>>().len();
+    both > distinct(&xs).max(distinct(&ys))
 }
 
 /// The chips, each with its clock and area; of many only how far these range.

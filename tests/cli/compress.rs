@@ -128,7 +128,7 @@ fn what_makes_no_sense_is_refused_with_help() {
         (&["--quant", "w4a8@conv9"], "no layer with weights is named \"conv9\""),
         (&["--prune", "mean:1000"], "pruned to nothing"),
         (&["--prune", "block:array,0.5"], "no chip was named"),
-        (&["--quant", "w3a8"], "no step"),
+        (&["--quant", "w3a8"], "no quantization"),
         (&["--quant", "mean:1"], "does more than to quantize"),
         (&["--quant", "w16a16", "--chip", "tpu-v1-256x256"], "multiplies int16 weights by int16 activations"),
         (&["--samples", "0"], "0 samples"),

@@ -104,7 +104,7 @@ fn results_are_drawn_by_any_two_fields_and_bad_ones_are_answered() {
         command
     };
     let drawn = output(&mut plot(&["--x", "latency_s", "--y", "energy_pj", "--pareto", "--color", "dram.bytes_per_cycle"]));
-    assert!(drawn.contains("pareto-energy_pj-latency_s.svg") && drawn.contains("pareto-energy_pj-latency_s.png"));
+    assert!(drawn.contains("pareto-energy_pj-latency_s-color-dram.bytes_per_cycle.svg") && drawn.contains(".png"));
     assert!(drawn.lines().all(|file| Path::new(file).is_file()));
     for (x, y, wanted) in [
         ("latency", "energy_pj", "the nearest are latency_s"),

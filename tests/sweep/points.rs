@@ -193,3 +193,39 @@ fn the_shipped_experiments_can_be_read() {
         }
     }
 }
+
+/// Axes whose columns would be those of figures: a chip's `clock` (and `clock_hz`) and `cores`; and a chip in a file beside the experiment, however that is named.
+#[test]
+fn axes_named_as_figures_read_back_and_paths_of_an_experiment_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("chips")).unwrap();
+    fs::copy(super::root().join("hw-configs/edge-16x16.ron"), folder.path().join("chips/own.ron")).unwrap();
+    let experiment = folder.path().join("clocks.ron");
+    let text = r#"Experiment(
+    question: "What does a clock buy?",
+    chips: ["chips/own.ron"],
+    workloads: [(model: "mlp-tpu-v1", batch: 1, weights: Cold)],
+    recipes: { "w8a8": [Quantize(w: 8, a: 8)] },
+    axes: { "clock": [MHz(600), MHz(800)], "cores": [1] },
+    baseline: (chip: "chips/own.ron", recipe: "w8a8"),
+)"#;
+    fs::write(&experiment, text).unwrap();
+    let out = folder.path().join("out");
+    sweep(&experiment, &out, &[]).assert().success();
+    let before = fs::read(out.join("points.csv")).unwrap();
+    let header = String::from_utf8(before.clone()).unwrap().lines().next().unwrap().to_owned();
+    let columns: Vec<&str> = header.split(',').collect();
+    for name in ["clock", "clock_hz", "cores", "chip.cores"] {
+        assert_eq!(columns.iter().filter(|column| **column == name).count(), 1, "{name} in {header}");
+    }
+    // It goes on, and is drawn; from another spelling of its path too.
+    let spelled = folder.path().join("chips/../clocks.ron");
+    for path in [&experiment, &spelled] {
+        sweep(path, &out, &[]).assert().success();
+        assert_eq!(fs::read(out.join("points.csv")).unwrap(), before);
+    }
+    systole(&["plot"]).arg(&out).assert().success();
+    let rows = table(&out.join("points.csv"));
+    assert_eq!(rows.iter().map(|row| row["chip"].as_str()).collect::<Vec<_>>(), ["chips/own.ron"; 2]);
+    assert_eq!(rows.iter().map(|row| row["clock_hz"].as_str()).collect::<Vec<_>>(), ["600000000", "800000000"]);
+}
