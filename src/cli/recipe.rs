@@ -9,8 +9,8 @@ use systole::model::Model;
 /// The recipe, in a file or in short forms.
 #[derive(Debug, Args)]
 pub(super) struct RecipeOptions {
-    /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations, and what is meant where neither this nor a recipe says; 16, 8, 4, 2
-    /// and 1 (binary). Behind it ,tensor (one scale for a layer's weights), ,symmetric (no zero points) and @PATTERN (some layers only); steps are
+    /// Bits of weights and activations: w8a8 is 8-bit weights and 8-bit activations, and what a chip runs where neither this nor a recipe says (a network that is only
+    /// written stays in float then); 16, 8, 4, 2 and 1 (binary). Behind it ,tensor (one scale for a layer's weights), ,symmetric (no zero points) and @PATTERN (some layers only); steps are
     /// joined by +, a later one taking the place of an earlier one for its layers: w8a8+w4a8@conv*. ,wide multiplies weights in the format of activations though
     /// they lie in DRAM in fewer bits. mixed:w8a8/w4a8,cycles,loss:0.005 looks for each layer's: what is to be little (accuracy, cycles, energy, bytes),
     /// and what may not be more (loss:L, cycles:N, energy:PJ, bytes:N)
@@ -18,8 +18,8 @@ pub(super) struct RecipeOptions {
     quant: Option<Recipe>,
     /// Prune first, one step; may stand several times, in order. mean:ALPHA[,global] (|w| below ALPHA times the mean of |w| becomes 0),
     /// magnitude:SPARSITY[,global], nm:N:M (N of each M along K stay), block:ROWSxCOLS,SPARSITY, block:array,SPARSITY,
-    /// channel:FRACTION[,l2], features:FRACTION[,zeros] (channels, by activations), rank:R or energy:E (two layers in place of one);
-    /// behind it @PATTERN for some layers only, such as nm:2:4@conv*
+    /// channel:FRACTION[,l2], features:FRACTION[,zeros] (channels, by activations), rank:R or energy:E (two layers in place of one), load:MODEL (another model's network), equalize,
+    /// finetune:EPOCHS,LR (with the feature train); behind it @PATTERN for some layers only, such as nm:2:4@conv*
     #[arg(long, value_name = "STEP")]
     prune: Vec<Step>,
     /// A recipe in RON: steps as --prune has them, and formats; recipe.ron beside the results is one

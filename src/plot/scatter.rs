@@ -93,7 +93,7 @@ impl<'s> Picture<'s> {
         if marks().any(is_zero_error) {
             notes.push("errors of 0 stand where half a sample would".to_owned());
         }
-        if scatter.panels.iter().any(|panel| nested(panel).iter().any(|share| *share < 1.0)) {
+        if scatter.panels.iter().any(|panel| nested(panel).iter().any(|(_, is_within)| *is_within)) {
             notes.push("points of the same figures stand within each other".to_owned());
         }
         if scatter.left_out > 0 {
@@ -177,14 +177,13 @@ impl<'s> Picture<'s> {
         }
         let size = |number: usize| {
             let is_large = panel.front.contains(&number) || panel.front.is_empty();
-            shares[number] * if is_large { RADIUS + 0.6 } else { RADIUS - 0.8 }
+            shares[number].0 * if is_large { RADIUS + 0.6 } else { RADIUS - 0.8 }
         };
-        // Others before those of the front, and of each the larger first.
+        // What stands within others last, those of the front behind the rest, and of each the larger first.
         let mut order: Vec<usize> = (0..panel.marks.len()).collect();
         order.sort_by(|one, other| {
-            let is_nested = |number: &usize| shares[*number] < 1.0;
-            let is_of_front = |number: &usize| panel.front.contains(number);
-            (is_nested(one), is_of_front(one)).cmp(&(is_nested(other), is_of_front(other))).then(size(*other).total_cmp(&size(*one)))
+            let rank = |number: &usize| (shares[*number].1, panel.front.contains(number));
+            rank(one).cmp(&rank(other)).then(size(*other).total_cmp(&size(*one)))
         });
         for number in order {
             let mark = &panel.marks[number];
@@ -287,21 +286,21 @@ impl<'s> Picture<'s> {
     }
 }
 
-/// The share of its size that each point is drawn with, and the order of drawing: points of the very same figures stand within each other, the first the
-/// largest, so that none hides another.
-fn nested(panel: &Panel) -> Vec<f64> {
+/// The share of its size that each point is drawn with, and whether it stands within another: points of the very same figures do, each smaller than the one
+/// before, so that none hides another.
+fn nested(panel: &Panel) -> Vec<(f64, bool)> {
     let key = |mark: &Mark| (mark.x.to_bits(), mark.y.to_bits());
     let mut places: BTreeMap<(u64, u64), Vec<usize>> = BTreeMap::new();
     // What is on the front lies below: it is larger already.
     let order = |is_of_front: bool| (0..panel.marks.len()).filter(move |number| panel.front.contains(number) == is_of_front);
     order(true).chain(order(false)).for_each(|number| places.entry(key(&panel.marks[number])).or_default().push(number));
-    let mut shares = vec![1.0; panel.marks.len()];
+    let mut shares = vec![(1.0, false); panel.marks.len()];
     for together in places.values() {
         let step = 1.0 / together.len() as f64;
-        together
-            .iter()
-            .enumerate()
-            .for_each(|(turn, number)| shares[*number] = 1.0 + 0.6 * step * (together.len() - 1) as f64 - turn as f64 * step);
+        let greatest = 1.0 + 0.6 * step * (together.len() - 1) as f64;
+        for (turn, number) in together.iter().enumerate() {
+            shares[*number] = (greatest - turn as f64 * step, turn > 0);
+        }
     }
     shares
 }
