@@ -103,7 +103,12 @@ pub(crate) fn run(arguments: &SweepArguments) -> Result<(), Box<dyn Error>> {
 
 /// Draws the results, and prints them.
 fn show(results: &SweepResults, folder: &std::path::Path, json: bool) -> Result<(), Box<dyn Error>> {
-    plot::draw(results, folder)?;
+    if !results.points.is_empty() && results.done().next().is_none() {
+        complain("warning: no point of the sweep could be built and run; the reasons stand in points.csv");
+    }
+    plot::draw(results, folder).map_err(|error| {
+        format!("{error}\n  note: all points are safe; `systole plot {}` draws them once there is room", quoted(&folder.to_string_lossy()))
+    })?;
     let folder = folder.display().to_string();
     if json { say(&results.json(&folder)) } else { say(&format!("{}\nresults in {folder}\n", results.terminal())) }
 }

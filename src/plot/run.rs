@@ -103,7 +103,11 @@ pub(super) fn energy(summary: &Summary) -> Bars {
         layers.push((format!("{} other layers", rest.len()), rest.iter().map(|(_, energy)| energy).sum()));
     }
     let by_layer = layers.iter().map(|(name, energy)| bar(&human::shorten(name, 30), *energy, EITHER)).collect();
-    let key = vec![("at assumed costs".to_owned(), ASSUMED), ("at published or derived costs".to_owned(), SOURCED)];
+    let key = vec![
+        ("at assumed costs".to_owned(), ASSUMED),
+        ("at published or derived costs".to_owned(), SOURCED),
+        ("of both kinds".to_owned(), EITHER),
+    ];
     Bars {
         title: format!("Where the energy goes: {} on {}", summary.network.name, summary.chip.name),
         notes: vec![facts(summary), "energy of a sample".to_owned()],

@@ -50,6 +50,9 @@ pub(super) struct Picture<'s> {
     key_places: Vec<(f64, f64)>,
 }
 
+/// A text and where it ends.
+type Label = (String, (f64, f64));
+
 /// What a key shows.
 #[derive(Debug, Clone, Copy)]
 enum Key {
@@ -148,7 +151,7 @@ impl<'s> Picture<'s> {
         }
         self.draw_axes(canvas, (left, top), (x, y))?;
         let bounds = [left + 2.0, top + 2.0, right - 2.0, bottom - 2.0];
-        self.draw_iso_lines(canvas, (x, y), bounds)?;
+        let iso_labels = self.draw_iso_lines(canvas, (x, y), bounds)?;
         // Steps: what lies above and to the right of them is beaten.
         let mut steps: Vec<(f64, f64)> = Vec::new();
         for place in panel.front.iter().map(|mark| at(&panel.marks[*mark])) {
@@ -165,6 +168,13 @@ impl<'s> Picture<'s> {
             canvas.line(&steps, INK, 1.6)?;
         }
         let mut taken = Taken::default();
+        // Above all lines, so that none strikes a label through.
+        for (text, (x, y)) in &iso_labels {
+            let room = [x - width_of(text, 10.0, false) - 2.0, y - 6.0, x + 2.0, y + 6.0];
+            taken.take(room);
+            canvas.rectangle((room[0], room[1]), (room[2], room[3]), PAPER)?;
+            canvas.text(text, (*x, *y), Ink { size: 10.0, align: Align::Right, ..plain(FAINT_INK) })?;
+        }
         for [one, other] in steps.windows(2).map(|pair| [pair[0], pair[1]]).chain(beyond) {
             taken.take([one.0.min(other.0) - 1.0, one.1.min(other.1) - 1.0, one.0.max(other.0) + 1.0, one.1.max(other.1) + 1.0]);
         }
@@ -248,13 +258,18 @@ impl<'s> Picture<'s> {
         canvas.text(&y_label, (left - 8.0, top - 13.0), Ink { size: NOTE_SIZE, align: Align::Left, ..plain(FAINT_INK) })
     }
 
-    /// Lines on which energy times delay is equal, a power of ten each, where the axes are an energy and a time.
-    fn draw_iso_lines<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>, (x, y): (Axis, Axis), bounds: [f64; 4]) -> Result<(), PlotError> {
+    /// Lines on which energy times delay is equal, a power of ten each, where the axes are an energy and a time; their labels, and where these end.
+    fn draw_iso_lines<DB: DrawingBackend>(
+        &self,
+        canvas: &Canvas<'_, DB>,
+        (x, y): (Axis, Axis),
+        bounds: [f64; 4],
+    ) -> Result<Vec<Label>, PlotError> {
         let is_time = |column: &str| column == "latency_s" || column.contains("cycles");
         let (across, up) = (self.scatter.x.as_str(), self.scatter.y.as_str());
         let fits = (is_time(across) && is_energy(up)) || (is_time(up) && is_energy(across));
         if !fits || x.spread() == Spread::Linear || y.spread() == Spread::Linear {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let ((x_from, x_to), (y_from, y_to)) = (x.ends(), y.ends());
         let (least, most) = (libm::log10(x_from * y_from), libm::log10(x_to * y_to));
@@ -277,12 +292,7 @@ impl<'s> Picture<'s> {
             }
             power += every;
         }
-        // Above all lines, so that none strikes a label through.
-        for (text, (x, y)) in labels {
-            canvas.rectangle((x - width_of(&text, 10.0, false) - 2.0, y - 6.0), (x + 2.0, y + 6.0), PAPER)?;
-            canvas.text(&text, (x, y), Ink { size: 10.0, align: Align::Right, ..plain(FAINT_INK) })?;
-        }
-        Ok(())
+        Ok(labels)
     }
 }
 

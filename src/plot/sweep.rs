@@ -8,7 +8,7 @@ use super::palette::{change, scale, series};
 use super::scatter::Picture as Points;
 use super::{Drawn, PlotError, canvas, quantity, run};
 use crate::findings::{
-    Better, ChipMatrix, Heat, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, Workload, better, chip_matrices,
+    Better, ChipMatrix, Heat, HeatPanel, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, Workload, better, chip_matrices,
     effect_figures, effects, heat, scatter as points_of, transfers,
 };
 use crate::report::{SweepPlot, SweepResults, axes_text, human, is_against_baseline};
@@ -209,11 +209,13 @@ fn chips(results: &SweepResults) -> String {
 }
 
 fn heat_fields(results: &SweepResults, found: &Heat) -> Fields {
-    let values = || found.panels.iter().flat_map(|panel| panel.fields.iter().flatten().flatten().map(|field| field.value));
-    let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    let ends = |panel: &HeatPanel| {
+        let values = || panel.fields.iter().flatten().flatten().map(|field| field.value);
+        (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max))
+    };
     // What ranges over more than a factor of eight is coloured by its logarithm.
-    let is_log = least > 0.0 && most / least > 8.0;
-    let place = |value: f64| match (most > least, is_log) {
+    let is_log = found.panels.iter().map(ends).any(|(least, most)| least > 0.0 && most / least > 8.0);
+    let place = |(least, most): (f64, f64), value: f64| match (most > least, is_log && least > 0.0) {
         (false, _) => 0.5,
         (true, true) => libm::log(value / least) / libm::log(most / least),
         (true, false) => (value - least) / (most - least),
@@ -230,7 +232,10 @@ fn heat_fields(results: &SweepResults, found: &Heat) -> Fields {
             .map(|row| {
                 row.iter()
                     .map(|field| {
-                        field.map(|field| Field { text: quantity::text(&found.z, field.value), colour: scale(place(field.value)) })
+                        field.map(|field| Field {
+                            text: quantity::text(&found.z, field.value),
+                            colour: scale(place(ends(panel), field.value)),
+                        })
                     })
                     .collect()
             })
@@ -239,11 +244,10 @@ fn heat_fields(results: &SweepResults, found: &Heat) -> Fields {
     let mut notes = vec![results.provenance.question.clone()];
     if found.most > 1 {
         let best = if better(&found.z) == Better::Less { "least" } else { "greatest" };
-        notes.push(format!("a field is the {best} of up to {} points", found.most));
+        notes.push(format!("a cell is the {best} of up to {} points, whatever else they differ in", found.most));
     }
-    if is_log {
-        notes.push("colours by logarithm".to_owned());
-    }
+    let logarithm = if is_log { ", by logarithm" } else { "" };
+    notes.push(format!("colours from the least to the greatest of each panel{logarithm}"));
     if let Some(baseline) = results.provenance.baseline.as_ref().filter(|_| is_against_baseline(&found.z)) {
         let axes = results.axes();
         let shown = if axes.iter().any(|axis| [&found.x, &found.y].contains(&axis)) {

@@ -16,6 +16,22 @@ const MOST_ROWS: usize = 16;
 const MOST_REASONS: usize = 4;
 /// Names that a sentence lists at most.
 const MOST_NAMES: usize = 8;
+/// Fields of chips that an axis may set as a whole.
+const WHOLE_FIELDS: [&str; 13] = [
+    "technology",
+    "clock",
+    "interconnect",
+    "array",
+    "formats",
+    "storage",
+    "scratchpads",
+    "accumulator",
+    "vector",
+    "dma",
+    "dram",
+    "energy",
+    "area",
+];
 const NAME_WIDTH: usize = 22;
 const AXES_WIDTH: usize = 48;
 const REASON_WIDTH: usize = 180;
@@ -159,9 +175,11 @@ impl SweepResults {
         text
     }
 
+    /// The one point that all of a workload are held against; none where each is held to one at its own values of the axes.
     fn baseline_in(&self, workload: Workload<'_>) -> Option<usize> {
-        let (first, ..) = self.of(workload).next()?;
-        self.baseline_of(first).filter(|place| self.points[*place].figures.is_some())
+        let mut all = self.of(workload).filter_map(|(place, ..)| self.baseline_of(place));
+        let first = all.next()?;
+        (all.all(|place| place == first) && self.points[first].figures.is_some()).then_some(first)
     }
 
     /// What the points of a workload say, in words. Each is held to the baseline at its own values of the axes, as everywhere.
@@ -174,6 +192,10 @@ impl SweepResults {
                 human::plural(all as u64, "point"),
                 self.provenance.require.join(", ")
             ));
+        }
+        let alone = self.of(workload).filter(|(place, ..)| self.relative[*place].speedup.is_none()).count() as u64;
+        if self.provenance.baseline.is_some() && alone > 0 {
+            lines.push(format!("{} with no baseline at the same values of the axes: no speedup is told.", human::plural(alone, "point")));
         }
         let base_of = |place: usize| self.baseline_of(place).and_then(|place| Some((place, self.points[place].figures.as_ref()?)));
         let fastest = |allowed: f64| {
@@ -238,21 +260,25 @@ impl SweepResults {
 
     /// Why points could not be built or run, the most frequent reasons first.
     fn reasons(&self) -> String {
-        let mut counts: BTreeMap<&str, (usize, &PointRow)> = BTreeMap::new();
+        // How many points, the first of them, and whether all are of its recipe and chip.
+        let mut counts: BTreeMap<&str, (usize, &PointRow, bool)> = BTreeMap::new();
         for point in self.points.iter().filter(|point| point.status == PointStatus::Failed) {
-            counts.entry(point.reason.as_deref().unwrap_or_default()).or_insert((0, point)).0 += 1;
+            let (count, first, are_alike) = counts.entry(point.reason.as_deref().unwrap_or_default()).or_insert((0, point, true));
+            *count += 1;
+            *are_alike &= (&first.recipe, &first.chip) == (&point.recipe, &point.chip);
         }
         let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_by_key(|(_, (count, point))| (std::cmp::Reverse(*count), point.point));
+        counts.sort_by_key(|(_, (count, point, _))| (std::cmp::Reverse(*count), point.point));
         let mut text = String::new();
         if !counts.is_empty() {
             text.push_str("\nPoints that cannot be built or run\n");
         }
-        for (reason, (count, point)) in counts.iter().take(MOST_REASONS) {
+        for (reason, (count, point, are_alike)) in counts.iter().take(MOST_REASONS) {
             // What is wrong comes first; the help is in points.csv.
             let what: String = reason.split(" help: ").next().unwrap_or(reason).chars().take(REASON_WIDTH).collect();
             let cut = if what.chars().count() == REASON_WIDTH { "…" } else { "" };
-            let _ = writeln!(text, "  {count:>4}  {} on {}: {what}{cut}", point.recipe, point.chip);
+            let others = if *are_alike { "" } else { " and others" };
+            let _ = writeln!(text, "  {count:>4}  {} on {}{others}: {what}{cut}", point.recipe, point.chip);
         }
         if counts.len() > MOST_REASONS {
             let _ = writeln!(text, "  and {} other reasons; points.csv has all", counts.len() - MOST_REASONS);
@@ -270,9 +296,14 @@ pub(crate) fn axes_text(point: &PointRow) -> String {
     shown_axes(point, |_| true)
 }
 
+/// Whether an axis is a field of chips, or a part of one; the others are of recipes.
+fn is_of_chip(path: &str) -> bool {
+    path.contains('.') || WHOLE_FIELDS.contains(&path)
+}
+
 /// The same of fields of chips alone.
 fn chip_axes_text(point: &PointRow) -> String {
-    shown_axes(point, |path| path.contains('.'))
+    shown_axes(point, is_of_chip)
 }
 
 /// Axes by the last part of their path, or by all of it where two end alike.
@@ -312,7 +343,7 @@ fn whole_parts(parts: &[String], width: usize) -> String {
 
 /// The values of a point's axes that are fields of chips.
 fn chip_axes(point: &PointRow) -> String {
-    let of_chip: Vec<String> = point.axes.iter().filter(|(path, _)| path.contains('.')).map(|axis| format!("{axis:?}")).collect();
+    let of_chip: Vec<String> = point.axes.iter().filter(|(path, _)| is_of_chip(path)).map(|axis| format!("{axis:?}")).collect();
     of_chip.join(" ")
 }
 
