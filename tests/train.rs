@@ -413,3 +413,33 @@ fn a_folder_of_two_pairs_is_trained_on_the_one_and_judged_on_the_other() {
     let trained = TrainSession::new(&all).unwrap().run(&mut Keeper::default()).unwrap();
     assert_eq!(trained.report.samples, 10_000);
 }
+
+#[test]
+fn a_checkpoint_is_gone_on_from_or_left_alone_and_a_log_has_progress() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("n.onnx");
+    let train = |more: &[&str]| {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("systole"));
+        command
+            .args(["train", "--model", "models/definitions/simplenet.ron", "--samples", "300", "--seed", "1", "--out"])
+            .arg(&out)
+            .args(more);
+        let done = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let kept = folder.path().join("kept.safetensors");
+    let checkpoint = ["--checkpoint", kept.to_str().unwrap()];
+    let (code, said) = train(&[&checkpoint[..], &["--epochs", "2"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("epoch 1: loss") && said.contains("epoch 2: loss"), "{said}");
+    let bytes = std::fs::read(&kept).unwrap();
+    // Without --resume it is no target, with it more epochs follow.
+    let (code, said) = train(&checkpoint);
+    assert!(code == Some(1) && said.contains("is there already") && said.contains("--resume"), "{said}");
+    assert_eq!(std::fs::read(&kept).unwrap(), bytes);
+    let (code, said) = train(&[&checkpoint[..], &["--resume", "--epochs", "3"]].concat());
+    assert!(code == Some(0) && said.contains("going on behind epoch 2 of 3") && !said.contains("epoch 2: loss"), "{said}");
+    let none = folder.path().join("none.safetensors");
+    let (code, said) = train(&["--checkpoint", none.to_str().unwrap(), "--resume", "--epochs", "1"]);
+    assert!(code == Some(0) && said.contains("there is no checkpoint"), "{said}");
+}
