@@ -142,6 +142,16 @@ impl Chip {
         &self.dram
     }
 
+    /// Bytes that the bus between DRAM and the engines moves in a core cycle at most: an ideal one is as fast as the slower of DRAM and an engine, which share it;
+    /// behind banks each engine has a link of its own.
+    pub fn bus_bytes_per_cycle(&self) -> BytesPerCycle {
+        let rate = self.dram.bytes_per_cycle(self.clock);
+        match self.dram {
+            Dram::Ideal { .. } => rate.min(self.dma.bytes_per_cycle),
+            Dram::Banked(_) => rate,
+        }
+    }
+
     /// Where the energy of each action comes from; `energy::table` resolves it.
     pub fn energy(&self) -> &EnergySource {
         &self.energy

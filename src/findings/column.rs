@@ -76,6 +76,11 @@ impl Workload {
     }
 }
 
+/// A value as a key or a title says it, where a point may have none.
+pub(super) fn named(cell: &Cell) -> String {
+    if *cell == Cell::Empty { "none".to_owned() } else { cell.text() }
+}
+
 /// Refuses a column that there is not.
 pub(super) fn known(results: &SweepResults, name: &str) -> Result<(), FindingsError> {
     if results.columns().iter().any(|column| column == name) {

@@ -7,7 +7,7 @@
 //! the front's points that cost no more.
 //! **Cycles** of different clocks or kinds of DRAM do not compare: a panel never mixes them, the axis becomes latency.
 
-use super::column::{self, Better, Workload, better, is_of_cycles};
+use super::column::{self, Better, Workload, better, is_of_cycles, named};
 use super::{FindingsError, MAX_GROUPS, MAX_PANELS};
 use crate::metrics::mcnemar;
 use crate::report::{AxisValue, Cell, SweepResults};
@@ -147,11 +147,6 @@ pub fn scatter(results: &SweepResults, request: ScatterRequest<'_>) -> Result<Sc
     Ok(scatter)
 }
 
-/// A value as a key or a title says it, where a point may have none.
-fn named(cell: &Cell) -> String {
-    if *cell == Cell::Empty { "none".to_owned() } else { cell.text() }
-}
-
 /// The columns to show: latency in place of cycles where a panel would mix what does not compare. `key` says which panel a point is in.
 fn comparable<K: PartialEq>(
     results: &SweepResults,
@@ -227,9 +222,7 @@ impl<'r> Labels<'r> {
         if self.has_seeds && self.color != "seed" {
             parts.push(format!("seed {}", point.seed));
         }
-        // A quantity stands there with its unit, and once more as a number.
-        let is_again = |path: &str| point.axes.keys().any(|other| other != path && path.starts_with(other.as_str()));
-        for path in point.axes.keys().filter(|path| *path != self.color && !is_again(path)) {
+        for (path, _) in point.own_axes().filter(|(path, _)| *path != self.color) {
             if self.varied.contains(&(point.recipe.as_str(), point.chip.as_str(), path.as_str())) {
                 let short = path.rsplit('.').next().unwrap_or(path);
                 parts.push(format!("{short} {}", self.results.cell(place, path).text()));

@@ -116,7 +116,7 @@ pub fn heat(results: &SweepResults, [x, y, z]: [&str; 3], facet: Option<&str>) -
         let (facet_value, workload) = own;
         let caption = if workload.batch == 0 { format!("{}, {} weights", workload.model, workload.weights) } else { workload.caption() };
         let title = match facet {
-            Some(name) if !["batch", "weights", "model"].contains(&name) => format!("{name} {}, {caption}", facet_value.text()),
+            Some(name) if !["batch", "weights", "model"].contains(&name) => format!("{name} {}, {caption}", column::named(&facet_value)),
             _ => caption,
         };
         panels.push(HeatPanel { title, fields });

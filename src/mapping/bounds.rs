@@ -7,7 +7,7 @@
 
 use super::least::reached;
 use super::{Copy, InputBuffer, Mapping, Operand, OutputBuffer, Problem, Rules, Stage, WeightBuffer, Work};
-use crate::chip::{Chip, Dataflow, Dram, Extent, Overlap, ReductionPadding, Stationary};
+use crate::chip::{Chip, Dataflow, Extent, Overlap, ReductionPadding, Stationary};
 use crate::numerics::VectorOp;
 use crate::units::{Bytes, Cycles};
 
@@ -271,11 +271,9 @@ impl Traffic {
     }
 
     fn bus_cycles(self, chip: &Chip) -> u64 {
-        let (loaded, link) = (self.weights + self.biases, chip.dma().bytes_per_cycle);
-        let rate = chip.dram().bytes_per_cycle(chip.clock());
-        // An ideal bus is as fast as the slower of DRAM and an engine; behind banks each engine has a link of its own.
-        let rate = if let Dram::Banked(_) = chip.dram() { rate } else { rate.min(link) };
-        rate.cycles_for(Bytes::new(loaded + self.input + self.output)).max(link.cycles_for(Bytes::new(loaded))).get()
+        let loaded = self.weights + self.biases;
+        let bus = chip.bus_bytes_per_cycle().cycles_for(Bytes::new(loaded + self.input + self.output));
+        bus.max(chip.dma().bytes_per_cycle.cycles_for(Bytes::new(loaded))).get()
     }
 }
 

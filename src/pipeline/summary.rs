@@ -5,7 +5,7 @@ use super::numbers::{Compared, Fidelity};
 use super::residency::residency;
 use super::run::Totals;
 use super::{PipelineError, RunOptions};
-use crate::chip::{Chip, Dram, Format};
+use crate::chip::{Chip, Format};
 use crate::counts::{ActionCounts, CycleCounts, StallReason, TrafficBytes};
 use crate::data::{FileHash, sha256_hex};
 use crate::energy::{AreaTable, EnergyReport, EnergyTable, StageActivity, account};
@@ -144,12 +144,10 @@ fn energy(ran: &Ran<'_>, totals: &Totals) -> Result<EnergyReport, PipelineError>
 /// The most that the chip could do a cycle in the formats of these stages, and move.
 pub(super) fn roofs(chip: &Chip, mapping: &Mapping) -> Roofs {
     let formats = mapping.stages().iter().filter_map(|stage| chip.format(stage.problem.weight, stage.problem.activation));
-    // An ideal bus is as fast as the slower of DRAM and an engine; behind banks each engine has a link of its own.
-    let link = chip.dma().bytes_per_cycle.as_f64();
-    let links = if let Dram::Banked(_) = chip.dram() { f64::from(chip.dma().engines) * link } else { link };
+    let links = f64::from(chip.dma().engines) * chip.dma().bytes_per_cycle.as_f64();
     Roofs {
         macs_per_cycle: formats.map(|format| chip.peak_macs_per_cycle(format)).max().unwrap_or(0),
-        dram_bytes_per_cycle: chip.dram().bytes_per_cycle(chip.clock()).as_f64().min(links),
+        dram_bytes_per_cycle: chip.bus_bytes_per_cycle().as_f64().min(links),
     }
 }
 

@@ -291,11 +291,11 @@ fn subject(request: &TrainRequest) -> Result<Subject, PipelineError> {
         }
         .into());
     };
-    // What is not said of samples is as the model has it whose data the definition names.
-    let named = definition.data.as_ref().filter(|_| definition.preprocessing.is_none()).and_then(|data| model::load(data).ok());
-    let preprocessing = definition.preprocessing.or_else(|| named.map(|model| model.card().preprocessing));
-    let model = on_data_of(data, definition.network, &name, preprocessing.unwrap_or(Preprocessing::NONE))?;
-    let model = match preprocessing {
+    // What is not said of the samples of a data set is as the model has it whose data the definition names.
+    let named = definition.data.as_ref().filter(|_| definition.preprocessing.is_none() && request.data.is_some());
+    let of_named = named.and_then(|data| model::load(data).ok()).map(|model| model.card().preprocessing);
+    let model = on_data_of(data, definition.network, &name, of_named.unwrap_or(Preprocessing::NONE))?;
+    let model = match definition.preprocessing {
         Some(preprocessing) => model.with_network(model.network().clone(), |card| card.preprocessing = preprocessing)?,
         None => model,
     };

@@ -8,8 +8,8 @@ use super::palette::{change, scale, series};
 use super::scatter::Picture as Points;
 use super::{Drawn, PlotError, canvas, quantity, run};
 use crate::findings::{
-    Better, ChipMatrix, Heat, HeatPanel, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, Workload, better, chip_matrices,
-    effect_figures, effects, heat, scatter as points_of, transfers,
+    Better, ChipMatrix, Heat, HeatCell, HeatPanel, MAX_MORE_ERROR, MatrixCell, Scatter, ScatterRequest, Transfer, Workload, better,
+    chip_matrices, effect_figures, effects, heat, scatter as points_of, transfers,
 };
 use crate::report::{SweepPlot, SweepResults, axes_text, human, is_against_baseline};
 use std::collections::BTreeSet;
@@ -220,26 +220,19 @@ fn heat_fields(results: &SweepResults, found: &Heat) -> Fields {
         (true, true) => libm::log(value / least) / libm::log(most / least),
         (true, false) => (value - least) / (most - least),
     };
+    let colour =
+        |ends: (f64, f64), field: HeatCell| Field { text: quantity::text(&found.z, field.value), colour: scale(place(ends, field.value)) };
+    let coloured = |panel: &HeatPanel| {
+        let ends = ends(panel);
+        panel.fields.iter().map(|row| row.iter().map(|field| field.map(|field| colour(ends, field))).collect()).collect()
+    };
     let panels = found.panels.iter().map(|panel| FieldPanel {
         title: panel.title.clone(),
         row_label: found.y.clone(),
         column_label: found.x.clone(),
         rows: found.ys.clone(),
         columns: found.xs.clone(),
-        fields: panel
-            .fields
-            .iter()
-            .map(|row| {
-                row.iter()
-                    .map(|field| {
-                        field.map(|field| Field {
-                            text: quantity::text(&found.z, field.value),
-                            colour: scale(place(ends(panel), field.value)),
-                        })
-                    })
-                    .collect()
-            })
-            .collect(),
+        fields: coloured(panel),
     });
     let mut notes = vec![results.provenance.question.clone()];
     if found.most > 1 {

@@ -19,7 +19,8 @@ pub(super) fn run(arguments: &TrainArguments) -> Result<(), Box<dyn Error>> {
     let checkpoint = arguments.checkpoint.clone().unwrap_or_else(|| arguments.out.with_extension("safetensors"));
     let request = request(arguments)?;
     let shown = checkpoint.display().to_string();
-    match (checkpoint.exists(), arguments.resume) {
+    let is_there = checkpoint.exists();
+    match (is_there, arguments.resume) {
         (true, false) => {
             let help = "--resume goes on from it; to begin anew, remove it or choose another file with --checkpoint";
             return Err(format!("{shown} is there already, maybe of a training that was ended\n  help: {help}").into());
@@ -30,7 +31,8 @@ pub(super) fn run(arguments: &TrainArguments) -> Result<(), Box<dyn Error>> {
     let mut watch = Follower { bar: bar(), checkpoint: &checkpoint, last: None };
     let done = train::on_threads(usize::from(arguments.threads), || -> Result<Trained, Box<dyn Error + Send + Sync>> {
         let mut session = TrainSession::new(&request)?;
-        if arguments.resume && checkpoint.exists() {
+        // One that is there is there to be gone on from.
+        if is_there {
             let bytes = std::fs::read(&checkpoint).map_err(|error| format!("{shown}: the checkpoint cannot be read: {error}"))?;
             session.resume(&bytes, &shown)?;
             complain(&format!("going on behind epoch {} of {}", session.epochs(), arguments.epochs));

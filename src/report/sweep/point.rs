@@ -224,6 +224,14 @@ impl From<&LayerSummary> for PointLayer {
 }
 
 impl PointRow {
+    /// The axes' values by their paths, each once: without the numbers that stand beside quantities with a unit.
+    pub fn own_axes(&self) -> impl Iterator<Item = (&String, &AxisValue)> {
+        let is_number_of = |path: &str, other: &str| path.strip_prefix(other).is_some_and(|rest| rest.starts_with('_'));
+        let is_again =
+            move |path: &str| self.axes.iter().any(|(other, value)| matches!(value, AxisValue::Text(_)) && is_number_of(path, other));
+        self.axes.iter().filter(move |(path, _)| !is_again(path))
+    }
+
     /// Which samples of the report split the chip got right; none where that was not measured.
     pub fn right(&self) -> Option<Vec<bool>> {
         let figures = self.figures.as_ref()?;

@@ -290,7 +290,7 @@ impl SweepResults {
     }
 
     /// Whether a point's baseline is this one, which has the baseline's chip and recipe.
-    fn is_held_to(&self, place: usize, baseline: usize) -> bool {
+    pub(super) fn is_held_to(&self, place: usize, baseline: usize) -> bool {
         let (point, other) = (&self.points[place], &self.points[baseline]);
         (&other.model, other.batch, other.weights, other.seed) == (&point.model, point.batch, point.weights, point.seed)
             && other.axes.iter().all(|(path, value)| point.axes.get(path).is_none_or(|own| own == value))

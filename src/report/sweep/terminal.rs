@@ -16,22 +16,6 @@ const MOST_ROWS: usize = 16;
 const MOST_REASONS: usize = 4;
 /// Names that a sentence lists at most.
 const MOST_NAMES: usize = 8;
-/// Fields of chips that an axis may set as a whole.
-const WHOLE_FIELDS: [&str; 13] = [
-    "technology",
-    "clock",
-    "interconnect",
-    "array",
-    "formats",
-    "storage",
-    "scratchpads",
-    "accumulator",
-    "vector",
-    "dma",
-    "dram",
-    "energy",
-    "area",
-];
 const NAME_WIDTH: usize = 22;
 const AXES_WIDTH: usize = 48;
 const REASON_WIDTH: usize = 180;
@@ -132,7 +116,7 @@ impl SweepResults {
         let header: Vec<String> = header.into_iter().map(str::to_owned).collect();
         let mut lines = table(&header, left);
         // What all rows have in common is said once.
-        let axes: Vec<Vec<String>> = rows.iter().map(|place| parts(&axes_text(&self.points[*place]))).collect();
+        let axes: Vec<Vec<String>> = rows.iter().map(|place| shown_axes(&self.points[*place], |_| true)).collect();
         let common: Vec<String> = axes.first().map_or_else(Vec::new, |first| {
             first.iter().filter(|part| axes.len() > 1 && axes.iter().all(|other| other.contains(part))).cloned().collect()
         });
@@ -210,9 +194,9 @@ impl SweepResults {
             let (baseline, base) = base_of(place)?;
             let speedup = ratio(base.latency_s, figures.latency_s);
             let (error, was) = (figures.error_percent?, base.error_percent?);
-            let at = chip_axes_text(point);
-            let at = if at.is_empty() { at } else { format!(", both at {at}") };
             let base = &self.points[baseline];
+            let both = shown_axes(base, |path| point.axes.contains_key(path));
+            let at = if both.is_empty() { String::new() } else { format!(", both at {}", both.join(", ")) };
             (speedup > 1.0).then(|| {
                 format!(
                     "{allowed}: {} on {} is {speedup:.2}x as fast as {} on {}{at} ({error:.2}% wrong, {was:.2}% there).",
@@ -235,19 +219,17 @@ impl SweepResults {
     /// Recipes that are no faster than the baseline's on any chip, each held to the baseline's recipe on the same chip.
     fn no_faster(&self, workload: Workload<'_>) -> Option<String> {
         let recipe = &self.provenance.baseline.as_ref()?.recipe;
-        let mut plain: BTreeMap<(&str, String), f64> = BTreeMap::new();
-        for (_, point, figures) in self.of(workload).filter(|(_, point, _)| point.recipe == *recipe) {
-            plain.insert((&point.chip, chip_axes(point)), figures.latency_s);
-        }
+        let plain: Vec<_> = self.of(workload).filter(|(_, point, _)| point.recipe == *recipe).collect();
         let mut gains: BTreeMap<&str, (bool, u64)> = BTreeMap::new();
         let mut order = Vec::new();
-        for (_, point, figures) in self.of(workload).filter(|(_, point, _)| point.recipe != *recipe) {
-            let Some(before) = plain.get(&(point.chip.as_str(), chip_axes(point))) else { continue };
+        for (place, point, figures) in self.of(workload).filter(|(_, point, _)| point.recipe != *recipe) {
+            let before = plain.iter().find(|(other, plain, _)| plain.chip == point.chip && self.is_held_to(place, *other));
+            let Some((.., before)) = before else { continue };
             if !order.contains(&point.recipe.as_str()) {
                 order.push(point.recipe.as_str());
             }
             let gain = gains.entry(&point.recipe).or_default();
-            *gain = (gain.0 || figures.latency_s < *before, gain.1 + 1);
+            *gain = (gain.0 || figures.latency_s < before.latency_s, gain.1 + 1);
         }
         let none: Vec<&str> = order.into_iter().filter(|recipe| !gains[recipe].0).collect();
         if none.is_empty() {
@@ -293,25 +275,14 @@ fn workload_of(point: &PointRow) -> Workload<'_> {
 
 /// The values of a point's axes, without those that are there twice.
 pub(crate) fn axes_text(point: &PointRow) -> String {
-    shown_axes(point, |_| true)
-}
-
-/// Whether an axis is a field of chips, or a part of one; the others are of recipes.
-fn is_of_chip(path: &str) -> bool {
-    path.contains('.') || WHOLE_FIELDS.contains(&path)
-}
-
-/// The same of fields of chips alone.
-fn chip_axes_text(point: &PointRow) -> String {
-    shown_axes(point, is_of_chip)
+    shown_axes(point, |_| true).join(", ")
 }
 
 /// Axes by the last part of their path, or by all of it where two end alike.
-fn shown_axes(point: &PointRow, is_wanted: impl Fn(&str) -> bool) -> String {
+fn shown_axes(point: &PointRow, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
     use super::point::AxisValue;
-    let is_again = |path: &str| point.axes.keys().any(|other| other != path && path.starts_with(other.as_str()));
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
-    let axes: Vec<_> = point.axes.iter().filter(|(path, _)| !is_again(path) && is_wanted(path)).collect();
+    let axes: Vec<_> = point.own_axes().filter(|(path, _)| is_wanted(path)).collect();
     let shown = axes.iter().map(|(path, value)| {
         let alike = axes.iter().filter(|(other, _)| last(other) == last(path)).count();
         let name = if alike > 1 { (*path).clone() } else { last(path) };
@@ -320,12 +291,7 @@ fn shown_axes(point: &PointRow, is_wanted: impl Fn(&str) -> bool) -> String {
             AxisValue::Text(value) => format!("{name} {value}"),
         }
     });
-    shown.collect::<Vec<_>>().join(", ")
-}
-
-/// The parts of a list.
-fn parts(text: &str) -> Vec<String> {
-    text.split(", ").filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    shown.collect()
 }
 
 /// As many whole parts of a list as there is room for.
@@ -339,12 +305,6 @@ fn whole_parts(parts: &[String], width: usize) -> String {
         kept = more;
     }
     kept
-}
-
-/// The values of a point's axes that are fields of chips.
-fn chip_axes(point: &PointRow) -> String {
-    let of_chip: Vec<String> = point.axes.iter().filter(|(path, _)| is_of_chip(path)).map(|axis| format!("{axis:?}")).collect();
-    of_chip.join(" ")
 }
 
 /// A point without what is long.

@@ -52,7 +52,7 @@ impl<'p> Ideal<'p> {
         let (rate, latency) = if is_peeled {
             (BytesPerCycle::from_millionths(u64::MAX), 0)
         } else {
-            (dram.bytes_per_cycle(chip.clock()).min(chip.dma().bytes_per_cycle), dram.latency(chip.clock()).get())
+            (chip.bus_bytes_per_cycle(), dram.latency(chip.clock()).get())
         };
         let engine = |(number, front): (usize, Front<'p>)| Engine {
             number,
